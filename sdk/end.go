@@ -1,0 +1,77 @@
+package sdk
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/gaia-go/gaia/sdk/wire"
+)
+
+const (
+	// stopGrace is how long calls in flight may still take after SIGTERM. The
+	// host kills the process after a grace of its own.
+	stopGrace = 10 * time.Second
+	// orphanGrace is how long calls in flight may still take when the host is
+	// gone: nobody waits for their answers.
+	orphanGrace = time.Second
+)
+
+// endWithHost stops the server, calls in flight finished, when the host asks
+// for it or dies. The returned function ends the watch.
+func (p *plugin) endWithHost() (stop func()) {
+	terminate := make(chan os.Signal, 1)
+	signal.Notify(terminate, syscall.SIGTERM)
+	orphaned := make(chan struct{})
+	if os.Getenv(wire.EnvWatchStdin) == "1" {
+		// This goroutine ends with the process: a read of a pipe that never
+		// ends cannot be called back.
+		go func() {
+			defer close(orphaned)
+			_, _ = io.Copy(io.Discard, os.Stdin)
+		}()
+	}
+	done := make(chan struct{})
+	go func() {
+		grace := stopGrace
+		select {
+		case <-terminate:
+		case <-orphaned:
+			grace = orphanGrace
+		case <-done:
+			return
+		}
+		p.stop(grace)
+	}()
+	return func() {
+		signal.Stop(terminate)
+		close(done)
+	}
+}
+
+// stop drains and ends the server, which makes Serve return.
+func (p *plugin) stop(grace time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), grace)
+	defer cancel()
+	select {
+	case <-p.serverSet:
+	case <-ctx.Done():
+		os.Exit(1) // no server to stop
+	}
+	if unfinished, err := p.drain(ctx); unfinished > 0 || err != nil {
+		Logger().Warn("stopped before all work was done", "unfinished", unfinished, "err", err)
+	}
+	// The host holds streams of go-plugin open, so that a graceful stop of the
+	// gRPC server would wait for ever.
+	p.server.Stop()
+}
+
+// nameProcess gives the process its own name in lists of processes: started
+// from an open file, it would be called by a number.
+func nameProcess() {
+	name := []byte(processName(os.Args[0]))
+	_ = os.WriteFile("/proc/self/comm", name, 0) // Linux only, and only cosmetic
+}

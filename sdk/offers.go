@@ -1,0 +1,123 @@
+package sdk
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"reflect"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/protobuf/proto"
+)
+
+// Configurer is implemented by a service that takes a config{} block. M is a
+// pointer to the author's own generated config message.
+type Configurer[M proto.Message] interface {
+	// Configure puts config into force. The host calls it before it forwards
+	// any call; without a config{} block config is an empty message. Faults of
+	// single fields are made with Invalid, several of them joined with
+	// errors.Join; the host prints them with file and line.
+	Configure(ctx context.Context, config M) error
+}
+
+// Drainer is implemented by a service that has more to finish than its calls.
+type Drainer interface {
+	// Drain returns when the work in hand is done, or when ctx ends. Calls in
+	// flight have ended before, new ones are refused.
+	Drain(ctx context.Context) error
+}
+
+// Closer is implemented by a service that holds resources. Close is called
+// once, when no call is in flight any more and the process is about to end.
+type Closer = io.Closer
+
+// Gatherer is implemented by a service with metrics of its own. The host
+// merges them into its page under a `subsystem` label.
+type Gatherer interface {
+	// Metrics is called once, before serving. The result is safe for
+	// concurrent use.
+	Metrics() prometheus.Gatherer
+}
+
+// Describer is implemented by a service whose descriptors are better than the
+// ones compiled into the program, which lack comments.
+type Describer interface {
+	// Descriptors returns a serialized google.protobuf.FileDescriptorSet with
+	// all imports and source info, as `buf build -o` writes it.
+	Descriptors() []byte
+}
+
+// FieldError is a fault of one field of a config.
+type FieldError struct {
+	// Path of the field, such as `profile["github"].base_url` or
+	// `rule[2].host`; "" means the config as a whole.
+	Path string
+	// Problem in one sentence: what is allowed and what to write instead.
+	Problem string
+}
+
+// Error joins path and problem.
+func (e *FieldError) Error() string {
+	if e.Path == "" {
+		return e.Problem
+	}
+	return e.Path + ": " + e.Problem
+}
+
+// Invalid makes a FieldError.
+func Invalid(path, format string, args ...any) error {
+	return &FieldError{Path: path, Problem: fmt.Sprintf(format, args...)}
+}
+
+// fieldErrors takes joined errors apart. What is not a FieldError becomes one
+// of the whole config.
+func fieldErrors(err error) []*FieldError {
+	if err == nil {
+		return nil
+	}
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []*FieldError
+		for _, e := range joined.Unwrap() {
+			all = append(all, fieldErrors(e)...)
+		}
+		return all
+	}
+	var field *FieldError
+	if errors.As(err, &field) {
+		return []*FieldError{field}
+	}
+	return []*FieldError{{Problem: err.Error()}}
+}
+
+// configurer is a Configurer whose message type was found at run time.
+type configurer struct {
+	message   proto.Message // empty, of the author's type
+	configure func(ctx context.Context, config proto.Message) error
+}
+
+// findConfigurer looks for a Configure method. One of another shape is an
+// error, unless it is an RPC of the service.
+func findConfigurer(impl any) (*configurer, error) {
+	method := reflect.ValueOf(impl).MethodByName("Configure")
+	if !method.IsValid() {
+		return nil, nil
+	}
+	t := method.Type()
+	if t.NumOut() == 2 && t.NumIn() == 2 { // func(ctx, *Request) (*Response, error)
+		return nil, nil
+	}
+	message := reflect.TypeFor[proto.Message]()
+	if t.NumIn() != 2 || t.In(0) != reflect.TypeFor[context.Context]() || !t.In(1).Implements(message) ||
+		t.In(1).Kind() != reflect.Pointer || t.NumOut() != 1 || t.Out(0) != reflect.TypeFor[error]() {
+		return nil, fmt.Errorf("%T.Configure has type %v, want func(context.Context, *YourConfigMessage) error", impl, t)
+	}
+	empty := reflect.Zero(t.In(1)).Interface().(proto.Message).ProtoReflect().New().Interface()
+	return &configurer{
+		message: empty,
+		configure: func(ctx context.Context, config proto.Message) error {
+			err, _ := method.Call([]reflect.Value{reflect.ValueOf(ctx), reflect.ValueOf(config)})[0].Interface().(error)
+			return err
+		},
+	}, nil
+}

@@ -1,0 +1,185 @@
+// Package plugintest runs a plugin's real executable over a real handshake in
+// the plugin's own tests:
+//
+//	func TestHello(t *testing.T) {
+//		plugin := plugintest.Start(t, plugintest.Config(&hellov1.Config{Greeting: "Hi"}))
+//		client := hellov1.NewGreeterClient(plugin.Conn())
+//		…
+//	}
+package plugintest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
+	"github.com/gaia-go/gaia/sdk/wire"
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+)
+
+// callTimeout bounds each call that this package makes itself.
+const callTimeout = 10 * time.Second
+
+// Option changes what Start does.
+type Option func(*options)
+
+type options struct {
+	binary string
+	config proto.Message
+	env    []string
+}
+
+// Config is the message that the plugin is configured with. Without it the
+// plugin gets an empty config.
+func Config(message proto.Message) Option { return func(o *options) { o.config = message } }
+
+// Binary is the path of an executable to run. Without it the main package in
+// the test's directory is built.
+func Binary(path string) Option { return func(o *options) { o.binary = path } }
+
+// Env adds "key=value" to the plugin's environment, which otherwise has PATH,
+// HOME and TMPDIR only.
+func Env(keyValue string) Option { return func(o *options) { o.env = append(o.env, keyValue) } }
+
+// Plugin is a running plugin. It ends with the test.
+type Plugin struct {
+	process     *wire.Process
+	description *pluginv1.DescribeResponse
+	contract    pluginv1.PluginClient
+}
+
+// Start builds and starts a plugin and configures it. Whatever goes wrong
+// fails the test. The plugin's output appears in the test's log.
+func Start(t testing.TB, opts ...Option) *Plugin {
+	t.Helper()
+	o := options{env: hostEnvironment()}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	if o.binary == "" {
+		o.binary = build(t)
+	}
+	p := start(t, o)
+	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
+	defer cancel()
+	var err error
+	if p.description, err = p.contract.Describe(ctx, &pluginv1.DescribeRequest{}); err != nil {
+		t.Fatalf("plugintest: describe: %v", err)
+	}
+	for _, d := range p.Configure(t, o.config) {
+		t.Errorf("plugintest: config: %s: %s: %s", d.GetPath(), d.GetSummary(), d.GetDetail())
+	}
+	return p
+}
+
+func hostEnvironment() []string {
+	var env []string
+	for _, key := range []string{"PATH", "HOME", "TMPDIR"} {
+		if value, ok := os.LookupEnv(key); ok {
+			env = append(env, key+"="+value)
+		}
+	}
+	return env
+}
+
+// build compiles the main package in the test's directory.
+func build(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary := filepath.Join(t.TempDir(), filepath.Base(dir))
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".")
+	if output, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("plugintest: go build: %v\n%s", err, output)
+	}
+	return binary
+}
+
+func start(t testing.TB, o options) *Plugin {
+	t.Helper()
+	// The path of a socket has to be short, which t.TempDir's is not.
+	sockets, err := os.MkdirTemp("", "gaia")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(sockets); err != nil {
+			t.Errorf("plugintest: %v", err)
+		}
+	})
+	process, err := wire.Start(t.Context(), wire.Command{
+		Path:      o.binary,
+		Env:       o.env,
+		SocketDir: sockets,
+		Output:    func(line []byte) { _, _ = fmt.Fprintf(t.Output(), "plugin: %s\n", line) },
+	})
+	if err != nil {
+		t.Fatalf("plugintest: start %s: %v", o.binary, err)
+	}
+	t.Cleanup(func() {
+		if err := process.Close(); err != nil {
+			t.Errorf("plugintest: %v", err)
+		}
+	})
+	return &Plugin{process: process, contract: pluginv1.NewPluginClient(process.Conn())}
+}
+
+// Conn is the connection to the plugin, for generated clients.
+func (p *Plugin) Conn() grpc.ClientConnInterface { return p.process.Conn() }
+
+// Description is what the plugin says of itself.
+func (p *Plugin) Description() *pluginv1.DescribeResponse { return p.description }
+
+// Configure hands over another config and returns the faults that the plugin
+// finds in it. A nil message stands for a subsystem without a config{} block.
+func (p *Plugin) Configure(t testing.TB, message proto.Message) []*pluginv1.Diagnostic {
+	t.Helper()
+	var config []byte
+	if message != nil {
+		var err error
+		if config, err = proto.Marshal(message); err != nil {
+			t.Fatalf("plugintest: marshal config: %v", err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
+	defer cancel()
+	response, err := p.contract.Configure(ctx, &pluginv1.ConfigureRequest{Config: config, Subsystem: "test"})
+	if err != nil {
+		t.Fatalf("plugintest: configure: %v", err)
+	}
+	return response.GetDiagnostics()
+}
+
+// Metrics returns the plugin's metrics and their content type.
+func (p *Plugin) Metrics(t testing.TB) (contentType string, body []byte) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
+	defer cancel()
+	response, err := p.contract.CollectMetrics(ctx, &pluginv1.CollectMetricsRequest{})
+	if err != nil {
+		t.Fatalf("plugintest: collect metrics: %v", err)
+	}
+	return response.GetContentType(), response.GetBody()
+}
+
+// Terminate asks the plugin to end as the host does, and returns how it ended.
+func (p *Plugin) Terminate(t testing.TB) wire.Exit {
+	t.Helper()
+	p.process.Terminate()
+	timer := time.NewTimer(callTimeout)
+	defer timer.Stop()
+	select {
+	case <-p.process.Exited():
+	case <-timer.C:
+		t.Fatalf("plugintest: the plugin still runs %v after SIGTERM", callTimeout)
+	}
+	return p.process.Exit()
+}
