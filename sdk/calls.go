@@ -3,7 +3,6 @@ package sdk
 import (
 	"context"
 	"runtime/debug"
-	"sync"
 	"sync/atomic"
 
 	"google.golang.org/grpc"
@@ -11,44 +10,47 @@ import (
 	"google.golang.org/grpc/status"
 )
 
+// draining is the bit of calls.state that closes the door; the bits below it
+// count the calls in flight.
+const draining = 1 << 62
+
 // calls counts the author's calls in flight and can close the door behind
 // them. Safe for concurrent use.
 type calls struct {
-	inFlight  atomic.Int64
-	draining  atomic.Bool
-	idle      chan struct{} // closed when draining and nothing is in flight
-	closeIdle sync.Once
+	state atomic.Int64  // door and count in one word, so that neither changes unseen by the other
+	idle  chan struct{} // closed by the last call to end after the door was closed
 }
 
 // begin counts a call in, or reports false when no more are taken.
 func (c *calls) begin() bool {
-	// Counting first makes sure that drain sees every call it does not refuse.
-	c.inFlight.Add(1)
-	if c.draining.Load() {
-		c.end()
-		return false
+	for {
+		state := c.state.Load()
+		if state&draining != 0 {
+			return false
+		}
+		if c.state.CompareAndSwap(state, state+1) {
+			return true
+		}
 	}
-	return true
 }
 
 func (c *calls) end() {
-	if c.inFlight.Add(-1) == 0 && c.draining.Load() {
-		c.closeIdle.Do(func() { close(c.idle) })
+	if c.state.Add(-1) == draining {
+		close(c.idle)
 	}
 }
 
 // drain refuses new calls and returns how many were in flight when it gave up
 // waiting for them, which is 0 unless ctx ended first.
 func (c *calls) drain(ctx context.Context) int {
-	c.draining.Store(true)
-	if c.inFlight.Load() == 0 {
+	if c.state.Or(draining)&^draining == 0 {
 		return 0
 	}
 	select {
 	case <-c.idle:
 		return 0
 	case <-ctx.Done():
-		return int(c.inFlight.Load())
+		return int(c.state.Load() &^ draining)
 	}
 }
 

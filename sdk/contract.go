@@ -37,6 +37,10 @@ func (c *contract) Configure(ctx context.Context, r *pluginv1.ConfigureRequest) 
 	if err := proto.Unmarshal(r.GetConfig(), message); err != nil {
 		return nil, status.Errorf(codes.InvalidArgument, "config is not a %s: %v", message.ProtoReflect().Descriptor().FullName(), err)
 	}
+	if !c.plugin.calls.begin() { // as one of the author's: no Close meanwhile
+		return nil, errDraining()
+	}
+	defer c.plugin.calls.end()
 	response := &pluginv1.ConfigureResponse{}
 	for _, e := range fieldErrors(config.configure(ctx, message)) {
 		response.Diagnostics = append(response.Diagnostics, &pluginv1.Diagnostic{
@@ -67,6 +71,9 @@ func (c *contract) CollectMetrics(context.Context, *pluginv1.CollectMetricsReque
 	families, err := c.plugin.gatherers.Gather()
 	if err != nil && len(families) == 0 {
 		return nil, status.Errorf(codes.Internal, "metrics: %v", err)
+	}
+	if err != nil {
+		Logger().Warn("some metrics are missing", "err", err)
 	}
 	format := expfmt.NewFormat(expfmt.TypeProtoDelim)
 	var body bytes.Buffer

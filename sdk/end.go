@@ -18,6 +18,9 @@ const (
 	// orphanGrace is how long calls in flight may still take when the host is
 	// gone: nobody waits for their answers.
 	orphanGrace = time.Second
+	// cancelGrace is how long calls may take to return once they were
+	// cancelled. Services are not closed under calls that do not.
+	cancelGrace = time.Second
 )
 
 // endWithHost stops the server, calls in flight finished, when the host asks
@@ -73,5 +76,5 @@ func (p *plugin) stop(grace time.Duration) {
 // from an open file, it would be called by a number.
 func nameProcess() {
 	name := []byte(processName(os.Args[0]))
-	_ = os.WriteFile("/proc/self/comm", name, 0) // Linux only, and only cosmetic
+	_ = os.WriteFile("/proc/self/comm", name, 0) //nolint:gosec // G703: a constant path. Linux only, and only cosmetic
 }

@@ -8,6 +8,7 @@ import (
 	"reflect"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -29,7 +30,8 @@ type Drainer interface {
 }
 
 // Closer is implemented by a service that holds resources. Close is called
-// once, when no call is in flight any more and the process is about to end.
+// once, when no call is in flight any more and the process is about to end. It
+// is not called when calls go on although they were cancelled.
 type Closer = io.Closer
 
 // Gatherer is implemented by a service with metrics of its own. The host
@@ -70,22 +72,25 @@ func Invalid(path, format string, args ...any) error {
 	return &FieldError{Path: path, Problem: fmt.Sprintf(format, args...)}
 }
 
-// fieldErrors takes joined errors apart. What is not a FieldError becomes one
-// of the whole config.
+// fieldErrors finds all FieldErrors in the tree of err. A branch without one
+// becomes a fault of the whole config.
 func fieldErrors(err error) []*FieldError {
 	if err == nil {
 		return nil
 	}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		var all []*FieldError
-		for _, e := range joined.Unwrap() {
-			all = append(all, fieldErrors(e)...)
+	if _, ok := errors.AsType[*FieldError](err); ok {
+		switch e := err.(type) { //nolint:errorlint // the tree is walked by hand, to find more than the first
+		case *FieldError:
+			return []*FieldError{e}
+		case interface{ Unwrap() error }:
+			return fieldErrors(e.Unwrap())
+		case interface{ Unwrap() []error }:
+			var all []*FieldError
+			for _, branch := range e.Unwrap() {
+				all = append(all, fieldErrors(branch)...)
+			}
+			return all
 		}
-		return all
-	}
-	var field *FieldError
-	if errors.As(err, &field) {
-		return []*FieldError{field}
 	}
 	return []*FieldError{{Problem: err.Error()}}
 }
@@ -104,7 +109,7 @@ func findConfigurer(impl any) (*configurer, error) {
 		return nil, nil
 	}
 	t := method.Type()
-	if t.NumOut() == 2 && t.NumIn() == 2 { // func(ctx, *Request) (*Response, error)
+	if isRPC(t) {
 		return nil, nil
 	}
 	message := reflect.TypeFor[proto.Message]()
@@ -116,8 +121,18 @@ func findConfigurer(impl any) (*configurer, error) {
 	return &configurer{
 		message: empty,
 		configure: func(ctx context.Context, config proto.Message) error {
-			err, _ := method.Call([]reflect.Value{reflect.ValueOf(ctx), reflect.ValueOf(config)})[0].Interface().(error)
+			result := method.Call([]reflect.Value{reflect.ValueOf(ctx), reflect.ValueOf(config)})[0]
+			err, _ := reflect.TypeAssert[error](result)
 			return err
 		},
 	}, nil
+}
+
+// isRPC reports whether generated code asks for methods of type t: unary ones
+// return a message, streaming ones take a stream last.
+func isRPC(t reflect.Type) bool {
+	if t.NumOut() == 2 {
+		return t.Out(0).Implements(reflect.TypeFor[proto.Message]())
+	}
+	return t.NumIn() > 0 && t.In(t.NumIn()-1).Implements(reflect.TypeFor[grpc.ServerStream]())
 }

@@ -7,10 +7,10 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime/debug"
 	"slices"
 	"strings"
-	"sync"
 
 	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,6 +27,7 @@ type service struct {
 // host's contract.
 type plugin struct {
 	services  []service
+	impls     []any       // of the services, each once: one may serve several
 	config    *configurer // nil when no service takes a config
 	gatherers prometheus.Gatherers
 	calls     calls
@@ -36,7 +37,6 @@ type plugin struct {
 
 	server    *grpc.Server
 	serverSet chan struct{} // closed when server is set
-	closing   sync.Once
 }
 
 func newPlugin(register func(grpc.ServiceRegistrar)) (*plugin, error) {
@@ -47,27 +47,43 @@ func newPlugin(register func(grpc.ServiceRegistrar)) (*plugin, error) {
 		return nil, errors.New("sdk.Serve was given no service")
 	}
 	for _, s := range p.services {
-		c, err := findConfigurer(s.impl)
-		if err != nil {
+		if s.impl == nil {
+			return nil, fmt.Errorf("service %s is registered without an implementation", s.desc.ServiceName)
+		}
+	}
+	for _, impl := range p.impls {
+		if err := p.take(impl); err != nil {
 			return nil, err
-		}
-		if c != nil && p.config != nil {
-			return nil, fmt.Errorf("two services take a config: %T is the second; let one of them configure both", s.impl)
-		}
-		if c != nil {
-			p.config = c
-		}
-		if g, ok := s.impl.(Gatherer); ok {
-			p.gatherers = append(p.gatherers, g.Metrics())
 		}
 	}
 	return p, p.describe()
+}
+
+// take looks for what an implementation offers besides its services.
+func (p *plugin) take(impl any) error {
+	c, err := findConfigurer(impl)
+	if err != nil {
+		return err
+	}
+	if c != nil && p.config != nil {
+		return fmt.Errorf("two services take a config: %T is the second; let one of them configure both", impl)
+	}
+	if c != nil {
+		p.config = c
+	}
+	if g, ok := impl.(Gatherer); ok {
+		p.gatherers = append(p.gatherers, g.Metrics())
+	}
+	return nil
 }
 
 // RegisterService takes what the author registers, as a grpc.ServiceRegistrar.
 func (p *plugin) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	p.services = append(p.services, service{desc: desc, impl: impl})
 	p.own[desc.ServiceName] = true
+	if isPointer := reflect.ValueOf(impl).Kind() == reflect.Pointer; !isPointer || !slices.Contains(p.impls, impl) {
+		p.impls = append(p.impls, impl)
+	}
 }
 
 // describe fills in what the host is told.
@@ -117,22 +133,27 @@ func (p *plugin) drain(ctx context.Context) (unfinished int, err error) {
 	if unfinished = p.calls.drain(ctx); unfinished > 0 {
 		return unfinished, nil
 	}
-	for _, s := range p.services {
-		if d, ok := s.impl.(Drainer); ok {
+	for _, impl := range p.impls {
+		if d, ok := impl.(Drainer); ok {
 			err = errors.Join(err, d.Drain(ctx))
 		}
 	}
 	return 0, err
 }
 
-// close closes the services, last first. A second call does nothing.
-func (p *plugin) close() (err error) {
-	p.closing.Do(func() {
-		for _, s := range slices.Backward(p.services) {
-			if c, ok := s.impl.(Closer); ok {
-				err = errors.Join(err, c.Close())
-			}
+// close closes the services, last first, when the calls that the server
+// cancelled as it stopped have returned.
+func (p *plugin) close() error {
+	ctx, cancel := context.WithTimeout(context.Background(), cancelGrace)
+	defer cancel()
+	if unfinished := p.calls.drain(ctx); unfinished > 0 {
+		return fmt.Errorf("services not closed: %d calls still run %v after they were cancelled", unfinished, cancelGrace)
+	}
+	var err error
+	for _, impl := range slices.Backward(p.impls) {
+		if c, ok := impl.(Closer); ok {
+			err = errors.Join(err, c.Close())
 		}
-	})
+	}
 	return err
 }

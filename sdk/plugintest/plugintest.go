@@ -56,24 +56,24 @@ type Plugin struct {
 
 // Start builds and starts a plugin and configures it. Whatever goes wrong
 // fails the test. The plugin's output appears in the test's log.
-func Start(t testing.TB, opts ...Option) *Plugin {
-	t.Helper()
+func Start(tb testing.TB, opts ...Option) *Plugin {
+	tb.Helper()
 	o := options{env: hostEnvironment()}
 	for _, opt := range opts {
 		opt(&o)
 	}
 	if o.binary == "" {
-		o.binary = build(t)
+		o.binary = build(tb)
 	}
-	p := start(t, o)
-	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
+	p := start(tb, o)
+	ctx, cancel := context.WithTimeout(tb.Context(), callTimeout)
 	defer cancel()
 	var err error
 	if p.description, err = p.contract.Describe(ctx, &pluginv1.DescribeRequest{}); err != nil {
-		t.Fatalf("plugintest: describe: %v", err)
+		tb.Fatalf("plugintest: describe: %v", err)
 	}
-	for _, d := range p.Configure(t, o.config) {
-		t.Errorf("plugintest: config: %s: %s: %s", d.GetPath(), d.GetSummary(), d.GetDetail())
+	for _, d := range p.Configure(tb, o.config) {
+		tb.Errorf("plugintest: config: %s: %s: %s", d.GetPath(), d.GetSummary(), d.GetDetail())
 	}
 	return p
 }
@@ -89,44 +89,43 @@ func hostEnvironment() []string {
 }
 
 // build compiles the main package in the test's directory.
-func build(t testing.TB) string {
-	t.Helper()
+func build(tb testing.TB) string {
+	tb.Helper()
 	dir, err := os.Getwd()
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	binary := filepath.Join(t.TempDir(), filepath.Base(dir))
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-o", binary, ".")
+	binary := filepath.Join(tb.TempDir(), filepath.Base(dir))
+	cmd := exec.CommandContext(tb.Context(), "go", "build", "-o", binary, ".") //nolint:gosec // G204: the name comes from the test's own directory
 	if output, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("plugintest: go build: %v\n%s", err, output)
+		tb.Fatalf("plugintest: go build: %v\n%s", err, output)
 	}
 	return binary
 }
 
-func start(t testing.TB, o options) *Plugin {
-	t.Helper()
-	// The path of a socket has to be short, which t.TempDir's is not.
-	sockets, err := os.MkdirTemp("", "gaia")
+func start(tb testing.TB, o options) *Plugin {
+	tb.Helper()
+	sockets, err := os.MkdirTemp("", "gaia") //nolint:usetesting // the path of a socket has to be short, which TempDir's is not
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := os.RemoveAll(sockets); err != nil {
-			t.Errorf("plugintest: %v", err)
+			tb.Errorf("plugintest: %v", err)
 		}
 	})
-	process, err := wire.Start(t.Context(), wire.Command{
+	process, err := wire.Start(tb.Context(), wire.Command{
 		Path:      o.binary,
 		Env:       o.env,
 		SocketDir: sockets,
-		Output:    func(line []byte) { _, _ = fmt.Fprintf(t.Output(), "plugin: %s\n", line) },
+		Output:    func(_ int, line []byte) { _, _ = fmt.Fprintf(tb.Output(), "plugin: %s\n", line) },
 	})
 	if err != nil {
-		t.Fatalf("plugintest: start %s: %v", o.binary, err)
+		tb.Fatalf("plugintest: start %s: %v", o.binary, err)
 	}
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		if err := process.Close(); err != nil {
-			t.Errorf("plugintest: %v", err)
+			tb.Errorf("plugintest: %v", err)
 		}
 	})
 	return &Plugin{process: process, contract: pluginv1.NewPluginClient(process.Conn())}
@@ -140,46 +139,46 @@ func (p *Plugin) Description() *pluginv1.DescribeResponse { return p.description
 
 // Configure hands over another config and returns the faults that the plugin
 // finds in it. A nil message stands for a subsystem without a config{} block.
-func (p *Plugin) Configure(t testing.TB, message proto.Message) []*pluginv1.Diagnostic {
-	t.Helper()
+func (p *Plugin) Configure(tb testing.TB, message proto.Message) []*pluginv1.Diagnostic {
+	tb.Helper()
 	var config []byte
 	if message != nil {
 		var err error
 		if config, err = proto.Marshal(message); err != nil {
-			t.Fatalf("plugintest: marshal config: %v", err)
+			tb.Fatalf("plugintest: marshal config: %v", err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
+	ctx, cancel := context.WithTimeout(tb.Context(), callTimeout)
 	defer cancel()
 	response, err := p.contract.Configure(ctx, &pluginv1.ConfigureRequest{Config: config, Subsystem: "test"})
 	if err != nil {
-		t.Fatalf("plugintest: configure: %v", err)
+		tb.Fatalf("plugintest: configure: %v", err)
 	}
 	return response.GetDiagnostics()
 }
 
 // Metrics returns the plugin's metrics and their content type.
-func (p *Plugin) Metrics(t testing.TB) (contentType string, body []byte) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), callTimeout)
+func (p *Plugin) Metrics(tb testing.TB) (contentType string, body []byte) {
+	tb.Helper()
+	ctx, cancel := context.WithTimeout(tb.Context(), callTimeout)
 	defer cancel()
 	response, err := p.contract.CollectMetrics(ctx, &pluginv1.CollectMetricsRequest{})
 	if err != nil {
-		t.Fatalf("plugintest: collect metrics: %v", err)
+		tb.Fatalf("plugintest: collect metrics: %v", err)
 	}
 	return response.GetContentType(), response.GetBody()
 }
 
 // Terminate asks the plugin to end as the host does, and returns how it ended.
-func (p *Plugin) Terminate(t testing.TB) wire.Exit {
-	t.Helper()
+func (p *Plugin) Terminate(tb testing.TB) wire.Exit {
+	tb.Helper()
 	p.process.Terminate()
 	timer := time.NewTimer(callTimeout)
 	defer timer.Stop()
 	select {
 	case <-p.process.Exited():
 	case <-timer.C:
-		t.Fatalf("plugintest: the plugin still runs %v after SIGTERM", callTimeout)
+		tb.Fatalf("plugintest: the plugin still runs %v after SIGTERM", callTimeout)
 	}
 	return p.process.Exit()
 }

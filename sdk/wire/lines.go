@@ -2,6 +2,8 @@ package wire
 
 import (
 	"bytes"
+	"slices"
+	"strings"
 	"sync"
 )
 
@@ -68,7 +70,9 @@ func (w *lineWriter) flush() {
 
 func trimCR(line []byte) []byte { return bytes.TrimSuffix(line, []byte{'\r'}) }
 
-// tail keeps the last lines of a process's output. Safe for concurrent use.
+// tail keeps the last lines of a process's output and, however far back, the
+// one with which a Go program begins to tell of its crash. Safe for concurrent
+// use.
 type tail struct {
 	mu    sync.Mutex
 	lines []string // oldest first, at most tailLines
@@ -78,8 +82,11 @@ func (t *tail) add(line []byte) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.lines) == tailLines {
-		copy(t.lines, t.lines[1:])
-		t.lines = t.lines[:tailLines-1]
+		oldest := 0
+		if isCrash(t.lines[0]) && !isCrash(t.lines[1]) {
+			oldest = 1
+		}
+		t.lines = slices.Delete(t.lines, oldest, oldest+1)
 	}
 	t.lines = append(t.lines, string(line))
 }
@@ -87,5 +94,24 @@ func (t *tail) add(line []byte) {
 func (t *tail) copy() []string {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return append([]string(nil), t.lines...)
+	return slices.Clone(t.lines)
+}
+
+// isCrash reports whether Go's runtime writes such a line before the stacks.
+func isCrash(line string) bool {
+	return strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ")
+}
+
+// lastWords is the line of a tail that most likely says why the process ended:
+// the beginning of a crash, or else the last one.
+func lastWords(tail []string) string {
+	for _, line := range slices.Backward(tail) {
+		if isCrash(line) {
+			return line
+		}
+	}
+	if len(tail) == 0 {
+		return ""
+	}
+	return tail[len(tail)-1]
 }

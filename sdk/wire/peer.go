@@ -32,10 +32,12 @@ func sameUser(p peer) error {
 	return nil
 }
 
+// ClientHandshake checks who listens.
 func (c *peerCredentials) ClientHandshake(_ context.Context, _ string, conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	return c.handshake(conn)
 }
 
+// ServerHandshake checks who has connected.
 func (c *peerCredentials) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
 	return c.handshake(conn)
 }
@@ -67,17 +69,21 @@ func peerOf(conn net.Conn) (peer, error) {
 	return p, errors.Join(err, inner)
 }
 
+// Info names the protocol.
 func (c *peerCredentials) Info() credentials.ProtocolInfo {
 	return credentials.ProtocolInfo{SecurityProtocol: "peercred"}
 }
 
+// Clone copies them, as gRPC asks for.
 func (c *peerCredentials) Clone() credentials.TransportCredentials {
 	return &peerCredentials{accept: c.accept}
 }
 
+// OverrideServerName does nothing: there are no names.
 func (c *peerCredentials) OverrideServerName(string) error { return nil }
 
 // authInfo says that nobody but the kernel is between the two ends.
 type authInfo struct{ credentials.CommonAuthInfo }
 
+// AuthType names the protocol.
 func (authInfo) AuthType() string { return "peercred" }

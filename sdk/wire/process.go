@@ -14,11 +14,21 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/status"
 )
 
-// reapTime is how long Close waits for a killed process. Only one that hangs
-// inside the kernel takes longer.
-const reapTime = 5 * time.Second
+const (
+	// reapTime is how long Close waits for a killed process. Only one that hangs
+	// inside the kernel takes longer.
+	reapTime = 5 * time.Second
+
+	// maxSocketDir leaves room for what go-plugin appends (two names with
+	// random 32-bit numbers) within the 103 bytes that macOS has for the path
+	// of a socket; Linux has 107.
+	maxSocketDir = 103 - len("/plugin-dir4294967295/plugin4294967295")
+)
 
 // Command says which executable to start, and how.
 type Command struct {
@@ -33,15 +43,16 @@ type Command struct {
 	// handshake. The host's own environment is not inherited.
 	Env []string
 	// SocketDir is the directory in which the plugin gets a private directory
-	// for its sockets. It must exist, be closed to others and short: a
-	// socket's whole path has less than 104 bytes. Required.
+	// for its sockets. It must exist, be closed to others and short: at most
+	// 65 bytes, because the path of a socket has to be. Required.
 	SocketDir string
 	// Output is called for each line that the process writes, to raw
 	// descriptors or through go-plugin, without line end and cut at 64 KiB.
-	// Calls come from several goroutines; the line is valid during the call.
-	// Optional.
-	Output func(line []byte)
-	// StartTimeout bounds the time from exec to handshake. 0 means 10 s.
+	// Calls come from several goroutines, and none after Close has returned;
+	// the line is valid during the call. While Output blocks, the plugin's
+	// output does, and Close waits for it. Optional.
+	Output func(pid int, line []byte)
+	// StartTimeout bounds the time from exec to the first answer. 0 means 10 s.
 	StartTimeout time.Duration
 }
 
@@ -56,44 +67,65 @@ type Process struct {
 	closeErr  error
 }
 
-// Start executes a plugin, shakes hands and connects. The plugin is the leader
-// of a process group of its own; it dies when this process dies. ctx bounds
-// Start only. The error is a *StartError. The caller closes the process.
+// Start executes a plugin, shakes hands and connects; it returns when the
+// plugin has answered once. The plugin is the leader of a process group of its
+// own; it dies when this process dies. ctx bounds Start only. The error is a
+// *StartError. The caller closes the process.
 func Start(ctx context.Context, c Command) (*Process, error) {
 	if c.StartTimeout == 0 {
 		c.StartTimeout = defaultStartTimeout
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, &StartError{Reason: reasonCancelled, Err: err}
+	}
+	if n := len(c.SocketDir); n > maxSocketDir {
+		return nil, &StartError{Reason: fmt.Sprintf("socket directory %s: %d bytes are too many for the path of a socket, at most %d; name a shorter one", c.SocketDir, n, maxSocketDir)}
+	}
 	r := newRunner(c)
-	p := &Process{runner: r, client: plugin.NewClient(&plugin.ClientConfig{
-		HandshakeConfig:  handshake(),
-		Plugins:          plugin.PluginSet{pluginName: end{}},
-		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		SkipHostEnv:      true,
-		StartTimeout:     c.StartTimeout,
-		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: c.SocketDir},
-		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, socketDir string) (runner.Runner, error) {
-			r.env, r.socketDir = cmd.Env, socketDir
-			return r, nil
-		},
-		SyncStdout:      &lineWriter{emit: r.output},
-		SyncStderr:      &lineWriter{emit: r.output},
-		Logger:          hclog.NewNullLogger(),
-		GRPCDialOptions: r.dialOptions(),
-	})}
+	p := &Process{runner: r, client: newClient(r)}
+	ctx, cancel := context.WithTimeoutCause(ctx, c.StartTimeout, errTooSlow)
+	defer cancel()
 	// go-plugin knows no context: what it waits for ends with the process.
 	stop := context.AfterFunc(ctx, r.kill)
 	defer stop()
-	conn, err := connect(p.client)
+	conn, err := connect(ctx, p.client)
+	if err == nil && !stop() {
+		err = ctx.Err() // killed at the last moment
+	}
 	if err != nil {
-		// Its true end, if it came before we put one to it, is known then.
-		err = errors.Join(err, p.Close())
-		return nil, startError(ctx, c, r, err)
+		cause := context.Cause(ctx)
+		r.giveUp()
+		return nil, startError(cause, r, err, p.Close())
 	}
 	p.conn = conn
 	return p, nil
 }
 
-func connect(client *plugin.Client) (*grpc.ClientConn, error) {
+func newClient(r *processRunner) *plugin.Client {
+	return plugin.NewClient(&plugin.ClientConfig{
+		HandshakeConfig:  handshake(),
+		Plugins:          plugin.PluginSet{pluginName: end{}},
+		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
+		SkipHostEnv:      true,
+		StartTimeout:     2 * r.command.StartTimeout, // ours comes first, unless the process cannot be killed
+		UnixSocketConfig: &plugin.UnixSocketConfig{TempDir: r.command.SocketDir},
+		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, socketDir string) (runner.Runner, error) {
+			r.env, r.socketDir = cmd.Env, socketDir
+			return r, nil
+		},
+		SyncStdout:      r.syncStdout.w,
+		SyncStderr:      r.syncStderr.w,
+		Logger:          hclog.NewNullLogger(),
+		GRPCDialOptions: r.dialOptions(),
+	})
+}
+
+// connect starts the process and waits for its first answer. Errors of the
+// first line match errHandshake.
+func connect(ctx context.Context, client *plugin.Client) (*grpc.ClientConn, error) {
+	if _, err := client.Start(); err != nil {
+		return nil, fmt.Errorf("%w: %w", errHandshake, err)
+	}
 	protocol, err := client.Client()
 	if err != nil {
 		return nil, err
@@ -102,7 +134,21 @@ func connect(client *plugin.Client) (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return raw.(*grpc.ClientConn), nil
+	conn := raw.(*grpc.ClientConn)
+	return conn, answers(ctx, conn)
+}
+
+// answers asks for the plugin's health, which go-plugin serves, to see that it
+// can be reached at all: of a connection that is refused go-plugin only thinks
+// that the plugin has no stdio service. What the answer is does not matter.
+func answers(ctx context.Context, conn *grpc.ClientConn) error {
+	_, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: plugin.GRPCServiceName})
+	switch status.Code(err) {
+	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled:
+		return errors.New("does not answer: " + status.Convert(err).Message())
+	default:
+		return nil
+	}
 }
 
 // Conn is the connection to the plugin's gRPC server. It belongs to the
@@ -119,7 +165,14 @@ func (p *Process) Exited() <-chan struct{} { return p.runner.exited }
 func (p *Process) Exit() Exit { return p.runner.exit }
 
 // Tail returns the last lines that the process wrote, oldest first, at most 20.
+// The first of them may be older: the line with which a Go program begins to
+// tell of its crash is kept.
 func (p *Process) Tail() []string { return p.runner.tail.copy() }
+
+// LastWords returns the line that most likely says why the process ended: the
+// beginning of a Go program's crash, or else the last line that it wrote; ""
+// if it wrote nothing.
+func (p *Process) LastWords() string { return lastWords(p.runner.tail.copy()) }
 
 // Terminate asks the process to end (SIGTERM). It does not wait.
 func (p *Process) Terminate() { p.runner.signal(syscall.SIGTERM) }
@@ -151,6 +204,6 @@ func (p *Process) close() error {
 	// Before the exit this would ask the plugin to shut down, and wait for an
 	// answer for as long as it takes.
 	p.client.Kill()
-	<-r.drained
+	r.drain()
 	return os.RemoveAll(r.socketDir)
 }

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -19,10 +20,15 @@ import (
 	"google.golang.org/grpc/backoff"
 )
 
-// drainTime is how long output that a dead process left in its pipes is still
-// read. Without surviving holders of the pipes the end of file comes at once;
-// with them it never would.
-const drainTime = 50 * time.Millisecond
+const (
+	// drainTime is how long output that a dead process left in its pipes is
+	// still read. Without surviving holders of the pipes the end of file comes
+	// at once; with them it never would.
+	drainTime = 50 * time.Millisecond
+	// dyingTime is how long a process whose output or socket has ended may take
+	// to end by itself, before it is killed and the true reason is lost.
+	dyingTime = 50 * time.Millisecond
+)
 
 // processRunner starts and waits for one process. It stands between it and
 // go-plugin, which sees the handshake line and nothing else of its output.
@@ -40,23 +46,40 @@ type processRunner struct {
 	drained chan struct{} // closed when its output has been read
 	exit    Exit          // valid when exited is closed
 
-	handshakeReader *io.PipeReader
-	handshakeWriter *io.PipeWriter
+	handshake              pipe // the first line, to go-plugin
+	syncStdout, syncStderr pipe // what the process writes after the handshake, from go-plugin
 
 	mu      sync.Mutex
 	started bool
+	killed  bool   // by us
+	heard   bool   // first is known
 	first   string // the first line on standard output
 }
 
 var _ runner.Runner = (*processRunner)(nil)
 
+// pipe connects a goroutine of ours with one of go-plugin's.
+type pipe struct {
+	r *io.PipeReader
+	w *io.PipeWriter
+}
+
+func newPipe() (p pipe) {
+	p.r, p.w = io.Pipe()
+	return p
+}
+
 func newRunner(c Command) *processRunner {
-	r := &processRunner{command: c, exited: make(chan struct{}), drained: make(chan struct{})}
-	r.handshakeReader, r.handshakeWriter = io.Pipe()
+	r := &processRunner{
+		command:   c,
+		exited:    make(chan struct{}),
+		drained:   make(chan struct{}),
+		handshake: newPipe(), syncStdout: newPipe(), syncStderr: newPipe(),
+	}
 	r.output = func(line []byte) {
 		r.tail.add(line)
 		if c.Output != nil {
-			c.Output(line)
+			c.Output(r.pid(), line)
 		}
 	}
 	return r
@@ -75,7 +98,6 @@ func (r *processRunner) dialOptions() []grpc.DialOption {
 	}}
 	return []grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
-		grpc.WithSharedWriteBuffer(true),
 		grpc.WithIdleTimeout(0),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage), grpc.MaxCallSendMsgSize(MaxMessage)),
 		// A plugin whose socket is gone is never dialled again: it is replaced.
@@ -133,14 +155,14 @@ func (r *processRunner) live(launched chan<- error) {
 		launched <- err
 		return
 	}
-	r.mu.Lock()
-	r.started = true
-	r.mu.Unlock()
+	if r.setStarted() {
+		r.signal(syscall.SIGKILL) // the kill came first
+	}
 	launched <- nil
 	endGroup(r.cmd)
 	r.exit = exitOf(r.cmd.ProcessState, time.Since(r.began))
-	close(r.exited)
 	_ = r.stdin.Close() // only we had it
+	close(r.exited)
 }
 
 func exitOf(state *os.ProcessState, ran time.Duration) Exit {
@@ -155,22 +177,22 @@ func exitOf(state *os.ProcessState, ran time.Duration) Exit {
 }
 
 // read passes on what the process writes, until all writers are gone or, after
-// its exit, for drainTime.
+// its exit, for drainTime. What comes through go-plugin ends with drain.
 func (r *processRunner) read(stdout, stderr *os.File) {
 	defer close(r.drained)
 	var readers sync.WaitGroup
 	readers.Go(func() {
 		defer stdout.Close()
-		handshake := &handshakeWriter{runner: r, then: lineWriter{emit: r.output}}
-		_, _ = io.Copy(handshake, stdout)
-		handshake.close()
+		buffered := bufio.NewReader(stdout)
+		r.shakeHands(buffered)
+		r.passOn(buffered)
 	})
 	readers.Go(func() {
 		defer stderr.Close()
-		lines := lineWriter{emit: r.output}
-		_, _ = io.Copy(&lines, stderr)
-		lines.flush()
+		r.passOn(stderr)
 	})
+	readers.Go(func() { r.passOn(r.syncStdout.r) })
+	readers.Go(func() { r.passOn(r.syncStderr.r) })
 	<-r.exited
 	deadline := time.Now().Add(drainTime)
 	_ = stdout.SetReadDeadline(deadline)
@@ -178,59 +200,63 @@ func (r *processRunner) read(stdout, stderr *os.File) {
 	readers.Wait()
 }
 
-// handshakeWriter gives the first line to go-plugin and the others to then.
-type handshakeWriter struct {
-	runner *processRunner
-	done   bool
-	line   []byte
-	then   lineWriter
+// shakeHands gives the first line on standard output to go-plugin. One that is
+// longer than the reader's buffer (4 KiB) is no handshake.
+func (r *processRunner) shakeHands(stdout *bufio.Reader) {
+	if line, _ := stdout.ReadSlice('\n'); len(line) > 0 {
+		first := strings.TrimRight(string(line), "\r\n")
+		r.setFirstLine(first)
+		// go-plugin reads until it has a line or gives up; then Kill ends the pipe.
+		_, _ = fmt.Fprintln(r.handshake.w, first)
+	}
+	_ = r.handshake.w.Close()
 }
 
-func (w *handshakeWriter) Write(p []byte) (int, error) {
-	n := len(p)
-	for !w.done && len(p) > 0 {
-		if p[0] == '\n' || len(w.line) == maxLine {
-			w.close()
-		} else {
-			w.line = append(w.line, p[0])
-		}
-		p = p[1:]
-	}
-	if w.done && len(p) > 0 {
-		_, _ = w.then.Write(p)
-	}
-	return n, nil
+func (r *processRunner) passOn(from io.Reader) {
+	lines := lineWriter{emit: r.output}
+	_, _ = io.Copy(&lines, from) // it ends with a deadline or the end of file
+	lines.flush()
 }
 
-// close ends the first line, and all of it if the output has ended.
-func (w *handshakeWriter) close() {
-	if w.done {
-		w.then.flush()
-		return
-	}
-	w.done = true
-	w.runner.setFirstLine(string(w.line))
-	// go-plugin reads until it has a line or gives up; then it is gone.
-	_, _ = w.runner.handshakeWriter.Write(append(w.line, '\n'))
-	_ = w.runner.handshakeWriter.Close()
+// drain waits until all output has been passed on; go-plugin adds none any
+// more. The process has exited.
+func (r *processRunner) drain() {
+	_ = r.syncStdout.w.Close()
+	_ = r.syncStderr.w.Close()
+	<-r.drained
 }
 
-func (r *processRunner) setFirstLine(line string) {
+// setStarted reports whether the process is already meant to be dead.
+func (r *processRunner) setStarted() (killed bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.first = line
-}
-
-func (r *processRunner) firstLine() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.first
+	r.started = true
+	return r.killed
 }
 
 func (r *processRunner) wasStarted() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.started
+}
+
+func (r *processRunner) wasKilled() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.killed
+}
+
+func (r *processRunner) setFirstLine(line string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.heard, r.first = true, line
+}
+
+// firstLine returns the first line on standard output, if there was one.
+func (r *processRunner) firstLine() (line string, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.first, r.heard
 }
 
 func (r *processRunner) hasExited() bool {
@@ -257,8 +283,31 @@ func (r *processRunner) signal(s syscall.Signal) {
 	}
 }
 
-// kill kills the leader; live then kills the rest of the group.
-func (r *processRunner) kill() { r.signal(syscall.SIGKILL) }
+// kill kills the leader; live then kills the rest of the group. A process that
+// is about to be started dies at its start.
+func (r *processRunner) kill() {
+	if r.hasExited() {
+		return
+	}
+	r.mu.Lock()
+	r.killed = true
+	r.mu.Unlock()
+	r.signal(syscall.SIGKILL)
+}
+
+// giveUp kills a process that does not end by itself right now.
+func (r *processRunner) giveUp() {
+	if !r.wasStarted() {
+		return
+	}
+	timer := time.NewTimer(dyingTime)
+	defer timer.Stop()
+	select {
+	case <-r.exited:
+	case <-timer.C:
+		r.kill()
+	}
+}
 
 // Wait is called by go-plugin once the handshake pipe has ended.
 func (r *processRunner) Wait(context.Context) error {
@@ -268,13 +317,13 @@ func (r *processRunner) Wait(context.Context) error {
 
 // Kill is called by go-plugin when a start does not succeed.
 func (r *processRunner) Kill(context.Context) error {
-	r.kill()
-	_ = r.handshakeReader.Close() // a late first line must find no reader waiting
+	_ = r.handshake.r.Close() // a late first line must find no reader waiting
+	r.giveUp()
 	return nil
 }
 
 // Stdout is what go-plugin sees of standard output: the first line.
-func (r *processRunner) Stdout() io.ReadCloser { return r.handshakeReader }
+func (r *processRunner) Stdout() io.ReadCloser { return r.handshake.r }
 
 // Stderr is empty for go-plugin: the lines go to Command.Output.
 func (r *processRunner) Stderr() io.ReadCloser { return io.NopCloser(strings.NewReader("")) }

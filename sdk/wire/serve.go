@@ -32,7 +32,7 @@ type ServeConfig struct {
 
 // Serve answers the host's handshake and serves until the gRPC server that was
 // given to Register is stopped. From the handshake on, os.Stdout and os.Stderr
-// are pipes that lead to the host.
+// are pipes that lead to the host; when Serve returns, they are what they were.
 func Serve(c ServeConfig) error {
 	if os.Getenv(cookieKey) != cookieValue {
 		return ErrNoHost
@@ -45,16 +45,25 @@ func Serve(c ServeConfig) error {
 		grpc.Creds(creds),
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.MaxSendMsgSize(MaxMessage),
-		grpc.SharedWriteBuffer(true),
 	}, c.Options...)
+	registered := false
+	register := func(s *grpc.Server) {
+		registered = true
+		c.Register(s)
+	}
+	// Nobody reads go-plugin's pipes once its server has stopped.
+	defer func(stdout, stderr *os.File) { os.Stdout, os.Stderr = stdout, stderr }(os.Stdout, os.Stderr)
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: handshake(),
-		Plugins:         plugin.PluginSet{pluginName: end{register: c.Register}},
+		Plugins:         plugin.PluginSet{pluginName: end{register: register}},
 		Logger:          c.Logger,
 		GRPCServer: func(fromHost []grpc.ServerOption) *grpc.Server {
 			return grpc.NewServer(append(options, fromHost...)...)
 		},
 	})
+	if !registered {
+		return errors.New("wire: no socket to serve on; the line before says why")
+	}
 	return nil
 }
 
@@ -86,11 +95,13 @@ type end struct {
 	register func(*grpc.Server)
 }
 
+// GRPCServer is called by go-plugin in the plugin.
 func (e end) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
 	e.register(s)
 	return nil
 }
 
+// GRPCClient is called by go-plugin in the host.
 func (e end) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
 	return conn, nil
 }

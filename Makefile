@@ -1,0 +1,111 @@
+# Everything that is done with this tree. `make` lists the targets.
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS   += --no-builtin-rules --no-print-directory
+
+# The tools, pinned. They are built into .bin on first use.
+BUF           := v1.75.0
+PROTOC_GEN_GO := v1.36.12
+PROTOC_GEN_GO_GRPC := v1.6.2
+GOLANGCI_LINT := v2.15.0
+PROTOVALIDATE := v1.2.2
+
+BIN     := $(CURDIR)/.bin
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+MODULES := proto sdk host plugins/api-client-pool examples
+PLUGINS := $(notdir $(wildcard plugins/*))
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | sed -E 's/:.*## /\t/' | expand -t 16
+
+.PHONY: build
+build: ## Build the host and every plugin into bin/
+	@mkdir -p bin/plugins
+	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/gaia ./host/cmd/gaia
+	@for p in $(PLUGINS); do CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/plugins/gaia-$$p ./plugins/$$p; done
+	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/plugins/hello ./examples/hello
+
+.PHONY: run
+run: build ## Build, then run the host on config.hcl in the foreground
+	@exec bin/gaia run -config config.hcl
+
+.PHONY: test
+test: compiler ## Run all tests of all modules under the race detector
+	@go test -race -timeout 20m work
+
+.PHONY: test-slow
+test-slow: compiler ## Run the soaks too: a thousand kills, and what else takes minutes
+	@GAIA_SLOW=1 go test -race -timeout 60m -run 'Slow' -v ./host/... ./sdk/...
+
+.PHONY: bench
+bench: ## Measure one call through the whole house beside plain go-plugin
+	@go test -run '^$$' -bench 'BenchmarkCall' -benchmem ./host/cmd/gaia
+
+.PHONY: check
+check: fmt-check lint proto-check generate-check test outside ## All that must hold before a change lands
+
+.PHONY: fmt
+fmt: $(BIN)/buf ## Format Go, proto and HCL
+	@gofmt -w $(MODULES)
+	@$(BIN)/buf format -w
+	@go run ./host/cmd/gaia fmt config.hcl
+
+.PHONY: fmt-check
+fmt-check:
+	@test -z "$$(gofmt -l $(MODULES))" || { echo "not formatted (make fmt):"; gofmt -l $(MODULES); exit 1; }
+	@go run ./host/cmd/gaia fmt --check config.hcl
+
+.PHONY: lint
+lint: $(BIN)/golangci-lint ## Run the linters over all modules, for Linux and macOS
+	@$(BIN)/golangci-lint run $$(go list -m -f '{{.Dir}}/...')
+	@GOOS=darwin go vet work
+
+.PHONY: proto-check
+proto-check: $(BIN)/buf $(BIN)/protovalidate ## Lint and format-check the .proto files
+	@$(BIN)/buf lint
+	@$(BIN)/buf format -d --exit-code proto
+	@$(BIN)/buf format -d --exit-code examples/hello/proto
+
+.PHONY: generate
+generate: $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc $(BIN)/protovalidate ## Generate Go from .proto, descriptors and docs
+	@$(BIN)/buf generate
+	@$(BIN)/buf build proto --path proto/gaia/api/v1 -o plugins/api-client-pool/descriptors.binpb
+	@go test -run 'Docs' ./host/... -update >/dev/null
+
+.PHONY: generate-check
+generate-check: $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc $(BIN)/protovalidate
+	@rm -rf $(BIN)/generated && $(BIN)/buf generate -o $(BIN)/generated
+	@cd $(BIN)/generated && find . -type f | while read -r f; do cmp -s "$$f" "$(CURDIR)/$$f" || { echo "$$f is out of date (make generate)"; exit 1; }; done
+	@$(BIN)/buf build proto --path proto/gaia/api/v1 -o $(BIN)/generated/descriptors.binpb
+	@cmp $(BIN)/generated/descriptors.binpb plugins/api-client-pool/descriptors.binpb
+
+.PHONY: outside
+outside: ## Build and test examples/hello as a third party does, outside this tree
+	@hack=$$(mktemp -d); trap 'rm -rf "$$hack"' EXIT; .ci/outside "$(CURDIR)" "$$hack"
+
+.PHONY: compiler
+compiler: # of C, which the race detector needs
+	@command -v cc >/dev/null || command -v gcc >/dev/null || { \
+		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq gcc libc6-dev; \
+		else echo "the race detector needs a C compiler: apt-get install gcc libc6-dev, or xcode-select --install"; exit 1; fi; }
+
+.PHONY: clean
+clean: ## Remove what was built and what runs left
+	@rm -rf bin run data $(BIN)/generated
+
+$(BIN)/buf:
+	@GOBIN=$(BIN) go install github.com/bufbuild/buf/cmd/buf@$(BUF)
+$(BIN)/protoc-gen-go:
+	@GOBIN=$(BIN) go install google.golang.org/protobuf/cmd/protoc-gen-go@$(PROTOC_GEN_GO)
+$(BIN)/protoc-gen-go-grpc:
+	@GOBIN=$(BIN) go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@$(PROTOC_GEN_GO_GRPC)
+$(BIN)/golangci-lint:
+	@GOBIN=$(BIN) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT)
+# validate.proto is not vendored: it comes out of its Go module.
+$(BIN)/protovalidate:
+	@dir=$$(cd $$(mktemp -d) && go mod download -json github.com/bufbuild/protovalidate@$(PROTOVALIDATE) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p'); \
+		mkdir -p $@ && cp -R "$$dir/proto/protovalidate/buf" $@/ && chmod -R u+w $@

@@ -1,0 +1,24 @@
+# The shipped configuration. Every block and field is optional; see
+# docs/configuration.md for all of them with their defaults.
+
+host {
+  socket     = "run/gaia.sock"  # gRPC; for its owner only
+  http       = "127.0.0.1:4242" # /metrics, /livez, /readyz, /debug/pprof
+  plugin_dir = "bin/plugins"
+  data_dir   = "data"
+}
+
+subsystem "api_client_pool" {
+  plugin = "gaia-api-client-pool"
+
+  limits {
+    concurrency = 1000 # calls in flight
+    queue       = 2000 # calls that wait for one of these to end
+    timeout     = "30s"
+  }
+
+  config {
+    connections_per_host = 64
+    max_response_body    = "8MiB"
+  }
+}

@@ -1,0 +1,79 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+
+	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
+
+	"github.com/gaia-go/gaia/host/internal/supervisor"
+	"github.com/gaia-go/gaia/host/internal/telemetry"
+)
+
+// openHTTP opens the operators' HTTP listener, if there is to be one, and
+// returns what serves it until ctx ends.
+func (h *host) openHTTP() (serve func(ctx context.Context) error, err error) {
+	address := h.config.Host.HTTP
+	if address == "" {
+		return func(context.Context) error { return nil }, nil
+	}
+	listener, err := net.Listen("tcp", address) //nolint:noctx // does not wait for anything
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", address, err)
+	}
+	h.httpAddress = listener.Addr().String()
+	token, path, err := writeToken(h.config.Host.Socket)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	h.tokenPath = path
+	name, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
+	server := telemetry.NewHTTP(telemetry.HTTPConfig{
+		Metrics:    telemetry.NewMerger(h.metrics, h.sources, h.logger),
+		Subsystems: h.states,
+		Token:      token,
+		Host:       name,
+		Logger:     h.logger,
+	})
+	return func(ctx context.Context) error { return server.Serve(ctx, listener) }, nil
+}
+
+// states are what /readyz tells.
+func (h *host) states() []telemetry.State {
+	states := make([]telemetry.State, len(h.subsystems))
+	for i, s := range h.subsystems {
+		st := s.supervisor.Status()
+		states[i] = telemetry.State{
+			Name:   s.config.Name,
+			State:  st.State.String(),
+			Reason: st.Reason,
+			Ready:  st.State == supervisor.Ready,
+		}
+	}
+	return states
+}
+
+// sources are the ready instances' own metrics.
+func (h *host) sources() []telemetry.Source {
+	var sources []telemetry.Source
+	for _, s := range h.subsystems {
+		instance := s.supervisor.Instance()
+		if instance == nil {
+			continue
+		}
+		client := pluginv1.NewPluginClient(instance)
+		sources = append(sources, telemetry.Source{
+			Subsystem: s.config.Name,
+			Collect: func(ctx context.Context) (string, []byte, error) {
+				r, err := client.CollectMetrics(ctx, &pluginv1.CollectMetricsRequest{})
+				return r.GetContentType(), r.GetBody(), err
+			},
+		})
+	}
+	return sources
+}

@@ -1,0 +1,117 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+)
+
+// subsystemHeader names the subsystem that a call is for.
+const subsystemHeader = "gaia-subsystem"
+
+// callOptions are the flags of `gaia call`.
+type callOptions struct {
+	json     string // file of the request, "-" for standard input, "" for none
+	timeout  time.Duration
+	describe bool
+}
+
+func (c *command) callCommand() *cobra.Command {
+	var o callOptions
+	cmd := &cobra.Command{
+		Use:   "call SUBSYSTEM.METHOD [FIELD=VALUE...]",
+		Short: "Call a method of a subsystem",
+		Long: `call sends one request through the host and prints the answer as JSON.
+
+FIELD=VALUE sets a field of the request. Dots lead into messages and maps
+(timing.dns=5s, headers.X-Trace=abc), a repeated field is given once per
+element. @FILE and @- stand for the content of a file or of standard input
+(@@ is a literal @). Messages are JSON, durations like 5s, timestamps as in
+RFC 3339, sizes like 64MiB, enums by name.
+
+With --json FILE the request is JSON instead, and for a method that takes a
+stream, one JSON value for each message. Streams are printed as one line per
+message, as they arrive.
+
+Without METHOD the methods of the subsystem are listed.`,
+		Example: `  gaia call api_client_pool.Do url=http://localhost:8080/ headers.Accept=text/html
+  gaia call api_client_pool.Do method=PUT url=http://localhost:8080/a body=@a.txt
+  echo '{"url":"http://localhost:8080/"}' | gaia call api_client_pool.Do --json -
+  gaia call api_client_pool
+  gaia call api_client_pool.Do --describe`,
+		ValidArgsFunction: c.completeCall,
+		Args:              takes(1, maxArguments, "SUBSYSTEM.METHOD"),
+	}
+	cmd.Flags().StringVar(&o.json, "json", "", "take the request from a `FILE` of JSON, - for standard input")
+	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "give up after this `TIME`, such as 5s; 0 leaves it to the host")
+	cmd.Flags().BoolVar(&o.describe, "describe", false, "print the fields of the request instead of calling")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		switch {
+		case o.json != "" && len(args) > 1:
+			return usageError(cmd, "the request is given twice: by --json and by %q", args[1])
+		case o.timeout < 0:
+			return usageError(cmd, "--timeout %s is negative", o.timeout)
+		}
+		return c.call(cmd.Context(), args[0], args[1:], o)
+	}
+	return cmd
+}
+
+// maxArguments is more than any kernel passes on.
+const maxArguments = 1 << 30
+
+func (c *command) call(ctx context.Context, target string, args []string, o callOptions) error {
+	h, err := c.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	subsystem, name, hasMethod := strings.Cut(target, ".")
+	d, err := h.describe(ctx, subsystem)
+	if err != nil {
+		return err
+	}
+	if !hasMethod {
+		return c.printMethods(d, subsystem)
+	}
+	m, err := d.method(subsystem, name)
+	if err != nil {
+		return err
+	}
+	if o.describe {
+		return c.printRequest(m)
+	}
+
+	messages, err := c.requests(ctx, d, m, args, o)
+	if err != nil {
+		return err
+	}
+	defer messages.close()
+	ctx = metadata.AppendToOutgoingContext(ctx, subsystemHeader, subsystem)
+	if o.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.timeout)
+		defer cancel()
+	}
+	return explain(c.exchange(ctx, h, m, messages, d.types), d, o.timeout)
+}
+
+// explain turns the error of a call into what a user is told.
+func explain(err error, d *described, timeout time.Duration) error {
+	if err == nil || isCancelled(err) {
+		return err
+	}
+	if timeout > 0 && (status.Code(err) == codes.DeadlineExceeded || errors.Is(err, context.DeadlineExceeded)) {
+		return failed("no answer within %s (%s)", timeout, codes.DeadlineExceeded).hint("--timeout 1m would wait longer")
+	}
+	if s, ok := status.FromError(err); ok {
+		return describeStatus(s, d.types)
+	}
+	return err
+}

@@ -1,0 +1,151 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
+
+	"golang.org/x/term"
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/gaia-go/gaia/host/internal/cli/request"
+)
+
+// isTerminal reports whether a person watches w.
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}
+
+// color reports whether w may be given colours, see https://no-color.org.
+func (c *command) color(w io.Writer) bool {
+	return isTerminal(w) && c.Getenv("NO_COLOR") == "" && c.Getenv("TERM") != "dumb"
+}
+
+// printMessage writes m in protobuf's JSON mapping: indented for a person, else
+// on one line that is the same for the same message.
+func (c *command) printMessage(m proto.Message, types request.Resolver) error {
+	options := protojson.MarshalOptions{Resolver: types}
+	return c.printProtoJSON(m, options, isTerminal(c.Stdout))
+}
+
+// printReply writes an answer of the host's own API: zeros are written too,
+// so that scripts find every field.
+func (c *command) printReply(m proto.Message) error {
+	return c.printProtoJSON(m, protojson.MarshalOptions{EmitDefaultValues: true}, isTerminal(c.Stdout))
+}
+
+func (c *command) printProtoJSON(m proto.Message, options protojson.MarshalOptions, indent bool) error {
+	raw, err := options.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("print %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
+	}
+	return c.writeJSON(raw, indent)
+}
+
+// printJSON writes a value of the command's own making.
+func (c *command) printJSON(v any) error {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		return fmt.Errorf("internal: print JSON: %w", err)
+	}
+	return c.writeJSON(raw, isTerminal(c.Stdout))
+}
+
+func (c *command) writeJSON(raw []byte, indent bool) error {
+	line, err := compact(raw)
+	if err == nil && indent {
+		var lines bytes.Buffer
+		err = json.Indent(&lines, line, "", "  ")
+		line = lines.Bytes()
+	}
+	if err != nil {
+		return fmt.Errorf("internal: print JSON: %w", err)
+	}
+	_, err = c.Stdout.Write(append(line, '\n'))
+	return err
+}
+
+// compact drops white space: protojson varies it on purpose.
+func compact(raw []byte) ([]byte, error) {
+	var line bytes.Buffer
+	err := json.Compact(&line, raw)
+	return line.Bytes(), err
+}
+
+// table writes rows in aligned columns; the first row is the heading.
+func table(w io.Writer, rows [][]string) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		for i, cell := range row {
+			if i > 0 {
+				_, _ = io.WriteString(tw, "\t")
+			}
+			_, _ = io.WriteString(tw, oneLine(cell))
+		}
+		_, _ = io.WriteString(tw, "\n")
+	}
+	return tw.Flush()
+}
+
+// printable replaces what could steer a terminal: texts come from plugins,
+// and from whoever plugins talk to.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, text)
+}
+
+// oneLine makes text printable and keeps it in one line and cell.
+func oneLine(text string) string {
+	return printable(strings.NewReplacer("\n", " ", "\t", " ").Replace(text))
+}
+
+// indented puts prefix before each line of text that is not empty.
+func indented(text, prefix string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if line != "" {
+			lines[i] = prefix + line
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// age writes a span of time with its two largest units.
+func age(d time.Duration) string {
+	switch d = max(d, 0); {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", d/time.Second)
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", d/time.Minute, d%time.Minute/time.Second)
+	case d < 24*time.Hour:
+		return fmt.Sprintf("%dh%02dm", d/time.Hour, d%time.Hour/time.Minute)
+	default:
+		return fmt.Sprintf("%dd%02dh", d/(24*time.Hour), d%(24*time.Hour)/time.Hour)
+	}
+}
+
+// orDash stands for what is not there.
+func orDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}
+
+// number writes a count or a pid, which are never negative.
+func number[N ~int32 | ~uint32 | ~uint64](n N) string {
+	return strconv.FormatUint(uint64(n), 10)
+}

@@ -1,0 +1,102 @@
+package request
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/gaia-go/gaia/host/internal/nearest"
+	optionsv1 "github.com/gaia-go/gaia/proto/gaia/options/v1"
+)
+
+// findField accepts the name of the .proto and the one of JSON.
+func findField(md protoreflect.MessageDescriptor, name string) protoreflect.FieldDescriptor {
+	if fd := md.Fields().ByName(protoreflect.Name(name)); fd != nil {
+		return fd
+	}
+	return md.Fields().ByJSONName(name)
+}
+
+func unknownField(md protoreflect.MessageDescriptor, at place, name string) *Error {
+	return &Error{
+		Path:    at.path,
+		Problem: fmt.Sprintf("%s has no field %q", md.FullName(), name),
+		Hint:    fieldsHint(md, name),
+	}
+}
+
+// fieldsHint names the field of md that is spelt most like name, and all of
+// them.
+func fieldsHint(md protoreflect.MessageDescriptor, name string) string {
+	names := fieldNames(md)
+	if len(names) == 0 {
+		return fmt.Sprintf("%s has no fields", md.FullName())
+	}
+	all := "its fields are " + strings.Join(names, ", ")
+	if best, ok := nearest.Name(name, names); ok {
+		return fmt.Sprintf("did you mean %q? %s", best, all)
+	}
+	return all
+}
+
+func fieldNames(md protoreflect.MessageDescriptor) []string {
+	names := make([]string, 0, md.Fields().Len())
+	for i := range md.Fields().Len() {
+		names = append(names, string(md.Fields().Get(i).Name()))
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Sensitive reports whether the values of fd are never to be printed.
+func Sensitive(fd protoreflect.FieldDescriptor) bool {
+	return options(fd).GetSensitive()
+}
+
+// IsSize reports whether fd counts bytes, and so is written like "64MiB".
+func IsSize(fd protoreflect.FieldDescriptor) bool {
+	return options(fd).GetUnit() == optionsv1.Unit_BYTES
+}
+
+func options(fd protoreflect.FieldDescriptor) *optionsv1.Field {
+	o, _ := proto.GetExtension(fd.Options(), optionsv1.E_Field).(*optionsv1.Field)
+	return o
+}
+
+// reachable calls visit once for md and each message that its fields lead to.
+func reachable(md protoreflect.MessageDescriptor, visit func(protoreflect.MessageDescriptor)) {
+	seen := map[protoreflect.FullName]bool{}
+	var walk func(protoreflect.MessageDescriptor)
+	walk = func(md protoreflect.MessageDescriptor) {
+		if seen[md.FullName()] {
+			return
+		}
+		seen[md.FullName()] = true
+		visit(md)
+		for i := range md.Fields().Len() {
+			if sub := md.Fields().Get(i).Message(); sub != nil {
+				walk(sub)
+			}
+		}
+	}
+	walk(md)
+}
+
+// kindName says in words what a scalar field is.
+func kindName(fd protoreflect.FieldDescriptor) string {
+	switch fd.Kind() {
+	case protoreflect.BoolKind:
+		return "a bool"
+	case protoreflect.EnumKind:
+		return "an enum"
+	case protoreflect.StringKind:
+		return "text"
+	case protoreflect.BytesKind:
+		return "bytes"
+	default:
+		return "a number"
+	}
+}

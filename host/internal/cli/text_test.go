@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protojson"
+
+	hostv1 "github.com/gaia-go/gaia/proto/gaia/host/v1"
+)
+
+func TestLongFlagsMayHaveOneDash(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ given, want string }{
+		{"status -json", "status --json"},
+		{"-config x.hcl run", "--config x.hcl run"},
+		{"run -config=x.hcl", "run --config=x.hcl"},
+		{"run --config x.hcl", "run --config x.hcl"},
+		{"logs s -f -n5 -tail 5", "logs s -f -n5 --tail 5"},
+		{"call s.m --json -", "call s.m --json -"},
+		{"call s.m -- -config", "call s.m -- -config"},
+		{"call s.m -help", "call s.m --help"},
+		{"-unknown", "-unknown"},
+		{"call s.m text=-json", "call s.m text=-json"},
+	}
+	root := (&command{}).root()
+	for _, tt := range tests {
+		got := strings.Join(doubleDashes(root, strings.Fields(tt.given)), " ")
+		if got != tt.want {
+			t.Errorf("doubleDashes(%q) = %q, want %q", tt.given, got, tt.want)
+		}
+	}
+}
+
+func TestAnAgeHasItsTwoLargestUnits(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		given time.Duration
+		want  string
+	}{
+		{-time.Second, "0s"},
+		{0, "0s"},
+		{59*time.Second + 999*time.Millisecond, "59s"},
+		{time.Minute, "1m00s"},
+		{time.Hour - time.Second, "59m59s"},
+		{25 * time.Hour, "1d01h"},
+		{23*time.Hour + 59*time.Minute, "23h59m"},
+		{400 * 24 * time.Hour, "400d00h"},
+	}
+	for _, tt := range tests {
+		if got := age(tt.given); got != tt.want {
+			t.Errorf("age(%v) = %q, want %q", tt.given, got, tt.want)
+		}
+	}
+}
+
+func TestAPersonGetsIndentedJSON(t *testing.T) {
+	t.Parallel()
+	m := &hostv1.LogsRequest{Subsystem: "s", Tail: 2}
+	for indent, want := range map[bool]string{
+		true:  "{\n  \"subsystem\": \"s\",\n  \"tail\": 2\n}\n",
+		false: "{\"subsystem\":\"s\",\"tail\":2}\n",
+	} {
+		var stdout bytes.Buffer
+		c := &command{Env: Env{Stdout: &stdout}}
+		if err := c.printProtoJSON(m, protojson.MarshalOptions{}, indent); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, stdout.String()); diff != "" {
+			t.Errorf("indent %v (-want +got):\n%s", indent, diff)
+		}
+	}
+}
+
+func TestOnlyTheLevelOfALogLineIsColoured(t *testing.T) {
+	t.Parallel()
+	line := logLine(&hostv1.LogsResponse{Level: "warn", Subsystem: "s", Message: "WARN \x1b[31mred"}, true)
+	if want := " \x1b[33mWARN \x1b[0m s/0[0] WARN \ufffd[31mred"; !strings.HasSuffix(line, want) {
+		t.Errorf("got %q, want it to end with %q", line, want)
+	}
+}
+
+func TestColoursAreForTerminalsOnly(t *testing.T) {
+	t.Parallel()
+	c := &command{Env: Env{Getenv: func(string) string { return "" }}}
+	if c.color(&bytes.Buffer{}) {
+		t.Error("a buffer gets colours")
+	}
+}
+
+func TestASentenceEndsAtItsFullStop(t *testing.T) {
+	t.Parallel()
+	for given, want := range map[string]string{
+		"":                               "",
+		"One thing.":                     "One thing.",
+		"One thing\nin v1.2. And\nmore.": "One thing in v1.2.",
+		"No stop":                        "No stop",
+	} {
+		if got := sentence(given); got != want {
+			t.Errorf("sentence(%q) = %q, want %q", given, got, want)
+		}
+	}
+}

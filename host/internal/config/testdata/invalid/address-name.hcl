@@ -1,0 +1,3 @@
+host {
+  http = "localhost" # ERROR: Address without a port
+}

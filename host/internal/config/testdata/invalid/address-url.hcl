@@ -1,0 +1,3 @@
+host {
+  http = "http://localhost:4242" # ERROR: Invalid address
+}

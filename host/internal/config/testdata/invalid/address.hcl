@@ -1,0 +1,3 @@
+host {
+  http = "localhost:99999" # ERROR: Invalid port
+}

@@ -1,0 +1,98 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"google.golang.org/grpc"
+
+	"github.com/gaia-go/gaia/host/internal/gate"
+)
+
+// stream connects the caller's stream with one to an instance until either
+// ends. Messages are pumped one at a time in each direction, so a slow reader
+// on one side slows the writer on the other.
+func (s *Server) stream(ctx context.Context, c *gate.Call, caller grpc.ServerStream, instances Instances) error {
+	ctx, cancel := c.Context(ctx)
+	defer cancel() // ends the stream to the instance, whatever happened
+	instance, err := instances.Acquire(ctx)
+	if err != nil {
+		return err
+	}
+	var a answer
+	remote, err := instance.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, c.Method, s.callOptions()...)
+	if err != nil {
+		return lost(ctx, instance, a, err)
+	}
+	// The pump of requests may be waiting for the caller when the instance has
+	// already ended the call. It then ends when this handler returns, which
+	// ends the caller's stream; Serve waits for it.
+	callerFault := make(chan error, 1)
+	s.pumps.Go(func() {
+		if err := s.pumpRequests(c.Method, caller, remote); err != nil {
+			callerFault <- err
+			cancel()
+		}
+	})
+	err = pumpResponses(caller, remote, &a)
+	select {
+	case fault := <-callerFault: // the reason why remote ended
+		return fault
+	default:
+	}
+	if err != nil {
+		err = oversize(lost(ctx, instance, a, err))
+	}
+	return err
+}
+
+// pumpRequests sends the caller's messages to the instance, and their end. It
+// returns an error only when the caller's stream has one.
+func (s *Server) pumpRequests(method string, caller grpc.ServerStream, remote grpc.ClientStream) (err error) {
+	defer s.recovered(method, &err)
+	message := new(frame)
+	for {
+		err := caller.RecvMsg(message)
+		if errors.Is(err, io.EOF) {
+			return remote.CloseSend()
+		}
+		if err != nil {
+			return err
+		}
+		err = remote.SendMsg(message)
+		message.free()
+		if err != nil {
+			return nil //nolint:nilerr // the instance has ended the call; RecvMsg of the other pump has the reason
+		}
+	}
+}
+
+// pumpResponses sends the instance's header, messages and trailer to the
+// caller. It returns nil when the instance ended the call with OK.
+func pumpResponses(caller grpc.ServerStream, remote grpc.ClientStream, a *answer) error {
+	// Header waits for it, which may be before the first message; an error
+	// comes back from RecvMsg, too.
+	if header, err := remote.Header(); err == nil && header != nil {
+		a.header = header
+		if err := caller.SendHeader(forwarded(header)); err != nil {
+			return err
+		}
+	}
+	message := new(frame)
+	for {
+		if err := remote.RecvMsg(message); err != nil {
+			a.trailer = remote.Trailer()
+			caller.SetTrailer(forwarded(a.trailer))
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			return err
+		}
+		err := caller.SendMsg(message)
+		message.free()
+		if err != nil {
+			return err
+		}
+	}
+}

@@ -1,0 +1,43 @@
+package gateway
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+
+	"github.com/gaia-go/gaia/host/internal/gate"
+	"github.com/gaia-go/gaia/host/internal/telemetry"
+)
+
+// Subsystem is what the gateway needs of a subsystem to forward its calls. All
+// fields are required.
+type Subsystem struct {
+	Name      string
+	Gate      *gate.Gate
+	Instances Instances
+	Metrics   *telemetry.Subsystem
+}
+
+// Instances hands out a subsystem's instance. Safe for concurrent use.
+type Instances interface {
+	// Acquire returns an instance that is ready. While there is none it waits,
+	// no longer than the subsystem holds calls and than ctx lives. The error is
+	// a gRPC status: Unavailable with RetryInfo and the state of the
+	// subsystem, or what became of ctx.
+	Acquire(ctx context.Context) (Instance, error)
+}
+
+// Instance is one running process of a subsystem, to which calls can be made.
+// It may exit at any moment; calls then fail with Unavailable. Safe for
+// concurrent use.
+type Instance interface {
+	grpc.ClientConnInterface
+
+	// Exited is closed once the process has ended.
+	Exited() <-chan struct{}
+	// Generation is the instance's serial number.
+	Generation() uint64
+	// Exit says how the process ended, such as "killed by signal 9 after
+	// 3.2s". Valid after Exited is closed.
+	Exit() string
+}

@@ -1,0 +1,117 @@
+package supervisor
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// ErrUnusable is matched by errors about an executable that no further try
+// will start: it is missing, not executable or not the one that was pinned.
+var ErrUnusable = errors.New("executable unusable")
+
+// Executable is an opened plugin executable whose content is known.
+type Executable struct {
+	Path   string
+	SHA256 string // of the content, hexadecimal
+	Size   int64
+	File   *os.File
+}
+
+// Close closes the file. A process started from it keeps running.
+func (e *Executable) Close() error { return e.File.Close() }
+
+// Executables opens executables and remembers their checksums: hashing one
+// takes longer than starting it. Safe for concurrent use.
+type Executables struct {
+	mu     sync.Mutex
+	hashes map[fileID]string
+}
+
+// NewExecutables returns an empty memory.
+func NewExecutables() *Executables { return &Executables{hashes: make(map[fileID]string)} }
+
+// fileID changes whenever the content of a file may have changed: nobody can
+// set a file's change time.
+type fileID struct {
+	dev, ino      uint64
+	size          int64
+	mtime, change time.Duration
+}
+
+// Open opens the executable at path. If sha256 is not empty, its content must
+// have that checksum. Errors match ErrUnusable where another try is of no use.
+func (x *Executables) Open(path, sha256 string) (*Executable, error) {
+	f, err := os.Open(path) //nolint:gosec // G304: the operator's plugin_dir and plugin
+	if err != nil {
+		return nil, unusable(path, err)
+	}
+	e, err := x.check(f, path, sha256)
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return e, nil
+}
+
+func unusable(path string, err error) error {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return fmt.Errorf("%w: %s does not exist", ErrUnusable, path)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("%w: %s may not be read", ErrUnusable, path)
+	default:
+		return err
+	}
+}
+
+func (x *Executables) check(f *os.File, path, want string) (*Executable, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%w: %s is not a regular file", ErrUnusable, path)
+	}
+	if info.Mode().Perm()&0o111 == 0 {
+		return nil, fmt.Errorf("%w: %s is not executable; try chmod +x", ErrUnusable, path)
+	}
+	got, err := x.hash(f, info)
+	if err != nil {
+		return nil, fmt.Errorf("hash %s: %w", path, err)
+	}
+	if want != "" && got != want {
+		return nil, fmt.Errorf("%w: %s has sha256 %s, config.hcl wants %s", ErrUnusable, path, got, want)
+	}
+	return &Executable{Path: path, SHA256: got, Size: info.Size(), File: f}, nil
+}
+
+func (x *Executables) hash(f *os.File, info os.FileInfo) (string, error) {
+	stat, known := info.Sys().(*syscall.Stat_t)
+	var id fileID
+	if known {
+		id = identify(stat)
+		x.mu.Lock()
+		sum, ok := x.hashes[id]
+		x.mu.Unlock()
+		if ok {
+			return sum, nil
+		}
+	}
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", err
+	}
+	sum := hex.EncodeToString(h.Sum(nil))
+	if known {
+		x.mu.Lock()
+		defer x.mu.Unlock()
+		x.hashes[id] = sum
+	}
+	return sum, nil
+}

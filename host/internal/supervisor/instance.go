@@ -1,0 +1,200 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
+	"github.com/gaia-go/gaia/sdk/wire"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/gaia-go/gaia/host/internal/registry"
+)
+
+const (
+	// readyTimeout bounds Describe and Configure together.
+	readyTimeout = 10 * time.Second
+	// drainTimeout is how long calls in flight may take when an instance ends.
+	drainTimeout = 10 * time.Second
+	// stopTimeout is the time from SIGTERM to SIGKILL.
+	stopTimeout = 5 * time.Second
+)
+
+// Instance is one running process of a subsystem, ready for calls. Safe for
+// concurrent use.
+type Instance struct {
+	*grpc.ClientConn
+
+	process    *wire.Process
+	generation uint64
+	executable *Executable
+}
+
+// Generation is the serial number of the instance within its subsystem.
+func (i *Instance) Generation() uint64 { return i.generation }
+
+// PID is the process id.
+func (i *Instance) PID() int { return i.process.PID() }
+
+// Exited is closed when the process has ended.
+func (i *Instance) Exited() <-chan struct{} { return i.process.Exited() }
+
+// Exit says in words how the process ended. Valid after Exited is closed.
+func (i *Instance) Exit() string { return i.process.Exit().String() }
+
+// end is Exit with the last line that the process wrote, which is often the
+// cause. Valid after Exited is closed.
+func (i *Instance) end() string {
+	exit, tail := i.process.Exit(), i.process.Tail()
+	if exit.Signal != 0 || len(tail) == 0 {
+		return exit.String()
+	}
+	return fmt.Sprintf("%v; its last line: %.200q", exit, tail[len(tail)-1])
+}
+
+func (i *Instance) hasExited() bool {
+	select {
+	case <-i.process.Exited():
+		return true
+	default:
+		return false
+	}
+}
+
+// close kills the process, if it still runs, and releases all it had.
+func (i *Instance) close() error {
+	return errors.Join(i.process.Close(), i.executable.Close())
+}
+
+// launcher starts processes of one executable.
+type launcher struct {
+	executables *Executables
+	path        string
+	sha256      string // wanted; "" means any
+	socketDir   string
+	env         []string
+}
+
+// launch opens and executes the plugin and learns what it serves.
+func (l launcher) launch(ctx context.Context, generation uint64, out func(int, []byte)) (*Instance, *registry.Description, error) {
+	exe, err := l.executables.Open(l.path, l.sha256)
+	if err != nil {
+		return nil, nil, err
+	}
+	process, err := wire.Start(ctx, wire.Command{
+		Path:      exe.Path,
+		File:      exe.File,
+		Env:       l.env,
+		SocketDir: l.socketDir,
+		Output:    out,
+	})
+	if err != nil {
+		if errors.Is(err, syscall.ENOEXEC) || errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist) {
+			err = fmt.Errorf("%w: %w", ErrUnusable, err)
+		}
+		return nil, nil, errors.Join(err, exe.Close())
+	}
+	i := &Instance{ClientConn: process.Conn(), process: process, generation: generation, executable: exe}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	description, err := registry.Describe(ctx, i)
+	if err != nil {
+		err = fmt.Errorf("describe: %w", i.explain(err))
+		return nil, nil, errors.Join(err, i.close())
+	}
+	return i, description, nil
+}
+
+// explain prefers the process's own end over what it did to a call.
+func (i *Instance) explain(err error) error {
+	if status.Code(err) != codes.Unavailable {
+		return err
+	}
+	timer := time.NewTimer(10 * time.Millisecond) // the socket ends before the process is seen to
+	defer timer.Stop()
+	select {
+	case <-i.Exited():
+		return &wire.StartError{Reason: i.Exit(), Tail: i.process.Tail(), Err: err}
+	case <-timer.C:
+		return err
+	}
+}
+
+// configure hands over the config. A refusal is diagnostics, not an error.
+func (i *Instance) configure(ctx context.Context, subsystem string, config proto.Message) ([]*pluginv1.Diagnostic, error) {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	var body []byte
+	if config != nil {
+		var err error
+		if body, err = proto.Marshal(config); err != nil {
+			return nil, fmt.Errorf("internal: marshal config: %w", err)
+		}
+	}
+	response, err := pluginv1.NewPluginClient(i).Configure(ctx, &pluginv1.ConfigureRequest{Config: body, Subsystem: subsystem})
+	if status.Code(err) == codes.Unimplemented {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("configure: %w", i.explain(err))
+	}
+	return response.GetDiagnostics(), nil
+}
+
+// stop lets calls in flight end, asks the process to end, and kills it if it
+// does not. ctx cuts the patience short.
+func (i *Instance) stop(ctx context.Context) {
+	drainCtx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	// Whatever it answers, the process is told to end next.
+	_, _ = pluginv1.NewPluginClient(i).Drain(drainCtx, &pluginv1.DrainRequest{Grace: durationpb.New(drainTimeout)})
+	i.process.Terminate()
+	timer := time.NewTimer(stopTimeout)
+	defer timer.Stop()
+	select {
+	case <-i.Exited():
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	i.process.Kill()
+	<-i.Exited()
+}
+
+// Environment is what plugins inherit of the host's environment: where
+// programs, certificates and scratch space are, and which language and time
+// zone people use. Secrets stay behind; config.hcl hands over what a plugin
+// needs.
+func Environment(logLevel string) []string {
+	env := []string{wire.EnvLogLevel + "=" + logLevel}
+	for _, entry := range os.Environ() {
+		key, _, _ := strings.Cut(entry, "=")
+		switch key {
+		case "PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "TZ", "LANG", "SSL_CERT_FILE", "SSL_CERT_DIR", "XDG_RUNTIME_DIR":
+			env = append(env, entry)
+		default:
+			if strings.HasPrefix(key, "LC_") {
+				env = append(env, entry)
+			}
+		}
+	}
+	return env
+}
+
+// Probe starts the executable at path once, asks what it serves, and ends it.
+func Probe(ctx context.Context, executables *Executables, path, sha256, socketDir string) (*registry.Description, error) {
+	l := launcher{executables: executables, path: path, sha256: sha256, socketDir: socketDir, env: Environment("error")}
+	instance, description, err := l.launch(ctx, 0, func(int, []byte) {})
+	if err != nil {
+		return nil, err
+	}
+	return description, instance.close()
+}

@@ -1,0 +1,323 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+
+	"github.com/gaia-go/gaia/host/internal/config"
+	"github.com/gaia-go/gaia/host/internal/registry"
+)
+
+// Meter counts what happens to the instances of one subsystem. Its methods do
+// not block and are safe for concurrent use.
+type Meter interface {
+	Started(reason string) // "first" or "restart"
+	Ready(generation uint64, took time.Duration)
+	Exited(reason string) // "exit", "signal", "start" or "stop"
+	Held()
+}
+
+// Options are what a supervisor needs; all of it is required.
+type Options struct {
+	Subsystem   *config.Subsystem
+	PluginDir   string
+	SocketDir   string // as in wire.Command
+	Env         []string
+	Executables *Executables
+	Logger      hclog.Logger
+	Meter       Meter
+	// Described is called with what an instance serves, before its first call.
+	Described func(d *registry.Description, sha256 string)
+	// Changed is called after each change of Status. It does not block.
+	Changed func(Status)
+}
+
+// Status is a subsystem's instance at one moment.
+type Status struct {
+	State         State
+	Reason        string // one line; "" in state Ready
+	PID           int    // 0 without a process
+	Generation    uint64
+	ReadySince    time.Time // zero unless Ready
+	StartDuration time.Duration
+	NextStart     time.Time // zero unless Backoff
+	Version       string
+	SHA256        string
+	Restarts      uint64
+}
+
+// Supervisor keeps one subsystem's instance alive. One goroutine, Run's, owns
+// the life; everybody else reads snapshots.
+type Supervisor struct {
+	options Options
+	launch  launcher
+	book    *Logbook
+	current atomic.Pointer[snapshot]
+	events  chan happening
+}
+
+// snapshot is what others see. It is never written after it is published.
+type snapshot struct {
+	Status
+
+	instance *Instance     // nil unless Ready
+	changed  chan struct{} // closed when another snapshot takes its place
+}
+
+// happening is an event with what the machine need not know of it.
+type happening struct {
+	event
+
+	instance *Instance // of ready
+	started  Status    // of ready: version, checksum, start time
+	reason   string    // of exited and broken
+}
+
+// New returns a supervisor that does nothing until Run.
+func New(o Options) *Supervisor {
+	s := &Supervisor{
+		options: o,
+		launch: launcher{
+			executables: o.Executables,
+			path:        filepath.Join(o.PluginDir, o.Subsystem.Plugin),
+			sha256:      o.Subsystem.SHA256,
+			socketDir:   o.SocketDir,
+			env:         o.Env,
+		},
+		book:   NewLogbook(),
+		events: make(chan happening),
+	}
+	s.current.Store(&snapshot{Status: Status{State: Stopped, Reason: "not started yet"}, changed: make(chan struct{})})
+	return s
+}
+
+// Logbook is the log of all the subsystem's instances.
+func (s *Supervisor) Logbook() *Logbook { return s.book }
+
+// Status returns the present snapshot.
+func (s *Supervisor) Status() Status { return s.current.Load().Status }
+
+// Instance returns the ready instance, or nil.
+func (s *Supervisor) Instance() *Instance { return s.current.Load().instance }
+
+// Run keeps an instance alive until ctx ends, then drains and stops it, within
+// about the sum of its grace times. It returns when everything it started has
+// ended. It is called once.
+func (s *Supervisor) Run(ctx context.Context) error {
+	l := life{
+		supervisor: s,
+		machine: machine{
+			state: Stopped,
+			rules: rules{
+				backoff:     s.options.Subsystem.Restart.Backoff,
+				maxBackoff:  s.options.Subsystem.Restart.MaxBackoff,
+				stableAfter: s.options.Subsystem.Restart.StableAfter,
+			},
+		},
+		timer: time.NewTimer(0),
+	}
+	l.timer.Stop()
+	defer l.instances.Wait()
+	l.handle(ctx, happening{event: event{kind: begin}})
+	done := ctx.Done()
+	for l.machine.state != Stopped {
+		select {
+		case h := <-s.events:
+			l.handle(ctx, h)
+		case <-l.timer.C:
+			l.handle(ctx, happening{event: event{kind: timer, generation: l.timerGeneration}})
+		case <-done:
+			done = nil
+			l.handle(ctx, happening{event: event{kind: stop, generation: l.machine.generation}, reason: "the host is stopping"})
+		}
+	}
+	return nil
+}
+
+// life is the state of Run's loop, touched by no other goroutine.
+type life struct {
+	supervisor *Supervisor
+	machine    machine
+	status     Status
+	instance   *Instance
+	endCurrent context.CancelFunc // asks the current instance to end
+
+	timer           *time.Timer
+	timerGeneration uint64
+	instances       sync.WaitGroup // goroutines of live
+}
+
+// handle moves the machine and does what it asks for.
+func (l *life) handle(ctx context.Context, h happening) {
+	if h.generation != l.machine.generation {
+		return
+	}
+	h.at = time.Now()
+	var actions []action
+	l.machine, actions = l.machine.next(h.event)
+	l.status.State, l.status.Generation = l.machine.state, l.machine.generation
+	l.status.NextStart = time.Time{}
+	switch h.kind {
+	case ready:
+		l.status.Reason = ""
+		l.status.PID, l.status.ReadySince = h.instance.PID(), h.at
+		l.status.StartDuration, l.status.Version, l.status.SHA256 = h.started.StartDuration, h.started.Version, h.started.SHA256
+		l.instance = h.instance
+	case exited, broken:
+		l.status.Reason = h.reason
+		l.status.PID, l.status.ReadySince, l.instance = 0, time.Time{}, nil
+	case stop:
+		l.status.Reason = h.reason
+	case begin, timer: // the reason is that of the exit before
+	}
+	for _, a := range actions {
+		switch a.kind {
+		case start:
+			l.start(ctx)
+		case wait:
+			d := rand.N(max(a.wait, 1)) + 1 //nolint:gosec // G404: jitter, not a secret
+			l.timer.Reset(d)
+			l.timerGeneration = l.machine.generation
+			l.status.NextStart = h.at.Add(d)
+			l.supervisor.options.Logger.Info("next start scheduled",
+				"subsystem", l.supervisor.options.Subsystem.Name, "generation", l.machine.generation+1, "in", d.Round(time.Millisecond))
+		case end:
+			l.timer.Stop()
+			l.endCurrent()
+		}
+	}
+	l.publish()
+}
+
+// start begins the life of the machine's generation.
+func (l *life) start(ctx context.Context) {
+	generation := l.machine.generation
+	meter := l.supervisor.options.Meter
+	if generation == 1 {
+		meter.Started("first")
+	} else {
+		meter.Started("restart")
+		l.status.Restarts++
+	}
+	// The host's end reaches the instance through the machine, which lets it
+	// drain; so it must not reach it through ctx.
+	lifeCtx, end := context.WithCancel(context.WithoutCancel(ctx))
+	l.endCurrent = end
+	l.instances.Go(func() {
+		defer end()
+		l.supervisor.live(lifeCtx, generation)
+	})
+}
+
+func (l *life) publish() {
+	s := l.supervisor
+	next := &snapshot{Status: l.status, changed: make(chan struct{})}
+	if l.machine.state == Ready {
+		next.instance = l.instance
+	}
+	old := s.current.Swap(next)
+	close(old.changed)
+	s.options.Changed(next.Status)
+}
+
+// live is the whole life of one instance: start, serve, end. It reports to the
+// loop and returns when nothing is left of it. The end of ctx asks it to end.
+func (s *Supervisor) live(ctx context.Context, generation uint64) {
+	logger := s.options.Logger.With("subsystem", s.options.Subsystem.Name, "generation", generation)
+	out := newOutput(generation, s.book, logger)
+	began := time.Now()
+	i, started, err := s.start(ctx, generation, out)
+	if err != nil {
+		s.startFailed(ctx, generation, logger, err)
+		return
+	}
+	started.StartDuration = time.Since(began)
+	s.options.Meter.Ready(generation, started.StartDuration)
+	logger.Info("plugin ready", "pid", i.PID(), "took", started.StartDuration.Round(100*time.Microsecond))
+	s.events <- happening{event: event{kind: ready, generation: generation}, instance: i, started: started}
+	asked := false
+	select {
+	case <-i.Exited():
+	case <-ctx.Done():
+		asked = true
+		// ctx has ended, which is why this one has not.
+		i.stop(context.WithoutCancel(ctx))
+	}
+	s.events <- happening{event: event{kind: exited, generation: generation}, reason: i.end()}
+	s.report(i, asked, logger)
+	if err := i.close(); err != nil {
+		logger.Error("plugin not released", "err", err)
+	}
+}
+
+// start makes an instance that is ready for calls.
+func (s *Supervisor) start(ctx context.Context, generation uint64, out *output) (*Instance, Status, error) {
+	i, description, err := s.launch.launch(ctx, generation, out.line)
+	if err != nil {
+		return nil, Status{}, err
+	}
+	started := Status{Version: description.Version, SHA256: i.executable.SHA256}
+	if err := s.configure(ctx, i, description); err != nil {
+		return nil, Status{}, errors.Join(err, i.close())
+	}
+	s.options.Described(description, i.executable.SHA256)
+	return i, started, nil
+}
+
+// configure decodes the config{} block by the plugin's own descriptor.
+func (s *Supervisor) configure(ctx context.Context, i *Instance, d *registry.Description) error {
+	subsystem := s.options.Subsystem
+	message, report := subsystem.DecodeConfig(d.ConfigMessage())
+	if report.HasErrors() {
+		return fmt.Errorf("%w: %w", ErrUnusable, report.Err())
+	}
+	diagnostics, err := i.configure(ctx, subsystem.Name, message)
+	if err != nil {
+		return err
+	}
+	if report := subsystem.PluginDiagnostics(diagnostics); report.HasErrors() {
+		return fmt.Errorf("%w: %w", ErrUnusable, report.Err())
+	}
+	return nil
+}
+
+// startFailed reports an instance that never became ready.
+func (s *Supervisor) startFailed(ctx context.Context, generation uint64, logger hclog.Logger, err error) {
+	h := happening{event: event{kind: exited, generation: generation}, reason: oneLine(err)}
+	if errors.Is(err, ErrUnusable) {
+		h.kind = broken
+	}
+	if ctx.Err() == nil {
+		s.options.Meter.Exited("start")
+		logger.Error("plugin did not start", "err", h.reason)
+	}
+	s.events <- h
+}
+
+// report counts and logs the end of an instance that was ready.
+func (s *Supervisor) report(i *Instance, asked bool, logger hclog.Logger) {
+	exit := i.process.Exit()
+	switch {
+	case asked:
+		s.options.Meter.Exited("stop")
+		logger.Info("plugin stopped", "pid", i.PID(), "exit", exit)
+		return
+	case exit.Signal != 0:
+		s.options.Meter.Exited("signal")
+	default:
+		s.options.Meter.Exited("exit")
+	}
+	logger.Warn("plugin exited", "pid", i.PID(), "exit", exit, "last_lines", strings.Join(i.process.Tail(), "\n"))
+}
+
+// oneLine joins the lines of an error.
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }

@@ -1,0 +1,103 @@
+package pool
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"sync"
+	"testing"
+	"time"
+
+	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
+)
+
+// callers is how many goroutines share a benchmark's calls.
+const callers = 64
+
+// BenchmarkDoBesideTheClientItself sends half of its requests by Do and half by
+// an http.Client with the same transport settings, in turns of a round each so
+// that both see the same machine. x-client is the client's time for a request
+// over Do's: 1 means that Do costs nothing.
+func BenchmarkDoBesideTheClientItself(b *testing.B) {
+	body := make([]byte, 1024)
+	server := serve(b, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) })
+	p := open(b, nil)
+	own := newTransport(defaultSettings(), newSockets(time.Minute, newMetrics()))
+	own.DialContext = nil // the plain one
+	client := &http.Client{Transport: own}
+	defer own.CloseIdleConnections()
+
+	message := &apiv1.DoRequest{Url: server.URL}
+	byPool := func(ctx context.Context) error {
+		_, err := p.Do(ctx, message)
+		return err
+	}
+	byClient := func(ctx context.Context) error {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, nil)
+		if err != nil {
+			return err
+		}
+		response, err := client.Do(request)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		_, err = io.ReadAll(response.Body)
+		return err
+	}
+	const round = 20 * callers
+	share(b, byPool, round) // warms both
+	share(b, byClient, round)
+	var pool, direct time.Duration
+	calls := 0
+	b.ReportAllocs()
+	b.ResetTimer()
+	for left := b.N; left > 0; left -= round {
+		n := min(left, round)
+		pool += share(b, byPool, n)
+		b.StopTimer()
+		direct += share(b, byClient, n)
+		b.StartTimer()
+		calls += n
+	}
+	b.ReportMetric(float64(calls)/pool.Seconds(), "calls/s")
+	b.ReportMetric(float64(calls)/direct.Seconds(), "client-calls/s")
+	b.ReportMetric(direct.Seconds()/pool.Seconds(), "x-client")
+}
+
+// share makes n calls by callers goroutines and returns the time it took.
+func share(b *testing.B, call func(context.Context) error, n int) time.Duration {
+	b.Helper()
+	tickets := make(chan struct{}, n)
+	for range n {
+		tickets <- struct{}{}
+	}
+	close(tickets)
+	begin := time.Now()
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			for range tickets {
+				if err := call(b.Context()); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return time.Since(begin)
+}
+
+// BenchmarkDoAlone is one caller, for its allocations.
+func BenchmarkDoAlone(b *testing.B) {
+	server := serve(b, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
+	p := open(b, nil)
+	message := &apiv1.DoRequest{Url: server.URL}
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := p.Do(b.Context(), message); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// maxCause bounds, in bytes, what an error repeats of a cause: net/http quotes
+// the first line of an answer that is not HTTP, however long it is.
+const maxCause = 300
+
+// explain makes err, which ended an exchange, the error of the call: what was
+// asked of whom, in which phase it ended, and why.
+func (c *client) explain(ctx context.Context, t *trace, err error) error {
+	at, target := t.where()
+	code, text := c.reason(ctx, t, at, cause(err))
+	return status.Errorf(code, "%s %s: %s: %s", t.method, target, at, text)
+}
+
+// reason returns the code and the cause in words. What the caller did, by
+// giving up or by the time it allows, is not blamed on the server.
+func (c *client) reason(ctx context.Context, t *trace, at phase, err error) (codes.Code, string) {
+	elapsed := time.Since(t.begun).Round(time.Millisecond)
+	large, isLarge := errors.AsType[*tooLarge](err)
+	switch {
+	case isLarge:
+		return codes.ResourceExhausted, large.text
+	case isHeaderLimit(err):
+		return codes.ResourceExhausted, headersTooLarge(c.settings.maxResponseHeaders).text
+	case errors.Is(ctx.Err(), context.Canceled):
+		return codes.Canceled, fmt.Sprintf("canceled by the caller after %v", elapsed)
+	case ctx.Err() != nil && at == waiting:
+		return codes.DeadlineExceeded, fmt.Sprintf("deadline exceeded after %v, waiting for one of %d connections (connections_per_host)",
+			elapsed, c.settings.connectionsPerHost)
+	case ctx.Err() != nil:
+		return codes.DeadlineExceeded, fmt.Sprintf("deadline exceeded after %v", elapsed)
+	}
+	return codes.Unavailable, c.words(at, err)
+}
+
+// words says why a server could not be reached or broke off.
+func (c *client) words(at phase, err error) string {
+	var timeout net.Error
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		text := strings.TrimPrefix(err.Error(), "net/http: HTTP/1.x transport connection broken: ")
+		text = strings.TrimSuffix(strings.TrimSuffix(text, "unexpected EOF"), "EOF")
+		return text + "the server closed the connection"
+	case at == handshaking && errors.As(err, &timeout) && timeout.Timeout():
+		return fmt.Sprintf("no handshake within %v (tls_timeout)", c.settings.tlsTimeout)
+	case at == awaiting && strings.HasPrefix(err.Error(), errHTTP2):
+		return fmt.Sprintf("HTTP/2 %v: broken frames, or headers of this or another response on the connection far over %d bytes (max_response_headers)",
+			err, c.settings.maxResponseHeaders)
+	case strings.HasPrefix(err.Error(), errRedirect):
+		return "the server redirected to a Location that is not a URL"
+	}
+	text := strings.ToValidUTF8(err.Error(), "\uFFFD")
+	if len(text) > maxCause {
+		text = strings.ToValidUTF8(text[:maxCause], "") + "…"
+	}
+	return text
+}
+
+// errHTTP2 begins what net/http says when it gives up an HTTP/2 connection.
+const errHTTP2 = "connection error: "
+
+// isHeaderLimit reports whether err is net/http's about response headers over
+// Transport.MaxResponseHeaderBytes, which has no type: a test holds the texts,
+// of HTTP/1 and of HTTP/2.
+func isHeaderLimit(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "server response headers exceeded") ||
+		strings.Contains(text, "response header list larger than advertised limit")
+}
+
+func requestTooLarge(size, limit int64) error {
+	return status.Errorf(codes.ResourceExhausted, "request body of %d bytes, limit %d (max_request_body)", size, limit)
+}

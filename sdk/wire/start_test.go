@@ -1,0 +1,328 @@
+package wire
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// patience bounds what a test waits for; it fails earlier than go test ends it.
+const patience = 20 * time.Second
+
+// command starts this test's binary as a behaviour of the fleet.
+func command(tb testing.TB, sockets, behaviour string) Command {
+	tb.Helper()
+	path := link(tb, behaviour)
+	file, err := os.Open(path) //nolint:gosec // G304: our own link
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := file.Close(); err != nil {
+			tb.Error(err)
+		}
+	})
+	return Command{Path: path, File: file, SocketDir: sockets, Env: []string{"PATH=" + os.Getenv("PATH")}}
+}
+
+// link gives this test's binary another name.
+func link(tb testing.TB, name string) string {
+	tb.Helper()
+	binary, err := os.Executable()
+	if err != nil {
+		tb.Fatal(err)
+	}
+	path := filepath.Join(tb.TempDir(), name)
+	if err := os.Symlink(binary, path); err != nil {
+		tb.Fatal(err)
+	}
+	return path
+}
+
+// start starts a behaviour and closes it when the test ends.
+func start(tb testing.TB, c Command) (*Process, *transcript) {
+	tb.Helper()
+	said := record(&c)
+	p, err := Start(tb.Context(), c)
+	if err != nil {
+		tb.Fatalf("start %s: %v", filepath.Base(c.Path), err)
+	}
+	tb.Cleanup(func() { closeIt(tb, p) })
+	return p, said
+}
+
+func closeIt(tb testing.TB, p *Process) {
+	tb.Helper()
+	if err := p.Close(); err != nil {
+		tb.Error(err)
+	}
+}
+
+// transcript is what a process has written so far.
+type transcript struct {
+	mu    sync.Mutex
+	lines []string
+	more  chan struct{} // closed, and replaced, by every line
+}
+
+func record(c *Command) *transcript {
+	said := &transcript{more: make(chan struct{})}
+	c.Output = func(_ int, line []byte) {
+		said.mu.Lock()
+		defer said.mu.Unlock()
+		said.lines = append(said.lines, string(line))
+		close(said.more)
+		said.more = make(chan struct{})
+	}
+	return said
+}
+
+// await returns the first line that begins with prefix, without it.
+func (s *transcript) await(tb testing.TB, prefix string) string {
+	tb.Helper()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for seen := 0; ; {
+		s.mu.Lock()
+		lines, more := s.lines[seen:], s.more
+		s.mu.Unlock()
+		for _, line := range lines {
+			if rest, ok := strings.CutPrefix(line, prefix); ok {
+				return rest
+			}
+		}
+		seen += len(lines)
+		select {
+		case <-more:
+		case <-timer.C:
+			tb.Fatalf("no line %q within %v", prefix, patience)
+		}
+	}
+}
+
+// all returns the lines so far.
+func (s *transcript) all() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.lines...)
+}
+
+func awaitExit(tb testing.TB, p *Process) Exit {
+	tb.Helper()
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	select {
+	case <-p.Exited():
+	case <-timer.C:
+		tb.Fatalf("process %d has not exited within %v", p.PID(), patience)
+	}
+	return p.Exit()
+}
+
+// stable replaces what differs between two runs.
+func stable(text string) string {
+	text = regexp.MustCompile(`\b\d+(\.\d+)?(ms|s)\b`).ReplaceAllString(text, "T")
+	return regexp.MustCompile(`process \d+`).ReplaceAllString(text, "process N")
+}
+
+func TestAStartThatDoesNotSucceedSaysWhyInOneLine(t *testing.T) {
+	tests := []struct {
+		behaviour string
+		want      string
+	}{
+		{"rubbish-first", `its first line on standard output is "Loading models...", not a handshake; is it a gaia plugin?`},
+		{"empty-first-line", `its first line on standard output is "", not a handshake; is it a gaia plugin?`},
+		{"endless-line", `its first line on standard output is "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx", not a handshake; is it a gaia plugin?; its last line: "` +
+			strings.Repeat("x", 200) + `"`},
+		{"exits-at-once", `exited with code 3 after T, before the handshake; its last line: "no licence found"`},
+		{"exits-silently", `exited with code 0 after T, before the handshake`},
+		{"panics-at-once", `exited with code 2 after T, before the handshake; it wrote: "panic: too deep"`},
+		{"killed-at-once", `killed by signal 9 (killed) after T, before the handshake`},
+		{"closes-stdout", `standard output ended without a handshake`},
+		{"never-handshakes", `no handshake within T; its last line: "thinking"`},
+		{"next-version", `handshake: incompatible API version with plugin. Plugin version: 2, Client versions: [1]`},
+		{"next-core", `handshake: incompatible core API version with plugin. Plugin version: 2, Core version: 1  ` +
+			`To fix this, the plugin usually only needs to be recompiled. Please report this to the plugin author`},
+		{"speaks-netrpc", `handshake: unsupported plugin protocol "netrpc". Supported: [grpc]`},
+		{"listens-on-tcp", `does not answer: connection error: desc = "transport: authentication handshake failed: ` +
+			`wire: connection refused: tcp is not a unix socket"`},
+		{"never-accepts", `no answer within T`},
+		{"exits-after-hello", `exited with code 4 after T, before the answer`},
+	}
+	for _, test := range tests {
+		t.Run(test.behaviour, func(t *testing.T) {
+			c := command(t, leavesNothing(t), test.behaviour)
+			if strings.HasPrefix(test.behaviour, "never") {
+				c.StartTimeout = 500 * time.Millisecond
+			}
+			wantStartError(t, c, test.want)
+		})
+	}
+}
+
+func wantStartError(t *testing.T, c Command, want string) *StartError {
+	t.Helper()
+	p, err := Start(t.Context(), c)
+	if err == nil {
+		closeIt(t, p)
+		t.Fatal("the start succeeded")
+	}
+	failed, ok := errors.AsType[*StartError](err)
+	if !ok {
+		t.Fatalf("got a %T, want a *StartError", err)
+	}
+	if got := stable(err.Error()); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	return failed
+}
+
+func TestWhatCannotBeExecutedIsNamedByItsPath(t *testing.T) {
+	sockets := leavesNothing(t)
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "binary")
+	if err := os.WriteFile(binary, []byte("\x7fELF and nothing more"), 0o700); err != nil { //nolint:gosec // G306: it has to be executable
+		t.Fatal(err)
+	}
+	missing := filepath.Join(dir, "missing")
+	nowhere := filepath.Join(sockets, "missing")
+	tests := []struct {
+		name  string
+		given Command
+		want  string
+		cause error
+	}{
+		{"missing", Command{Path: missing, SocketDir: sockets}, "cannot be executed: " + missing + ": no such file or directory", os.ErrNotExist},
+		{"no format", Command{Path: binary, SocketDir: sockets}, "cannot be executed: " + binary + ": exec format error", syscall.ENOEXEC},
+		{"directory", Command{Path: dir, SocketDir: sockets}, "cannot be executed: " + dir + ": permission denied", os.ErrPermission},
+		{"no socket directory", Command{Path: binary, SocketDir: nowhere}, "no private directory in socket directory " + nowhere + ": no such file or directory", os.ErrNotExist},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			if failed := wantStartError(t, test.given, test.want); !errors.Is(failed, test.cause) {
+				t.Errorf("got cause %v, want %v", failed.Err, test.cause)
+			}
+		})
+	}
+}
+
+func TestASocketDirectoryWithTooLongAPathIsRefusedBeforeTheStart(t *testing.T) {
+	leavesNothing(t)
+	long := "/tmp/" + strings.Repeat("d", 61)
+	wantStartError(t, Command{Path: "/bin/false", SocketDir: long},
+		"socket directory "+long+": 66 bytes are too many for the path of a socket, at most 65; name a shorter one")
+}
+
+func TestTheLongestSocketDirectoryWorks(t *testing.T) {
+	sockets := leavesNothing(t)
+	deep := filepath.Join(sockets, strings.Repeat("d", maxSocketDir-len(sockets)-1))
+	if err := os.Mkdir(deep, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := os.Remove(deep); err != nil {
+			t.Error(err)
+		}
+	})
+	start(t, command(t, deep, "well-behaved"))
+}
+
+func TestACancelledStartKillsTheProcess(t *testing.T) {
+	c := command(t, leavesNothing(t), "never-handshakes")
+	ctx, cancel := context.WithCancel(t.Context())
+	c.Output = func(int, []byte) { cancel() }
+	_, err := Start(ctx, c)
+	if failed, ok := errors.AsType[*StartError](err); !ok || failed.Reason != "start was cancelled" || !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want the start to be cancelled", err)
+	}
+}
+
+func TestACancelledContextStartsNothing(t *testing.T) {
+	c := command(t, leavesNothing(t), "exits-at-once")
+	said := record(&c)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Start(ctx, c); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+	if lines := said.all(); len(lines) > 0 {
+		t.Errorf("the process ran and wrote %q", lines)
+	}
+}
+
+func TestAKillThatComesBeforeTheProcessIsNotLost(t *testing.T) {
+	leavesNothing(t)
+	r := newRunner(command(t, "", "never-handshakes"))
+	r.kill()
+	if err := r.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	awaitExit(t, &Process{runner: r})
+	if err := r.Kill(t.Context()); err != nil {
+		t.Error(err)
+	}
+	r.drain()
+	if r.exit.Signal != syscall.SIGKILL {
+		t.Errorf("got %v, want it killed", r.exit)
+	}
+}
+
+func TestThePluginGetsTheGivenEnvironmentAndNotTheHosts(t *testing.T) {
+	t.Setenv("SECRET", "of the host")
+	c := command(t, leavesNothing(t), "well-behaved")
+	c.Env = append(c.Env, "GIVEN=to the plugin")
+	p, _ := start(t, c)
+	for name, want := range map[string]string{"SECRET": "", "GIVEN": "to the plugin", EnvHostPID: fmt.Sprint(os.Getpid())} {
+		got, err := do(t.Context(), p.Conn(), "getenv "+name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestAScriptThatExecutesThePluginIsAPlugin(t *testing.T) {
+	c := command(t, leavesNothing(t), "well-behaved")
+	script := filepath.Join(t.TempDir(), "plugin.sh")
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec "+c.Path+"\n"), 0o700); err != nil { //nolint:gosec // G306: it has to be executable
+		t.Fatal(err)
+	}
+	file, err := os.Open(script) //nolint:gosec // G304: our own script
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := file.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	c.Path, c.File = script, file
+	start(t, c)
+}
+
+func TestServeNeedsAHost(t *testing.T) {
+	if err := Serve(ServeConfig{}); !errors.Is(err, ErrNoHost) {
+		t.Errorf("got %v, want %v", err, ErrNoHost)
+	}
+}
+
+func TestAMessageMayBeLargerThanTheDefaultOfGRPC(t *testing.T) {
+	p, _ := start(t, command(t, leavesNothing(t), "well-behaved"))
+	_, err := do(t.Context(), p.Conn(), "getenv "+strings.Repeat("x", 5<<20))
+	if status.Code(err) != codes.OK {
+		t.Errorf("5 MiB: got %v", err)
+	}
+}
