@@ -67,15 +67,32 @@ func (p *plugin) unary(ctx context.Context, request any, info *grpc.UnaryServerI
 }
 
 func (p *plugin) stream(service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
-	defer recovered(info.FullMethod, &err)
 	if !p.isOwn(info.FullMethod) {
-		return handler(service, stream)
+		return p.untilStop(func() (err error) {
+			defer recovered(info.FullMethod, &err)
+			return handler(service, stream)
+		})
 	}
+	defer recovered(info.FullMethod, &err)
 	if !p.calls.begin() {
 		return errDraining()
 	}
 	defer p.calls.end()
 	return handler(service, stream)
+}
+
+// untilStop serves a stream that is not the author's. The host holds those of
+// go-plugin open for as long as the plugin lives, and a graceful stop would wait
+// for them for ever. The end of the stream ends an abandoned handler.
+func (p *plugin) untilStop(serve func() error) error {
+	served := make(chan error, 1)
+	go func() { served <- serve() }()
+	select {
+	case err := <-served:
+		return err
+	case <-p.stopping:
+		return errDraining()
+	}
 }
 
 func errDraining() error {

@@ -67,9 +67,12 @@ func (p *plugin) stop(grace time.Duration) {
 	if unfinished, err := p.drain(ctx); unfinished > 0 || err != nil {
 		Logger().Warn("stopped before all work was done", "unfinished", unfinished, "err", err)
 	}
-	// The host holds streams of go-plugin open, so that a graceful stop of the
-	// gRPC server would wait for ever.
-	p.server.Stop()
+	close(p.stopping)
+	// The calls have returned, but their answers may still be on their way:
+	// only a graceful stop sends them off before it closes the connection.
+	stopHurry := context.AfterFunc(ctx, p.server.Stop)
+	defer stopHurry()
+	p.server.GracefulStop()
 }
 
 // nameProcess gives the process its own name in lists of processes: started

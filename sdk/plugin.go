@@ -37,10 +37,11 @@ type plugin struct {
 
 	server    *grpc.Server
 	serverSet chan struct{} // closed when server is set
+	stopping  chan struct{} // closed when the server is about to stop
 }
 
 func newPlugin(register func(grpc.ServiceRegistrar)) (*plugin, error) {
-	p := &plugin{own: make(map[string]bool), serverSet: make(chan struct{})}
+	p := &plugin{own: make(map[string]bool), serverSet: make(chan struct{}), stopping: make(chan struct{})}
 	p.calls.idle = make(chan struct{})
 	register(p)
 	if len(p.services) == 0 {

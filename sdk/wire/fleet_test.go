@@ -39,8 +39,8 @@ func fleet() map[string]func() {
 		"ignores-sigterm":   func() { signal.Ignore(syscall.SIGTERM); serve() },
 		"keeps-a-child":     func() { leave("child", &syscall.SysProcAttr{}); serve() },
 		"keeps-a-daemon":    func() { leave("daemon", &syscall.SysProcAttr{Setsid: true}); serve() },
-		"rubbish-first":     func() { fmt.Println("Loading models..."); untilHostDies() },
-		"empty-first-line":  func() { fmt.Println(); untilHostDies() },
+		"rubbish-first":     func() { fmt.Fprintln(os.Stdout, "Loading models..."); untilHostDies() },
+		"empty-first-line":  func() { fmt.Fprintln(os.Stdout); untilHostDies() },
 		"endless-line":      func() { _, _ = os.Stdout.WriteString(strings.Repeat("x", 1<<20)); untilHostDies() },
 		"never-handshakes":  func() { fmt.Fprintln(os.Stderr, "thinking"); untilHostDies() },
 		"exits-at-once":     func() { fmt.Fprintln(os.Stderr, "no licence found"); os.Exit(3) },
@@ -48,9 +48,9 @@ func fleet() map[string]func() {
 		"panics-at-once":    panicDeeply,
 		"killed-at-once":    func() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) },
 		"closes-stdout":     func() { _ = os.Stdout.Close(); untilHostDies() },
-		"next-version":      func() { fmt.Println("1|2|unix|/nowhere|grpc"); untilHostDies() },
-		"next-core":         func() { fmt.Println("2|1|unix|/nowhere|grpc"); untilHostDies() },
-		"speaks-netrpc":     func() { fmt.Println("1|1|unix|/nowhere"); untilHostDies() },
+		"next-version":      func() { fmt.Fprintln(os.Stdout, "1|2|unix|/nowhere|grpc"); untilHostDies() },
+		"next-core":         func() { fmt.Fprintln(os.Stdout, "2|1|unix|/nowhere|grpc"); untilHostDies() },
+		"speaks-netrpc":     func() { fmt.Fprintln(os.Stdout, "1|1|unix|/nowhere"); untilHostDies() },
 		"listens-on-tcp":    func() { listen("tcp", "127.0.0.1:0"); untilHostDies() },
 		"never-accepts":     func() { listen("unix", privateSocket()); untilHostDies() },
 		"exits-after-hello": func() { listen("unix", privateSocket()); os.Exit(4) },
@@ -85,11 +85,11 @@ func (actor) UnaryCall(ctx context.Context, r *grpc_testing.SimpleRequest) (*grp
 	case "getenv":
 		answer = os.Getenv(argument)
 	case "print":
-		fmt.Print(argument)
+		fmt.Fprint(os.Stdout, argument)
 	case "print-for-ever":
 		go func() {
 			for {
-				fmt.Println("more")
+				fmt.Fprintln(os.Stdout, "more")
 			}
 		}()
 	case "flood-lines":
@@ -105,7 +105,7 @@ func (actor) UnaryCall(ctx context.Context, r *grpc_testing.SimpleRequest) (*grp
 		}
 		os.Exit(code)
 	case "hang":
-		fmt.Fprintln(os.NewFile(2, "stderr"), "hanging")
+		_, _ = os.NewFile(2, "stderr").WriteString("hanging\n")
 		<-ctx.Done()
 	default:
 		return nil, status.Errorf(codes.InvalidArgument, "cannot %q", verb)
@@ -166,12 +166,12 @@ func listen(network, address string) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	fmt.Printf("1|1|%s|%s|grpc\n", network, listener.Addr())
+	fmt.Fprintf(os.Stdout, "1|1|%s|%s|grpc\n", network, listener.Addr())
 }
 
 // sendAnother passes on the handshake of a process outside of its group.
 func sendAnother() {
-	cmd := exec.CommandContext(context.Background(), os.Getenv("ANOTHER"))
+	cmd := exec.CommandContext(context.Background(), os.Getenv("ANOTHER")) //nolint:gosec // G702: the test named it
 	cmd.Env = append(os.Environ(), "SOCKET="+privateSocket())
 	cmd.Stdin, cmd.Stderr, cmd.SysProcAttr = os.Stdin, os.Stderr, &syscall.SysProcAttr{Setsid: true}
 	out, err := cmd.StdoutPipe()
@@ -193,7 +193,7 @@ func intrude() {
 		_, err = do(context.Background(), conn, "getenv HOME")
 		err = errors.Join(err, conn.Close())
 	}
-	fmt.Println(status.Code(err))
+	fmt.Fprintln(os.Stdout, status.Code(err))
 }
 
 // beHost starts the plugin that the environment names, says its process id and
@@ -201,9 +201,9 @@ func intrude() {
 func beHost() {
 	p, err := Start(context.Background(), Command{Path: os.Getenv("PLUGIN"), SocketDir: os.Getenv("SOCKETS")})
 	if err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(os.Stdout, err)
 		os.Exit(1)
 	}
-	fmt.Println(p.PID())
+	fmt.Fprintln(os.Stdout, p.PID())
 	untilHostDies()
 }

@@ -8,23 +8,20 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/gaia-go/gaia/sdk/internal/proctest"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
-// patience bounds what a test waits for; it fails earlier than go test ends it.
-const patience = 20 * time.Second
-
 // command starts this test's binary as a behaviour of the fleet.
 func command(tb testing.TB, sockets, behaviour string) Command {
 	tb.Helper()
-	path := link(tb, behaviour)
-	file, err := os.Open(path) //nolint:gosec // G304: our own link
+	path := proctest.Link(tb, behaviour)
+	file, err := os.Open(path)
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -33,27 +30,14 @@ func command(tb testing.TB, sockets, behaviour string) Command {
 			tb.Error(err)
 		}
 	})
-	return Command{Path: path, File: file, SocketDir: sockets, Env: []string{"PATH=" + os.Getenv("PATH")}}
-}
-
-// link gives this test's binary another name.
-func link(tb testing.TB, name string) string {
-	tb.Helper()
-	binary, err := os.Executable()
-	if err != nil {
-		tb.Fatal(err)
-	}
-	path := filepath.Join(tb.TempDir(), name)
-	if err := os.Symlink(binary, path); err != nil {
-		tb.Fatal(err)
-	}
-	return path
+	return Command{Path: path, File: file, SocketDir: sockets, Env: []string{"PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0"}}
 }
 
 // start starts a behaviour and closes it when the test ends.
-func start(tb testing.TB, c Command) (*Process, *transcript) {
+func start(tb testing.TB, c Command) (*Process, *proctest.Transcript) {
 	tb.Helper()
-	said := record(&c)
+	said := proctest.NewTranscript()
+	c.Output = said.Add
 	p, err := Start(tb.Context(), c)
 	if err != nil {
 		tb.Fatalf("start %s: %v", filepath.Base(c.Path), err)
@@ -69,63 +53,14 @@ func closeIt(tb testing.TB, p *Process) {
 	}
 }
 
-// transcript is what a process has written so far.
-type transcript struct {
-	mu    sync.Mutex
-	lines []string
-	more  chan struct{} // closed, and replaced, by every line
-}
-
-func record(c *Command) *transcript {
-	said := &transcript{more: make(chan struct{})}
-	c.Output = func(_ int, line []byte) {
-		said.mu.Lock()
-		defer said.mu.Unlock()
-		said.lines = append(said.lines, string(line))
-		close(said.more)
-		said.more = make(chan struct{})
-	}
-	return said
-}
-
-// await returns the first line that begins with prefix, without it.
-func (s *transcript) await(tb testing.TB, prefix string) string {
-	tb.Helper()
-	timer := time.NewTimer(patience)
-	defer timer.Stop()
-	for seen := 0; ; {
-		s.mu.Lock()
-		lines, more := s.lines[seen:], s.more
-		s.mu.Unlock()
-		for _, line := range lines {
-			if rest, ok := strings.CutPrefix(line, prefix); ok {
-				return rest
-			}
-		}
-		seen += len(lines)
-		select {
-		case <-more:
-		case <-timer.C:
-			tb.Fatalf("no line %q within %v", prefix, patience)
-		}
-	}
-}
-
-// all returns the lines so far.
-func (s *transcript) all() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return append([]string(nil), s.lines...)
-}
-
 func awaitExit(tb testing.TB, p *Process) Exit {
 	tb.Helper()
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(proctest.Patience)
 	defer timer.Stop()
 	select {
 	case <-p.Exited():
 	case <-timer.C:
-		tb.Fatalf("process %d has not exited within %v", p.PID(), patience)
+		tb.Fatalf("process %d has not exited within %v", p.PID(), proctest.Patience)
 	}
 	return p.Exit()
 }
@@ -133,7 +68,7 @@ func awaitExit(tb testing.TB, p *Process) Exit {
 // stable replaces what differs between two runs.
 func stable(text string) string {
 	text = regexp.MustCompile(`\b\d+(\.\d+)?(ms|s)\b`).ReplaceAllString(text, "T")
-	return regexp.MustCompile(`process \d+`).ReplaceAllString(text, "process N")
+	return regexp.MustCompile(`(process|another) \d+`).ReplaceAllString(text, "$1 N")
 }
 
 func TestAStartThatDoesNotSucceedSaysWhyInOneLine(t *testing.T) {
@@ -162,11 +97,11 @@ func TestAStartThatDoesNotSucceedSaysWhyInOneLine(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.behaviour, func(t *testing.T) {
-			c := command(t, leavesNothing(t), test.behaviour)
+			c := command(t, proctest.LeavesNothing(t), test.behaviour)
 			if strings.HasPrefix(test.behaviour, "never") {
 				c.StartTimeout = 500 * time.Millisecond
 			}
-			wantStartError(t, c, test.want)
+			_ = wantStartError(t, c, test.want)
 		})
 	}
 }
@@ -189,10 +124,10 @@ func wantStartError(t *testing.T, c Command, want string) *StartError {
 }
 
 func TestWhatCannotBeExecutedIsNamedByItsPath(t *testing.T) {
-	sockets := leavesNothing(t)
+	sockets := proctest.LeavesNothing(t)
 	dir := t.TempDir()
 	binary := filepath.Join(dir, "binary")
-	if err := os.WriteFile(binary, []byte("\x7fELF and nothing more"), 0o700); err != nil { //nolint:gosec // G306: it has to be executable
+	if err := os.WriteFile(binary, []byte("\x7fELF and nothing more"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	missing := filepath.Join(dir, "missing")
@@ -218,14 +153,14 @@ func TestWhatCannotBeExecutedIsNamedByItsPath(t *testing.T) {
 }
 
 func TestASocketDirectoryWithTooLongAPathIsRefusedBeforeTheStart(t *testing.T) {
-	leavesNothing(t)
+	proctest.LeavesNothing(t)
 	long := "/tmp/" + strings.Repeat("d", 61)
-	wantStartError(t, Command{Path: "/bin/false", SocketDir: long},
+	_ = wantStartError(t, Command{Path: "/bin/false", SocketDir: long},
 		"socket directory "+long+": 66 bytes are too many for the path of a socket, at most 65; name a shorter one")
 }
 
 func TestTheLongestSocketDirectoryWorks(t *testing.T) {
-	sockets := leavesNothing(t)
+	sockets := proctest.LeavesNothing(t)
 	deep := filepath.Join(sockets, strings.Repeat("d", maxSocketDir-len(sockets)-1))
 	if err := os.Mkdir(deep, 0o700); err != nil {
 		t.Fatal(err)
@@ -239,7 +174,7 @@ func TestTheLongestSocketDirectoryWorks(t *testing.T) {
 }
 
 func TestACancelledStartKillsTheProcess(t *testing.T) {
-	c := command(t, leavesNothing(t), "never-handshakes")
+	c := command(t, proctest.LeavesNothing(t), "never-handshakes")
 	ctx, cancel := context.WithCancel(t.Context())
 	c.Output = func(int, []byte) { cancel() }
 	_, err := Start(ctx, c)
@@ -249,20 +184,21 @@ func TestACancelledStartKillsTheProcess(t *testing.T) {
 }
 
 func TestACancelledContextStartsNothing(t *testing.T) {
-	c := command(t, leavesNothing(t), "exits-at-once")
-	said := record(&c)
+	c := command(t, proctest.LeavesNothing(t), "exits-at-once")
+	said := proctest.NewTranscript()
+	c.Output = said.Add
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := Start(ctx, c); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
-	if lines := said.all(); len(lines) > 0 {
+	if lines := said.Lines(); len(lines) > 0 {
 		t.Errorf("the process ran and wrote %q", lines)
 	}
 }
 
 func TestAKillThatComesBeforeTheProcessIsNotLost(t *testing.T) {
-	leavesNothing(t)
+	proctest.LeavesNothing(t)
 	r := newRunner(command(t, "", "never-handshakes"))
 	r.kill()
 	if err := r.Start(t.Context()); err != nil {
@@ -280,7 +216,7 @@ func TestAKillThatComesBeforeTheProcessIsNotLost(t *testing.T) {
 
 func TestThePluginGetsTheGivenEnvironmentAndNotTheHosts(t *testing.T) {
 	t.Setenv("SECRET", "of the host")
-	c := command(t, leavesNothing(t), "well-behaved")
+	c := command(t, proctest.LeavesNothing(t), "well-behaved")
 	c.Env = append(c.Env, "GIVEN=to the plugin")
 	p, _ := start(t, c)
 	for name, want := range map[string]string{"SECRET": "", "GIVEN": "to the plugin", EnvHostPID: fmt.Sprint(os.Getpid())} {
@@ -295,12 +231,12 @@ func TestThePluginGetsTheGivenEnvironmentAndNotTheHosts(t *testing.T) {
 }
 
 func TestAScriptThatExecutesThePluginIsAPlugin(t *testing.T) {
-	c := command(t, leavesNothing(t), "well-behaved")
+	c := command(t, proctest.LeavesNothing(t), "well-behaved")
 	script := filepath.Join(t.TempDir(), "plugin.sh")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec "+c.Path+"\n"), 0o700); err != nil { //nolint:gosec // G306: it has to be executable
+	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec "+c.Path+"\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	file, err := os.Open(script) //nolint:gosec // G304: our own script
+	file, err := os.Open(script)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -320,7 +256,7 @@ func TestServeNeedsAHost(t *testing.T) {
 }
 
 func TestAMessageMayBeLargerThanTheDefaultOfGRPC(t *testing.T) {
-	p, _ := start(t, command(t, leavesNothing(t), "well-behaved"))
+	p, _ := start(t, command(t, proctest.LeavesNothing(t), "well-behaved"))
 	_, err := do(t.Context(), p.Conn(), "getenv "+strings.Repeat("x", 5<<20))
 	if status.Code(err) != codes.OK {
 		t.Errorf("5 MiB: got %v", err)

@@ -24,13 +24,13 @@ import (
 // called by.
 func fleet() map[string]func() {
 	return map[string]func(){
-		"fleet-echo":       func() { serveEcho() },
-		"fleet-deaf":       func() { signal.Ignore(syscall.SIGTERM); serveEcho() },
+		"fleet-echo":       func() { serveEcho(func() {}) },
+		"fleet-deaf":       func() { signal.Ignore(syscall.SIGTERM); serveEcho(func() {}) },
 		"fleet-rubbish":    func() { fmt.Println("Hello, I am no plugin."); select {} },
 		"fleet-silent":     func() { select {} },
 		"fleet-exit":       func() { fmt.Fprintln(os.Stderr, "no license found"); os.Exit(3) },
-		"fleet-grandchild": func() { leaveGrandchild(); serveEcho() },
-		"fleet-flood":      func() { go flood(); serveEcho() },
+		"fleet-grandchild": func() { serveEcho(leaveGrandchild) },
+		"fleet-flood":      func() { serveEcho(func() { go flood() }) },
 		"fleet-plain":      servePlain,
 	}
 }
@@ -49,16 +49,22 @@ func install(t testing.TB, dir string, names ...string) {
 	}
 }
 
-func serveEcho() {
-	sdk.Serve(func(r grpc.ServiceRegistrar) { apiv1.RegisterAPIClientPoolServer(r, &echo{}) })
+// serveEcho serves echo; once is called when the plugin is configured.
+func serveEcho(once func()) {
+	sdk.Serve(func(r grpc.ServiceRegistrar) { apiv1.RegisterAPIClientPoolServer(r, &echo{once: once}) })
 }
 
 // echo answers requests with their own body; some URLs have other effects.
 type echo struct {
 	apiv1.UnimplementedAPIClientPoolServer
+
+	once func()
 }
 
-func (*echo) Configure(context.Context, *apiv1.Config) error { return nil }
+func (e *echo) Configure(context.Context, *apiv1.Config) error {
+	e.once()
+	return nil
+}
 
 func (*echo) Do(ctx context.Context, r *apiv1.DoRequest) (*apiv1.DoResponse, error) {
 	switch {

@@ -77,7 +77,10 @@ func (c *command) call(ctx context.Context, target string, args []string, o call
 	if err != nil {
 		return err
 	}
-	if !hasMethod {
+	switch {
+	case !hasMethod && (len(args) > 0 || o.json != ""):
+		return noMethodNamed(subsystem)
+	case !hasMethod:
 		return c.printMethods(d, subsystem)
 	}
 	m, err := d.method(subsystem, name)
@@ -100,6 +103,13 @@ func (c *command) call(ctx context.Context, target string, args []string, o call
 		defer cancel()
 	}
 	return explain(c.exchange(ctx, h, m, messages, d.types), d, o.timeout)
+}
+
+// noMethodNamed refuses a request that is for nobody.
+func noMethodNamed(subsystem string) error {
+	f := failed("%q names a subsystem and none of its methods", subsystem).hint("gaia call %s lists them", subsystem)
+	f.code = exitUsage
+	return f
 }
 
 // explain turns the error of a call into what a user is told.

@@ -140,6 +140,9 @@ func TestAWrongCallSaysWhatIsRight(t *testing.T) {
 			"gaia: error: 2 services of rich have a method Echo\n" +
 				"gaia: hint: gaia call rich.Other.Echo\n" +
 				"gaia: hint: gaia call rich.Rich.Echo\n"},
+		{"request without a method", []string{"rich", "text=x"}, "", 2,
+			"gaia: error: \"rich\" names a subsystem and none of its methods\n" +
+				"gaia: hint: gaia call rich lists them\n"},
 		{"unknown field", []string{"rich.Count", "point.xx=1"}, "", 2,
 			"gaia: error: point: rich.v1.Point has no field \"xx\"\n" +
 				"gaia: hint: did you mean \"x\"? its fields are x, y\n"},
@@ -258,7 +261,7 @@ func TestARequestIsDescribedFieldByField(t *testing.T) {
 		"rich.v1.Rich.Count(Everything) returns (stream Everything)\n    Count sends its request back `count` times.\n\nfields of rich.v1.Everything:\n",
 		"\n  text=TEXT\n      text, as it is. Required.\n",
 		"\n  blob=TEXT|@FILE\n",
-		"\n  size=64MiB\n",
+		"\n  size=1MiB\n",
 		"\n  level=QUIET|LOUD\n",
 		"\n  tags=TEXT tags=TEXT...\n",
 		"\n  headers.KEY=TEXT\n",

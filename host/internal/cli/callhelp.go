@@ -10,9 +10,6 @@ import (
 
 // printMethods lists what a subsystem can be called for.
 func (c *command) printMethods(d *described, subsystem string) error {
-	if c.json {
-		return c.printJSON(methodViews(d))
-	}
 	rows := [][]string{{"METHOD", "KIND", "WHAT IT DOES"}}
 	for _, m := range d.Methods() {
 		rows = append(rows, []string{

@@ -57,7 +57,10 @@ func (c *command) root() *cobra.Command {
 		Use:   "gaia",
 		Short: "Run and use a host of crash-isolated plugins",
 		Long: `gaia runs a host of crash-isolated plugins behind one gate of limits,
-and talks to a host that runs.`,
+and talks to a host that runs.
+
+Exit codes: 0 fine, 1 an error at run time, 2 a wrong command line, 3 a wrong
+config, 130 interrupted.`,
 		Example: `  gaia run -config config.hcl
   gaia call api_client_pool.Do url=http://localhost:8080/
   gaia status`,

@@ -83,7 +83,7 @@ func scalarValue(fd protoreflect.FieldDescriptor) string {
 		return "true"
 	default:
 		if request.IsSize(fd) {
-			return `"64MiB"`
+			return `"1MiB"`
 		}
 		return "1"
 	}

@@ -7,8 +7,10 @@ import (
 	"slices"
 	"strings"
 
+	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/gaia-go/gaia/host/internal/nearest"
@@ -37,7 +39,7 @@ func (h *host) describe(ctx context.Context, name string) (*described, error) {
 		Name:          r.GetName(),
 		Version:       r.GetVersion(),
 		Services:      r.GetServices(),
-		Files:         r.GetFiles(),
+		Files:         withKnownImports(r.GetFiles()),
 		ConfigMessage: r.GetConfigMessage(),
 	})
 	if err != nil {
@@ -51,42 +53,69 @@ func (h *host) describe(ctx context.Context, name string) (*described, error) {
 	}, nil
 }
 
+// withKnownImports adds the files that a plugin left out and everybody has,
+// such as google/protobuf/duration.proto.
+func withKnownImports(set *descriptorpb.FileDescriptorSet) *descriptorpb.FileDescriptorSet {
+	whole := &descriptorpb.FileDescriptorSet{File: slices.Clone(set.GetFile())}
+	have := map[string]bool{}
+	for _, file := range whole.GetFile() {
+		have[file.GetName()] = true
+	}
+	for i := 0; i < len(whole.File); i++ { // it grows
+		for _, path := range whole.File[i].GetDependency() {
+			known, err := protoregistry.GlobalFiles.FindFileByPath(path)
+			if err == nil && !have[path] {
+				have[path] = true
+				whole.File = append(whole.File, protodesc.ToFileDescriptorProto(known))
+			}
+		}
+	}
+	return whole
+}
+
 // resolver finds types of the plugin first, and what this program was built
 // with after that.
 type resolver struct {
 	plugin *dynamicpb.Types
 }
 
+// FindMessageByName is for protojson, as are the methods below.
 func (r resolver) FindMessageByName(name protoreflect.FullName) (protoreflect.MessageType, error) {
-	t, err := r.plugin.FindMessageByName(name)
-	if errors.Is(err, protoregistry.NotFound) {
-		return protoregistry.GlobalTypes.FindMessageByName(name)
-	}
-	return t, err
+	return first(
+		func() (protoreflect.MessageType, error) { return r.plugin.FindMessageByName(name) },
+		func() (protoreflect.MessageType, error) { return protoregistry.GlobalTypes.FindMessageByName(name) })
 }
 
+// FindMessageByURL returns the type of a google.protobuf.Any.
 func (r resolver) FindMessageByURL(url string) (protoreflect.MessageType, error) {
-	t, err := r.plugin.FindMessageByURL(url)
-	if errors.Is(err, protoregistry.NotFound) {
-		return protoregistry.GlobalTypes.FindMessageByURL(url)
-	}
-	return t, err
+	return first(
+		func() (protoreflect.MessageType, error) { return r.plugin.FindMessageByURL(url) },
+		func() (protoreflect.MessageType, error) { return protoregistry.GlobalTypes.FindMessageByURL(url) })
 }
 
+// FindExtensionByName returns the extension that JSON calls "[name]".
 func (r resolver) FindExtensionByName(name protoreflect.FullName) (protoreflect.ExtensionType, error) {
-	t, err := r.plugin.FindExtensionByName(name)
-	if errors.Is(err, protoregistry.NotFound) {
-		return protoregistry.GlobalTypes.FindExtensionByName(name)
-	}
-	return t, err
+	return first(
+		func() (protoreflect.ExtensionType, error) { return r.plugin.FindExtensionByName(name) },
+		func() (protoreflect.ExtensionType, error) { return protoregistry.GlobalTypes.FindExtensionByName(name) })
 }
 
-func (r resolver) FindExtensionByNumber(message protoreflect.FullName, number protoreflect.FieldNumber) (protoreflect.ExtensionType, error) {
-	t, err := r.plugin.FindExtensionByNumber(message, number)
+// FindExtensionByNumber returns the extension with a number on the wire.
+func (r resolver) FindExtensionByNumber(message protoreflect.FullName, n protoreflect.FieldNumber) (protoreflect.ExtensionType, error) {
+	return first(
+		func() (protoreflect.ExtensionType, error) { return r.plugin.FindExtensionByNumber(message, n) },
+		func() (protoreflect.ExtensionType, error) {
+			return protoregistry.GlobalTypes.FindExtensionByNumber(message, n)
+		})
+}
+
+// first asks the second only when the first does not know.
+func first[T any](one, two func() (T, error)) (T, error) {
+	found, err := one()
 	if errors.Is(err, protoregistry.NotFound) {
-		return protoregistry.GlobalTypes.FindExtensionByNumber(message, number)
+		return two()
 	}
-	return t, err
+	return found, err
 }
 
 // method returns the method that a user calls name: "Do", "APIClientPool.Do"

@@ -70,7 +70,7 @@ func valueForm(fd protoreflect.FieldDescriptor) string {
 		return "true|false"
 	default:
 		if request.IsSize(fd) {
-			return "64MiB"
+			return "1MiB"
 		}
 		return "NUMBER"
 	}

@@ -64,7 +64,7 @@ func (c *command) writeJSON(raw []byte, indent bool) error {
 	line, err := compact(raw)
 	if err == nil && indent {
 		var lines bytes.Buffer
-		err = json.Indent(&lines, line, "", "  ")
+		err = json.Indent(&lines, escapeControls(line), "", "  ")
 		line = lines.Bytes()
 	}
 	if err != nil {
@@ -72,6 +72,23 @@ func (c *command) writeJSON(raw []byte, indent bool) error {
 	}
 	_, err = c.Stdout.Write(append(line, '\n'))
 	return err
+}
+
+// escapeControls keeps control characters from a terminal. Those that JSON
+// lets stand are all in strings, and none is above U+FFFF.
+func escapeControls(line []byte) []byte {
+	if !bytes.ContainsFunc(line, unicode.IsControl) {
+		return line
+	}
+	var b bytes.Buffer
+	for _, r := range string(line) {
+		if unicode.IsControl(r) {
+			fmt.Fprintf(&b, "\\u%04x", r)
+			continue
+		}
+		b.WriteRune(r)
+	}
+	return b.Bytes()
 }
 
 // compact drops white space: protojson varies it on purpose.

@@ -136,7 +136,7 @@ const wantConfig = `config {
   name = "TEXT"
 
   # limit of memory. Optional, default 64MiB.
-  limit = "64MiB"
+  limit = "1MiB"
 
   idle = "5s"
 

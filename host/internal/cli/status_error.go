@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/status"
@@ -37,15 +38,15 @@ func (f *failure) addDetail(detail *anypb.Any, types request.Resolver) {
 		f.hints = append(f.hints, fmt.Sprintf("retry in %s", d.GetRetryDelay().AsDuration()))
 	case *errdetails.BadRequest:
 		for _, v := range d.GetFieldViolations() {
-			f.notes = append(f.notes, v.GetField()+": "+v.GetDescription())
+			f.note(v.GetField() + ": " + v.GetDescription())
 		}
 	case *errdetails.QuotaFailure:
 		for _, v := range d.GetViolations() {
-			f.notes = append(f.notes, v.GetSubject()+": "+v.GetDescription())
+			f.note(v.GetSubject() + ": " + v.GetDescription())
 		}
 	case *errdetails.PreconditionFailure:
 		for _, v := range d.GetViolations() {
-			f.notes = append(f.notes, v.GetSubject()+": "+v.GetDescription())
+			f.note(v.GetSubject() + ": " + v.GetDescription())
 		}
 	case *errdetails.ErrorInfo:
 		f.notes = append(f.notes, errorInfo(d)...)
@@ -55,6 +56,13 @@ func (f *failure) addDetail(detail *anypb.Any, types request.Resolver) {
 		}
 	default:
 		f.notes = append(f.notes, unknownDetail(detail, types))
+	}
+}
+
+// note adds a line, unless the text says it already.
+func (f *failure) note(line string) {
+	if !strings.Contains(f.text, line) {
+		f.notes = append(f.notes, line)
 	}
 }
 

@@ -32,13 +32,16 @@ func (c *command) stdin(ctx context.Context) io.ReadCloser {
 	}
 }
 
+// stdin is standard input that can be closed while a Read waits.
 type stdin struct {
 	read  func([]byte) (int, error)
 	close func()
 }
 
+// Read blocks until there is input, or the end of ctx.
 func (s stdin) Read(p []byte) (int, error) { return s.read(p) }
 
+// Close ends a Read that waits.
 func (s stdin) Close() error {
 	s.close()
 	return nil

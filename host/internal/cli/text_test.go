@@ -59,10 +59,10 @@ func TestAnAgeHasItsTwoLargestUnits(t *testing.T) {
 
 func TestAPersonGetsIndentedJSON(t *testing.T) {
 	t.Parallel()
-	m := &hostv1.LogsRequest{Subsystem: "s", Tail: 2}
+	m := &hostv1.LogsRequest{Subsystem: "s\u009b2J\x1b", Tail: 2}
 	for indent, want := range map[bool]string{
-		true:  "{\n  \"subsystem\": \"s\",\n  \"tail\": 2\n}\n",
-		false: "{\"subsystem\":\"s\",\"tail\":2}\n",
+		true:  "{\n  \"subsystem\": \"s\\u009b2J\\u001b\",\n  \"tail\": 2\n}\n",
+		false: "{\"subsystem\":\"s\u009b2J\\u001b\",\"tail\":2}\n",
 	} {
 		var stdout bytes.Buffer
 		c := &command{Env: Env{Stdout: &stdout}}

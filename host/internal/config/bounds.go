@@ -38,7 +38,7 @@ func bounds(fd protoreflect.FieldDescriptor, rules protoreflect.Message) string 
 		for i := range allowed.Len() {
 			all = append(all, boundText(fd, allowed.Get(i)))
 		}
-		parts = append(parts, "one of "+list(all))
+		parts = append(parts, "one of "+inWords(all))
 	}
 	return strings.Join(parts, " and ")
 }
@@ -68,7 +68,7 @@ func asBytes(v protoreflect.Value) Bytes {
 	case uint32:
 		return Bytes(x)
 	default:
-		return Bytes(max(v.Int(), 0)) //nolint:gosec // not negative
+		return Bytes(max(v.Int(), 0))
 	}
 }
 
@@ -114,5 +114,5 @@ func enumBounds(ed protoreflect.EnumDescriptor, rules protoreflect.Message) stri
 			names = append(names, fmt.Sprintf("%q", strings.ToLower(string(ed.Values().Get(i).Name()))))
 		}
 	}
-	return "one of " + list(names)
+	return "one of " + inWords(names)
 }

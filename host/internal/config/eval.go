@@ -89,7 +89,7 @@ func readBounded(path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close() //nolint:errcheck // nothing was written
+	defer f.Close()
 	text, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(text) > maxFile {
 		err = errTooLarge
@@ -99,8 +99,7 @@ func readBounded(path string) ([]byte, error) {
 
 // reason returns why a file operation failed, without its path.
 func reason(err error) string {
-	var pathError *os.PathError
-	if errors.As(err, &pathError) {
+	if pathError, ok := errors.AsType[*os.PathError](err); ok {
 		return pathError.Err.Error()
 	}
 	return err.Error()
@@ -147,8 +146,7 @@ func rewritten(d *hcl.Diagnostic, at hcl.Range) *hcl.Diagnostic {
 		d.Subject = &at
 	}
 	if extra, ok := hcl.DiagnosticExtra[hclsyntax.FunctionCallDiagExtra](d); ok {
-		var call *callError
-		if errors.As(extra.FunctionCallError(), &call) {
+		if call, ok := errors.AsType[*callError](extra.FunctionCallError()); ok {
 			d.Summary, d.Detail = call.summary, call.detail
 			if d.Context != nil {
 				d.Subject = d.Context // the whole call, not only the function's name

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-var update = flag.Bool("update", false, "rewrite golden files") //nolint:gochecknoglobals // a flag of the test binary
+var update = flag.Bool("update", false, "rewrite golden files")
 
 // everything returns the message of testdata/everything.textproto, built as a
 // plugin's descriptors are: not from generated code.
@@ -105,7 +105,7 @@ func golden(tb testing.TB, name, got string) {
 		}
 		return
 	}
-	want, err := os.ReadFile(path) //nolint:gosec // a file of testdata
+	want, err := os.ReadFile(path)
 	if err != nil {
 		tb.Fatal(err)
 	}

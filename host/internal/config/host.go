@@ -32,10 +32,10 @@ func (h *Host) table() table {
 		name: "host",
 		doc:  "Where the host listens and where its files are. At most one block. Relative paths start at the folder of the config file.",
 		arguments: []argument{
-			{name: "socket", doc: "Unix socket for gRPC and link, for the host's own user only.", target: text{&h.Socket, "path", checkPath}},
-			{name: "http", doc: "Address of JSON, `/metrics`, `/livez`, `/readyz` and `/debug/pprof`; `\"\"` turns it off.", target: text{&h.HTTP, "host:port", checkAddress}},
-			{name: "plugin_dir", doc: "Folder of the plugin files.", target: text{&h.PluginDir, "path", checkPath}},
-			{name: "data_dir", doc: "Folder of what the host and its plugins keep.", target: text{&h.DataDir, "path", checkPath}},
+			{name: "socket", doc: "Unix socket for gRPC and link, for the host's own user only.", target: stringAt{&h.Socket, "path", checkPath}},
+			{name: "http", doc: "Address of JSON, `/metrics`, `/livez`, `/readyz` and `/debug/pprof`; `\"\"` turns it off.", target: stringAt{&h.HTTP, "host:port", checkAddress}},
+			{name: "plugin_dir", doc: "Folder of the plugin files.", target: stringAt{&h.PluginDir, "path", checkPath}},
+			{name: "data_dir", doc: "Folder of what the host and its plugins keep.", target: stringAt{&h.DataDir, "path", checkPath}},
 		},
 	}
 }

@@ -52,7 +52,7 @@ func TestEveryFaultIsReportedOnItsLine(t *testing.T) {
 // expectations reads the comments of a fixture, sorted.
 func expectations(t *testing.T, file string) []string {
 	t.Helper()
-	text, err := os.ReadFile(file) //nolint:gosec // a file of testdata
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,9 +22,9 @@ func (l *Limits) table() table {
 		name: "limits",
 		doc:  "Hard ceilings. A call beyond them is refused with RESOURCE_EXHAUSTED.",
 		arguments: []argument{
-			{name: "concurrency", doc: "Calls in flight at once.", target: count{&l.Concurrency, 1, maxCalls}},
-			{name: "queue", doc: "Calls that wait while all of these are in flight; 0 refuses them at once.", target: count{&l.Queue, 0, maxCalls}},
-			{name: "timeout", doc: "How long a unary call may take: the default, and the most that a caller can ask for.", target: span{&l.Timeout, time.Millisecond, 24 * time.Hour}},
+			{name: "concurrency", doc: "Calls in flight at once.", target: intAt{&l.Concurrency, 1, maxCalls}},
+			{name: "queue", doc: "Calls that wait while all of these are in flight; 0 refuses them at once.", target: intAt{&l.Queue, 0, maxCalls}},
+			{name: "timeout", doc: "How long a unary call may take: the default, and the most that a caller can ask for.", target: durationAt{&l.Timeout, time.Millisecond, 24 * time.Hour}},
 		},
 	}
 }

@@ -234,7 +234,7 @@ func (d *messageDecoder) oneofs(md protoreflect.MessageDescriptor, block *hclsyn
 		}
 		slices.SortFunc(set, func(a, b hcl.Range) int { return a.Start.Byte - b.Start.Byte })
 		for _, at := range set[1:] {
-			d.report(fault(at, "Conflicting arguments", fmt.Sprintf("At most one of %s is set. Keep one of them.", list(names))))
+			d.report(fault(at, "Conflicting arguments", fmt.Sprintf("At most one of %s is set. Keep one of them.", inWords(names))))
 		}
 	}
 }

@@ -224,7 +224,7 @@ func TestAnAbsentConfigBlockIsCheckedAllTheSame(t *testing.T) {
 	file := readEverything(t)
 	text := file.GetMessageType()[0].GetField()[0]
 	text.Options = &descriptorpb.FieldOptions{}
-	proto.SetExtension(text.Options, validate.E_Field, &validate.FieldRules{Required: proto.Bool(true)})
+	proto.SetExtension(text.Options, validate.E_Field, &validate.FieldRules{Required: new(true)})
 	msg, report := config.Subsystems[0].DecodeConfig(firstMessage(t, file))
 	if msg != nil || report.Len() != 1 {
 		t.Fatalf("message %v, report:\n%s", msg, plain(t, report))
@@ -305,7 +305,7 @@ func TestATwistedPluginDescriptorIsAWarning(t *testing.T) {
 	text := file.GetMessageType()[0].GetField()[0]
 	text.Options = &descriptorpb.FieldOptions{}
 	proto.SetExtension(text.Options, validate.E_Field, &validate.FieldRules{
-		Cel: []*validate.Rule{{Id: proto.String("x"), Expression: proto.String("this +")}},
+		Cel: []*validate.Rule{{Id: new("x"), Expression: new("this +")}},
 	})
 	msg, report := subsystemWith(t, `text = "x"`).DecodeConfig(firstMessage(t, file))
 	if msg == nil || report.HasErrors() || report.Len() != 1 || !strings.Contains(plain(t, report), "fault of the plugin") {

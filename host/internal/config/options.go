@@ -46,8 +46,8 @@ func kindWords(fd protoreflect.FieldDescriptor) string {
 	}
 }
 
-// list joins names for a sentence.
-func list(names []string) string {
+// inWords joins names for a sentence.
+func inWords(names []string) string {
 	if n := len(names); n > 1 {
 		return strings.Join(names[:n-1], ", ") + " and " + names[n-1]
 	}

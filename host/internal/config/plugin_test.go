@@ -118,6 +118,7 @@ func TestSecretsAreNeverPrinted(t *testing.T) {
 		"fault in a value beside it":   `headers = { a = "` + hushed + `" b = 5 }`,
 		"unknown field in one line":    `inner { token = "` + hushed + `", x = 1 }`,
 		"number for a text":            `token = 123451234`,
+		"number for a text in a block": "vault {\nword = 123451234\n}",
 		"number too large":             "vault {\npin = 123451234\n}",
 		"number too large, in a quote": "vault {\npin = \"123451234\"\n}",
 	} {

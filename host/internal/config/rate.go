@@ -24,7 +24,7 @@ func ParseRate(text string) (Rate, error) {
 	count, period = strings.TrimSpace(count), strings.TrimSpace(period)
 	if !found || period == "" {
 		hint := ""
-		if isDigits(count) {
+		if n, err := strconv.ParseUint(count, 10, 64); err == nil && n > 0 {
 			hint = count + "/s"
 		}
 		return Rate{}, &unitError{"Rate without a period", rateForm, hint}
@@ -93,15 +93,10 @@ func periodHint(count, period string) string {
 
 // String writes r in a form that ParseRate reads back.
 func (r Rate) String() string {
-	switch r.Per {
-	case time.Second:
-		return fmt.Sprintf("%d/s", r.Events)
-	case time.Minute:
-		return fmt.Sprintf("%d/min", r.Events)
-	case time.Hour:
-		return fmt.Sprintf("%d/h", r.Events)
-	case 24 * time.Hour:
-		return fmt.Sprintf("%d/day", r.Events)
+	for _, period := range []string{"s", "min", "h", "day"} {
+		if parsePeriod(period) == r.Per {
+			return fmt.Sprintf("%d/%s", r.Events, period)
+		}
 	}
 	return fmt.Sprintf("%d/%s", r.Events, formatDuration(r.Per))
 }

@@ -70,7 +70,7 @@ func writeTable(out *strings.Builder, t table, heading, title string) {
 // ConfigReference returns a Markdown table of the fields of md, a plugin's
 // config message: how each is written, what bounds it, and its comment in the
 // .proto. Messages within it follow as tables of their own, each once.
-func ConfigReference(md protoreflect.MessageDescriptor) string {
+func ConfigReference(md protoreflect.MessageDescriptor) string { //nolint:revive // the config{} block is meant, not the package
 	var out strings.Builder
 	todo := []namedMessage{{"", md}}
 	seen := map[protoreflect.FullName]bool{}
@@ -156,11 +156,12 @@ func valueForm(fd protoreflect.FieldDescriptor) string {
 		return fmt.Sprintf("%q", enumNames(fd.Enum())[0])
 	case protoreflect.MessageKind, protoreflect.GroupKind:
 		return scalarForm(fd.Message())
+	default:
+		if fieldOptions(fd).GetUnit() == optionsv1.Unit_BYTES {
+			return `"64MiB"`
+		}
+		return "number"
 	}
-	if fieldOptions(fd).GetUnit() == optionsv1.Unit_BYTES {
-		return `"64MiB"`
-	}
-	return "number"
 }
 
 func scalarForm(md protoreflect.MessageDescriptor) string {
@@ -194,7 +195,7 @@ func constraints(fd protoreflect.FieldDescriptor) string {
 		typed = typeConstraints(fd, rules.ProtoReflect())
 	}
 	if element.Kind() == protoreflect.EnumKind && len(typed) == 0 {
-		typed = []string{"one of " + list(quoted(enumNames(element.Enum())))}
+		typed = []string{"one of " + inWords(quoted(enumNames(element.Enum())))}
 	}
 	parts = append(parts, typed...)
 	if fieldOptions(fd).GetSensitive() {

@@ -56,7 +56,7 @@ func warning(at hcl.Range, summary, detail string) *hcl.Diagnostic {
 // newReport returns the report of diags, which are about src. Without a src
 // they have no position.
 func newReport(src *source, diags hcl.Diagnostics, hidden ...hcl.Range) *Report {
-	r := &Report{hidden: hidden}
+	r := &Report{hidden: slices.Clone(hidden)}
 	if src != nil {
 		r.hidden = append(r.hidden, src.hidden...)
 	}

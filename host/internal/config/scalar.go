@@ -77,7 +77,7 @@ func enum(ed protoreflect.EnumDescriptor, v value) (protoreflect.Value, *hcl.Dia
 	}
 	names := enumNames(ed)
 	hint, _ := nearest.Name(given, names)
-	return protoreflect.Value{}, v.fault("Unknown value", fmt.Sprintf("%s is one of %s.", v.name, list(quoted(names))), hint)
+	return protoreflect.Value{}, v.fault("Unknown value", fmt.Sprintf("%s is one of %s.", v.name, inWords(quoted(names))), hint)
 }
 
 // enumNames returns what may be written for an enum. A zero that only stands

@@ -32,8 +32,8 @@ func (s *Subsystem) table() table {
 		name: "subsystem",
 		doc:  "A use of a plugin, under a name of its own.",
 		arguments: []argument{
-			{name: "plugin", required: true, doc: "Name of a file in `plugin_dir`, such as `\"gaia-api-client-pool\"`.", target: text{&s.Plugin, "file name", checkPlugin}},
-			{name: "sha256", doc: "Checksum of that file; another one is not started.", target: text{&s.SHA256, "64 hex digits", checkSHA256}},
+			{name: "plugin", required: true, doc: "Name of a file in `plugin_dir`, such as `\"gaia-api-client-pool\"`.", target: stringAt{&s.Plugin, "file name", checkPlugin}},
+			{name: "sha256", doc: "Checksum of that file; another one is not started.", target: stringAt{&s.SHA256, "64 hex digits", checkSHA256}},
 		},
 		blocks: []table{
 			s.Limits.table(),

@@ -9,15 +9,15 @@ import (
 	"github.com/hashicorp/hcl/v2"
 )
 
-// text is a string. check returns what is wrong with it, "" for nothing; it
+// stringAt is a string. check returns what is wrong with it, "" for nothing; it
 // may be nil.
-type text struct {
+type stringAt struct {
 	p     *string
 	kind  string // what it is, for the reference
 	check func(string) (summary, detail, hint string)
 }
 
-func (t text) set(v value) *hcl.Diagnostic {
+func (t stringAt) set(v value) *hcl.Diagnostic {
 	s, diag := v.text()
 	if diag != nil {
 		return diag
@@ -31,22 +31,22 @@ func (t text) set(v value) *hcl.Diagnostic {
 	return nil
 }
 
-func (t text) form() string { return t.kind }
+func (t stringAt) form() string { return t.kind }
 
-func (t text) current() string {
+func (t stringAt) current() string {
 	if *t.p == "" {
 		return ""
 	}
 	return strconv.Quote(*t.p)
 }
 
-// count is a whole number.
-type count struct {
+// intAt is a whole number.
+type intAt struct {
 	p         *int
 	low, high int64
 }
 
-func (c count) set(v value) *hcl.Diagnostic {
+func (c intAt) set(v value) *hcl.Diagnostic {
 	n, diag := v.integer(big.NewInt(c.low), big.NewInt(c.high))
 	if diag == nil {
 		*c.p = int(n.Int64())
@@ -54,16 +54,16 @@ func (c count) set(v value) *hcl.Diagnostic {
 	return diag
 }
 
-func (c count) form() string    { return fmt.Sprintf("number, %d to %d", c.low, c.high) }
-func (c count) current() string { return strconv.Itoa(*c.p) }
+func (c intAt) form() string    { return fmt.Sprintf("number, %d to %d", c.low, c.high) }
+func (c intAt) current() string { return strconv.Itoa(*c.p) }
 
-// span is a duration.
-type span struct {
+// durationAt is a duration.
+type durationAt struct {
 	p         *time.Duration
 	low, high time.Duration
 }
 
-func (s span) set(v value) *hcl.Diagnostic {
+func (s durationAt) set(v value) *hcl.Diagnostic {
 	d, diag := v.duration()
 	if diag != nil {
 		return diag
@@ -76,8 +76,8 @@ func (s span) set(v value) *hcl.Diagnostic {
 	return nil
 }
 
-func (s span) form() string {
+func (s durationAt) form() string {
 	return fmt.Sprintf("duration, %s to %s", formatDuration(s.low), formatDuration(s.high))
 }
 
-func (s span) current() string { return strconv.Quote(formatDuration(*s.p)) }
+func (s durationAt) current() string { return strconv.Quote(formatDuration(*s.p)) }

@@ -133,8 +133,7 @@ func quantity[T any](v value, what, form string, parse func(string) (T, error)) 
 		return none, v.fault("Text expected", fmt.Sprintf("%s is %s, written in quotes. %s", v.name, what, form), "")
 	}
 	got, err := parse(v.raw())
-	var unit *unitError
-	if errors.As(err, &unit) {
+	if unit, ok := errors.AsType[*unitError](err); ok {
 		return none, v.fault(unit.summary, unit.allowed, unit.hint)
 	}
 	return got, nil

@@ -54,14 +54,11 @@ func (a answer) isComplete() bool { return len(a.trailer) > 0 }
 // lost turns the error of a connection that broke into one that says how the
 // instance ended, if it did. Errors that the instance sent are passed on.
 func lost(ctx context.Context, instance Instance, a answer, err error) error {
-	switch code := status.Code(err); {
-	case a.isComplete():
-		return err
-	case code == codes.Unavailable:
-	case code == codes.Canceled && ctx.Err() == nil:
-		// Not the caller: the supervisor closed the connection of an instance
-		// that it knows to be dead.
-	default:
+	code := status.Code(err)
+	// Nobody cancelled: the supervisor has closed the connection of an instance
+	// that it knows to be dead, or the instance says so of itself.
+	closed := code == codes.Canceled && ctx.Err() == nil
+	if a.isComplete() || code != codes.Unavailable && !closed {
 		return err
 	}
 	timer := time.NewTimer(exitWait)
@@ -72,8 +69,8 @@ func lost(ctx context.Context, instance Instance, a answer, err error) error {
 	case <-ctx.Done():
 	case <-timer.C:
 	}
-	if status.Code(err) == codes.Canceled && ctx.Err() == nil {
-		return status.Errorf(codes.Unavailable, "the connection to instance %d was closed during the call", instance.Generation())
+	if closed && a.header == nil { // it was not the instance that said so
+		return status.Errorf(codes.Unavailable, "the connection to instance %d was closed", instance.Generation())
 	}
 	return err
 }

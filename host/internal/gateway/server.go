@@ -40,6 +40,8 @@ type Options struct {
 	// Creds decide who may call. Optional: without them everybody who reaches
 	// the listener may.
 	Creds credentials.TransportCredentials
+	// ServerOptions are added to those of the gRPC server. Optional.
+	ServerOptions []grpc.ServerOption
 	// Grace is how long calls under way may go on when Serve ends. Optional,
 	// default 10s.
 	Grace time.Duration
@@ -72,17 +74,16 @@ func New(o Options) *Server {
 		codec:    newCodec(),
 		health:   newHealthBoard(o.Registry.Services),
 	}
-	s.grpc = grpc.NewServer(
+	s.grpc = grpc.NewServer(append(o.ServerOptions,
 		grpc.Creds(o.Creds),
 		grpc.ForceServerCodecV2(s.codec),
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.MaxSendMsgSize(MaxMessage),
-		grpc.SharedWriteBuffer(true),
 		grpc.WaitForHandlers(true),
 		grpc.UnaryInterceptor(s.recoverUnary),
 		grpc.StreamInterceptor(s.recoverStream),
 		grpc.UnknownServiceHandler(s.forward),
-	)
+	)...)
 	if o.Register != nil {
 		o.Register(s.grpc)
 	}

@@ -49,21 +49,21 @@ func (s *Server) stream(ctx context.Context, c *gate.Call, caller grpc.ServerStr
 
 // pumpRequests sends the caller's messages to the instance, and their end. It
 // returns an error only when the caller's stream has one.
-func (s *Server) pumpRequests(method string, caller grpc.ServerStream, remote grpc.ClientStream) (err error) {
-	defer s.recovered(method, &err)
+func (s *Server) pumpRequests(method string, caller grpc.ServerStream, remote grpc.ClientStream) (fault error) {
+	defer s.recovered(method, &fault)
 	message := new(frame)
 	for {
-		err := caller.RecvMsg(message)
-		if errors.Is(err, io.EOF) {
-			return remote.CloseSend()
-		}
-		if err != nil {
+		switch err := caller.RecvMsg(message); {
+		case errors.Is(err, io.EOF):
+			_ = remote.CloseSend() // an error of it comes back from RecvMsg
+			return nil
+		case err != nil:
 			return err
 		}
-		err = remote.SendMsg(message)
+		err := remote.SendMsg(message)
 		message.free()
 		if err != nil {
-			return nil //nolint:nilerr // the instance has ended the call; RecvMsg of the other pump has the reason
+			return nil // the instance has ended the call; the other pump learns why
 		}
 	}
 }

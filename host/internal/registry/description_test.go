@@ -19,22 +19,22 @@ import (
 // A method named with a leading "<", ">" or both streams that way.
 func file(pkg, service string, methods ...string) *descriptorpb.FileDescriptorProto {
 	f := &descriptorpb.FileDescriptorProto{
-		Name:       proto.String(strings.ReplaceAll(pkg, ".", "/") + "/" + strings.ToLower(service) + ".proto"),
-		Package:    proto.String(pkg),
-		Syntax:     proto.String("proto3"),
+		Name:       new(strings.ReplaceAll(pkg, ".", "/") + "/" + strings.ToLower(service) + ".proto"),
+		Package:    new(pkg),
+		Syntax:     new("proto3"),
 		Dependency: []string{"google/protobuf/wrappers.proto"},
 		MessageType: []*descriptorpb.DescriptorProto{
-			{Name: proto.String(service + "Config")},
+			{Name: new(service + "Config")},
 		},
 	}
-	s := &descriptorpb.ServiceDescriptorProto{Name: proto.String(service)}
+	s := &descriptorpb.ServiceDescriptorProto{Name: new(service)}
 	for _, m := range methods {
 		s.Method = append(s.Method, &descriptorpb.MethodDescriptorProto{
-			Name:            proto.String(strings.Trim(m, "<>")),
-			InputType:       proto.String(".google.protobuf.StringValue"),
-			OutputType:      proto.String(".google.protobuf.StringValue"),
-			ClientStreaming: proto.Bool(strings.HasPrefix(m, "<")),
-			ServerStreaming: proto.Bool(strings.HasSuffix(m, ">")),
+			Name:            new(strings.Trim(m, "<>")),
+			InputType:       new(".google.protobuf.StringValue"),
+			OutputType:      new(".google.protobuf.StringValue"),
+			ClientStreaming: new(strings.HasPrefix(m, "<")),
+			ServerStreaming: new(strings.HasSuffix(m, ">")),
 		})
 	}
 	f.Service = append(f.Service, s)
@@ -154,7 +154,7 @@ func TestADescriptionIsRefused(t *testing.T) {
 			r.Files.File = slices.Repeat([]*descriptorpb.FileDescriptorProto{wrappers()}, 2001)
 		}, "2001 descriptor files, limit 2000"},
 		{"many bytes", func(r *pluginv1.DescribeResponse) {
-			r.Files.File[0].Options = &descriptorpb.FileOptions{GoPackage: proto.String(strings.Repeat("x", maxFilesBytes))}
+			r.Files.File[0].Options = &descriptorpb.FileOptions{GoPackage: new(strings.Repeat("x", maxFilesBytes))}
 		}, "limit 16777216"},
 		{"many methods", func(r *pluginv1.DescribeResponse) { r.Files = response(file("a.v1", "One", many...)).GetFiles() }, "2001 methods"},
 	} {
@@ -210,6 +210,6 @@ func FuzzNewDescription(f *testing.F) {
 // sourceInfo puts a comment before the first service of a file.
 func sourceInfo(comment string) *descriptorpb.SourceCodeInfo {
 	return &descriptorpb.SourceCodeInfo{Location: []*descriptorpb.SourceCodeInfo_Location{
-		{Path: []int32{6, 0}, Span: []int32{0, 0, 0}, LeadingComments: proto.String(comment)},
+		{Path: []int32{6, 0}, Span: []int32{0, 0, 0}, LeadingComments: new(comment)},
 	}}
 }

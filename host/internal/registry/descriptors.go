@@ -2,6 +2,7 @@ package registry
 
 import (
 	"errors"
+	"maps"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/reflection"
@@ -40,6 +41,7 @@ type descriptors struct {
 	plugins func() []*Description
 }
 
+// GetServiceInfo implements reflection.ServiceInfoProvider.
 func (d descriptors) GetServiceInfo() map[string]grpc.ServiceInfo {
 	all := make(map[string]grpc.ServiceInfo)
 	for _, plugin := range d.plugins() {
@@ -47,12 +49,11 @@ func (d descriptors) GetServiceInfo() map[string]grpc.ServiceInfo {
 			all[service] = grpc.ServiceInfo{}
 		}
 	}
-	for service, info := range d.own.GetServiceInfo() {
-		all[service] = info
-	}
+	maps.Copy(all, d.own.GetServiceInfo())
 	return all
 }
 
+// FindFileByPath implements protodesc.Resolver.
 func (d descriptors) FindFileByPath(path string) (protoreflect.FileDescriptor, error) {
 	return find(d, protoregistry.GlobalFiles.FindFileByPath,
 		func(p *Description, path string) (protoreflect.FileDescriptor, error) {
@@ -61,6 +62,7 @@ func (d descriptors) FindFileByPath(path string) (protoreflect.FileDescriptor, e
 		path)
 }
 
+// FindDescriptorByName implements protodesc.Resolver.
 func (d descriptors) FindDescriptorByName(name protoreflect.FullName) (protoreflect.Descriptor, error) {
 	return find(d, protoregistry.GlobalFiles.FindDescriptorByName,
 		func(p *Description, name protoreflect.FullName) (protoreflect.Descriptor, error) {
@@ -68,6 +70,7 @@ func (d descriptors) FindDescriptorByName(name protoreflect.FullName) (protorefl
 		}, name)
 }
 
+// FindExtensionByName implements protoregistry.ExtensionTypeResolver.
 func (d descriptors) FindExtensionByName(name protoreflect.FullName) (protoreflect.ExtensionType, error) {
 	return find(d, protoregistry.GlobalTypes.FindExtensionByName,
 		func(p *Description, name protoreflect.FullName) (protoreflect.ExtensionType, error) {
@@ -75,6 +78,7 @@ func (d descriptors) FindExtensionByName(name protoreflect.FullName) (protorefle
 		}, name)
 }
 
+// FindExtensionByNumber implements protoregistry.ExtensionTypeResolver.
 func (d descriptors) FindExtensionByNumber(message protoreflect.FullName, number protoreflect.FieldNumber) (protoreflect.ExtensionType, error) {
 	type extension struct {
 		message protoreflect.FullName
@@ -103,7 +107,8 @@ func find[K, V any](d descriptors, host func(K) (V, error), plugin func(*Descrip
 	return found, protoregistry.NotFound
 }
 
-// RangeExtensionsByMessage visits each extension number once.
+// RangeExtensionsByMessage implements reflection.ExtensionResolver. It visits
+// each extension number once.
 func (d descriptors) RangeExtensionsByMessage(message protoreflect.FullName, visit func(protoreflect.ExtensionType) bool) {
 	seen := make(map[protoreflect.FieldNumber]bool)
 	more := true

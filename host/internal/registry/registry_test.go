@@ -9,7 +9,6 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
@@ -170,10 +169,10 @@ func extended() *descriptorpb.FileDescriptorProto {
 	f.Dependency = append(f.Dependency, "google/protobuf/descriptor.proto")
 	extension := func(name string, number int32) *descriptorpb.FieldDescriptorProto {
 		return &descriptorpb.FieldDescriptorProto{
-			Name: proto.String(name), Number: proto.Int32(number),
+			Name: new(name), Number: new(number),
 			Type:     descriptorpb.FieldDescriptorProto_TYPE_STRING.Enum(),
 			Label:    descriptorpb.FieldDescriptorProto_LABEL_OPTIONAL.Enum(),
-			Extendee: proto.String(".google.protobuf.MethodOptions"),
+			Extendee: new(".google.protobuf.MethodOptions"),
 		}
 	}
 	f.Extension = append(f.Extension, extension("outer", 60001))

@@ -17,7 +17,6 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"google.golang.org/protobuf/encoding/protodelim"
-	"google.golang.org/protobuf/proto"
 )
 
 const (
@@ -116,7 +115,7 @@ func adopt(families []*dto.MetricFamily, subsystem string) (kept []*dto.MetricFa
 
 func adoptFamily(f *dto.MetricFamily, subsystem string) error {
 	if f.Help != nil {
-		f.Help = proto.String(strings.ToValidUTF8(f.GetHelp(), "\uFFFD"))
+		f.Help = new(strings.ToValidUTF8(f.GetHelp(), "\uFFFD"))
 	}
 	seen := make(map[string]bool, len(f.GetMetric()))
 	for _, m := range f.GetMetric() {
@@ -153,14 +152,14 @@ func relabel(m *dto.Metric, subsystem string) error {
 			for names[name] {
 				name = "exported_" + name
 			}
-			l.Name = proto.String(name)
+			l.Name = new(name)
 		case !model.LegacyValidation.IsValidLabelName(name) || strings.HasPrefix(name, "__") || name == model.BucketLabel || name == model.QuantileLabel:
 			return fmt.Errorf("label name %q is invalid or reserved", name)
 		case !utf8.ValidString(l.GetValue()):
 			return fmt.Errorf("the value of label %q is not UTF-8", name)
 		}
 	}
-	m.Label = append(m.GetLabel(), &dto.LabelPair{Name: proto.String(subsystemLabel), Value: proto.String(subsystem)})
+	m.Label = append(m.GetLabel(), &dto.LabelPair{Name: new(subsystemLabel), Value: new(subsystem)})
 	slices.SortFunc(m.GetLabel(), func(a, b *dto.LabelPair) int { return strings.Compare(a.GetName(), b.GetName()) })
 	return nil
 }

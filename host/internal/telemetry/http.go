@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/pprof" //nolint:gosec // its handlers on http.DefaultServeMux are not served; ours want a token
+	"net/http/pprof" // its handlers on http.DefaultServeMux are not served; ours want a token
 	"time"
 
 	"github.com/hashicorp/go-hclog"

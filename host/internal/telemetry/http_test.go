@@ -26,16 +26,16 @@ func newTestHTTP(t *testing.T, states []State, sources ...Source) *HTTP {
 	})
 }
 
-func get(t *testing.T, h http.Handler, path string, header ...string) *httptest.ResponseRecorder {
+func get(t *testing.T, h http.Handler, path string, header ...[2]string) *httptest.ResponseRecorder {
 	t.Helper()
 	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
 	r.Host = "127.0.0.1:4242"
-	for i := 0; i < len(header); i += 2 {
-		if header[i] == "Host" {
-			r.Host = header[i+1]
+	for _, h := range header {
+		if h[0] == "Host" {
+			r.Host = h[1]
 			continue
 		}
-		r.Header.Set(header[i], header[i+1])
+		r.Header.Set(h[0], h[1])
 	}
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
@@ -120,7 +120,7 @@ func TestProfilesNeedTheToken(t *testing.T) {
 		{"s3cret", 401}, {"Bearer s3cret", 200}, {"bearer s3cret", 200},
 	} {
 		for _, path := range []string{"/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/goroutine"} {
-			if w := get(t, h, path, "Authorization", c.authorization); w.Code != c.want {
+			if w := get(t, h, path, [2]string{"Authorization", c.authorization}); w.Code != c.want {
 				t.Errorf("%s with %q: got %d, want %d", path, c.authorization, w.Code, c.want)
 			}
 		}
@@ -129,7 +129,7 @@ func TestProfilesNeedTheToken(t *testing.T) {
 		t.Error("no WWW-Authenticate")
 	}
 	none := NewHTTP(HTTPConfig{Metrics: NewMerger(New(""), nil, hclog.NewNullLogger()), Subsystems: func() []State { return nil }, Logger: hclog.NewNullLogger()})
-	if w := get(t, none.Handler(), "/debug/pprof/", "Authorization", "Bearer "); w.Code != http.StatusUnauthorized {
+	if w := get(t, none.Handler(), "/debug/pprof/", [2]string{"Authorization", "Bearer "}); w.Code != http.StatusUnauthorized {
 		t.Errorf("without a token: got %d", w.Code)
 	}
 }
@@ -157,7 +157,7 @@ func TestAForeignHostIsRefused(t *testing.T) {
 		"evil.example:80:127.0.0.1": 403,
 	} {
 		for _, path := range []string{"/livez", "/metrics", "/readyz"} {
-			if w := get(t, h, path, "Host", host); w.Code != want {
+			if w := get(t, h, path, [2]string{"Host", host}); w.Code != want {
 				t.Errorf("%s at host %q: got %d, want %d", path, host, w.Code, want)
 			}
 		}

@@ -171,14 +171,14 @@ func TestOfTwoTypesForOneNameTheFirstSubsystemsHolds(t *testing.T) {
 
 func TestAPluginThatAnswersWronglyDoesNotSpoilThePage(t *testing.T) {
 	good := text("good", "# TYPE fine gauge\nfine 1\n")
-	gauge := func(name string, labels ...string) *dto.MetricFamily {
+	gauge := func(name string, labels ...[2]string) *dto.MetricFamily {
 		m := &dto.Metric{Gauge: &dto.Gauge{Value: proto.Float64(1)}}
-		for i := 0; i < len(labels); i += 2 {
-			m.Label = append(m.Label, &dto.LabelPair{Name: &labels[i], Value: &labels[i+1]})
+		for _, l := range labels {
+			m.Label = append(m.Label, &dto.LabelPair{Name: &l[0], Value: &l[1]})
 		}
 		return &dto.MetricFamily{Name: &name, Type: dto.MetricType_GAUGE.Enum(), Metric: []*dto.Metric{m}}
 	}
-	double := gauge("x", "a", "1")
+	double := gauge("x", [2]string{"a", "1"})
 	double.Metric = append(double.Metric, double.GetMetric()[0])
 	empty := gauge("x")
 	empty.Metric[0].Gauge = nil
@@ -206,11 +206,11 @@ func TestAPluginThatAnswersWronglyDoesNotSpoilThePage(t *testing.T) {
 		"pb: no name":        delimited(t, "bad", gauge("")),
 		"pb: family twice":   delimited(t, "bad", gauge("x"), gauge("x")),
 		"pb: series twice":   delimited(t, "bad", double),
-		"pb: label twice":    delimited(t, "bad", gauge("x", "a", "1", "a", "2")),
-		"pb: label name":     delimited(t, "bad", gauge("x", "a b", "1")),
-		"pb: label le":       delimited(t, "bad", gauge("x", "le", "1")),
-		"pb: label __name__": delimited(t, "bad", gauge("x", "__name__", "y")),
-		"pb: label value":    delimited(t, "bad", gauge("x", "a", "\xff")),
+		"pb: label twice":    delimited(t, "bad", gauge("x", [2]string{"a", "1"}, [2]string{"a", "2"})),
+		"pb: label name":     delimited(t, "bad", gauge("x", [2]string{"a b", "1"})),
+		"pb: label le":       delimited(t, "bad", gauge("x", [2]string{"le", "1"})),
+		"pb: label __name__": delimited(t, "bad", gauge("x", [2]string{"__name__", "y"})),
+		"pb: label value":    delimited(t, "bad", gauge("x", [2]string{"a", "\xff"})),
 	} {
 		t.Run(name, func(t *testing.T) {
 			page, log, host := merged(t, bad, good)
@@ -299,13 +299,13 @@ func TestAPluginsSeriesAreBounded(t *testing.T) {
 }
 
 func TestNativeBucketsAndExemplarsAreStripped(t *testing.T) {
-	h := &dto.MetricFamily{Name: proto.String("h"), Type: dto.MetricType_HISTOGRAM.Enum(), Metric: []*dto.Metric{{
+	h := &dto.MetricFamily{Name: new("h"), Type: dto.MetricType_HISTOGRAM.Enum(), Metric: []*dto.Metric{{
 		Histogram: &dto.Histogram{
 			SampleCount: proto.Uint64(1), SampleSum: proto.Float64(2), Schema: proto.Int32(99),
 			PositiveSpan: []*dto.BucketSpan{{Length: proto.Uint32(1 << 31)}},
 			Bucket: []*dto.Bucket{{
 				CumulativeCount: proto.Uint64(1), UpperBound: proto.Float64(5),
-				Exemplar: &dto.Exemplar{Label: []*dto.LabelPair{{Name: proto.String("\xff")}}},
+				Exemplar: &dto.Exemplar{Label: []*dto.LabelPair{{Name: new("\xff")}}},
 			}},
 		},
 		TimestampMs: proto.Int64(1),

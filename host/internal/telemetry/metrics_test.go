@@ -16,7 +16,7 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-var update = flag.Bool("update", false, "rewrite golden files") //nolint:gochecknoglobals // flags are read before tests run
+var update = flag.Bool("update", false, "rewrite golden files")
 
 // used is a set of metrics with something in every series.
 func used(t *testing.T) *Metrics {

@@ -73,7 +73,7 @@ func processes(proc string) map[int]process {
 	if err != nil {
 		return all
 	}
-	defer dir.Close() //nolint:errcheck // only read
+	defer dir.Close()
 	names, err := dir.Readdirnames(-1)
 	if err != nil {
 		return all
@@ -124,7 +124,7 @@ func openFiles(pid int) int64 {
 	if err != nil {
 		return 0 // it has ended, or is not ours
 	}
-	defer dir.Close() //nolint:errcheck // only read
+	defer dir.Close()
 	names, err := dir.Readdirnames(-1)
 	if err != nil {
 		return 0

@@ -85,6 +85,22 @@ func reachable(md protoreflect.MessageDescriptor, visit func(protoreflect.Messag
 	walk(md)
 }
 
+// undescribed returns the type of fd if the plugin left it out of its
+// descriptors; "" if it did not.
+func undescribed(fd protoreflect.FieldDescriptor) protoreflect.FullName {
+	if fd.IsMap() {
+		fd = fd.MapValue()
+	}
+	switch {
+	case fd.Message() != nil && fd.Message().IsPlaceholder():
+		return fd.Message().FullName()
+	case fd.Enum() != nil && fd.Enum().IsPlaceholder():
+		return fd.Enum().FullName()
+	default:
+		return ""
+	}
+}
+
 // kindName says in words what a scalar field is.
 func kindName(fd protoreflect.FieldDescriptor) string {
 	switch fd.Kind() {

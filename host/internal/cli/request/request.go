@@ -160,6 +160,9 @@ func (b *builder) set(m protoreflect.Message, at place, path, value string) erro
 	if err := excluded(m, fd, at); err != nil {
 		return err
 	}
+	if missing := undescribed(fd); missing != "" {
+		return at.errorf("is a %s, which the plugin does not describe", missing)
+	}
 	switch {
 	case fd.IsMap():
 		return b.setEntry(m.Mutable(fd).Map(), fd, at, rest, value)

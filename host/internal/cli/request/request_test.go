@@ -306,6 +306,32 @@ func TestJSONIsTheWholeRequest(t *testing.T) {
 	}
 }
 
+func TestAFieldOfAnUndescribedTypeIsRefused(t *testing.T) {
+	t.Parallel()
+	file := protodesc.ToFileDescriptorProto(everything(t).ParentFile())
+	alone, err := protodesc.FileOptions{AllowUnresolvable: true}.New(file, &protoregistry.Files{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	md := alone.Messages().ByName("Everything")
+	for arg, want := range map[string]string{
+		"wait=5s":         "wait: is a google.protobuf.Duration, which the plugin does not describe",
+		"child.empty={}":  "child.empty: is a google.protobuf.Empty, which the plugin does not describe",
+		"json.fields.a=1": "json: is a google.protobuf.Struct, which the plugin does not describe",
+	} {
+		if _, err := parser().Parse(md, []string{arg}); err == nil || err.Error() != want {
+			t.Errorf("Parse(%q): %v, want %s", arg, err, want)
+		}
+	}
+	m, err := parser().Parse(md, []string{"text=a", "point.x=1", `path={"x":1}`})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := proto.Marshal(m); err != nil {
+		t.Error(err)
+	}
+}
+
 // FuzzParse: no argument makes the parser panic, and what it accepts survives
 // the wire.
 func FuzzParse(f *testing.F) {

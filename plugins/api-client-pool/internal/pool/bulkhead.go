@@ -3,7 +3,9 @@ package pool
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync"
@@ -42,6 +44,9 @@ func newBulkhead(next http.RoundTripper, limit int) *bulkhead {
 // RoundTrip waits for a permit and keeps it until the response's body is closed.
 func (b *bulkhead) RoundTrip(request *http.Request) (*http.Response, error) {
 	from := originOf(request.URL)
+	if trace := httptrace.ContextClientTrace(request.Context()); trace != nil && trace.GetConn != nil {
+		trace.GetConn(net.JoinHostPort(from.host, from.port)) // to wait for a permit is to wait for a connection
+	}
 	host := b.join(from)
 	if err := host.acquire(request.Context()); err != nil {
 		b.part(from, host)

@@ -16,6 +16,9 @@ const (
 	// write. Larger bodies pass it by.
 	socketBuffer = 16 << 10
 
+	// sessions is how many TLS sessions are remembered, some KiB each.
+	sessions = 256
+
 	// continueWait is how long a request with "Expect: 100-continue" holds its
 	// body back from a server that does not react. RFC 9110, 10.1.1 sets no
 	// time; net/http's own default transport and curl wait 1s.
@@ -66,7 +69,7 @@ func newTransport(s settings, sockets *sockets) *http.Transport {
 	return &http.Transport{
 		Proxy:                  nil, // a plugin's environment is an allow-list, so there is none to obey
 		DialContext:            sockets.dial,
-		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: s.roots},
+		TLSClientConfig:        newTLS(s),
 		TLSHandshakeTimeout:    s.tlsTimeout,
 		MaxIdleConns:           0, // unlimited: connectionsPerHost and idleTimeout bound them
 		MaxIdleConnsPerHost:    s.connectionsPerHost,
@@ -78,6 +81,15 @@ func newTransport(s settings, sockets *sockets) *http.Transport {
 		ReadBufferSize:         socketBuffer,
 		Protocols:              protocols,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingWait},
+	}
+}
+
+// newTLS lets a server that was met before skip half of the handshake.
+func newTLS(s settings) *tls.Config {
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		RootCAs:            s.roots,
+		ClientSessionCache: tls.NewLRUClientSessionCache(sessions),
 	}
 }
 
@@ -116,7 +128,14 @@ func (c *client) do(ctx context.Context, message *apiv1.DoRequest, t *trace) (*a
 func (c *client) send(request *http.Request, limit int) (*http.Response, error) {
 	redirects := &redirects{limit: limit}
 	walker := http.Client{Transport: c.sender, CheckRedirect: redirects.check}
-	return walker.Do(request)
+	response, err := walker.Do(request)
+	if err == nil && request.Context().Err() != nil {
+		// net/http has hung up; what a server says to that, before the
+		// connection is gone, is not its answer to the request.
+		_ = response.Body.Close()
+		return nil, request.Context().Err()
+	}
+	return response, err
 }
 
 func (c *client) enter() {

@@ -55,6 +55,10 @@ func TestNoMoreConnectionsThanConfiguredAreOpenAtOnce(t *testing.T) {
 	// All connections are busy: one more call waits, and says so if it may not.
 	_, err := do(t, p, &apiv1.DoRequest{Url: server.URL, Timeout: durationpb.New(short)})
 	wantError(t, err, codes.DeadlineExceeded, ": connect: deadline exceeded after ", "waiting for one of 64 connections (connections_per_host)")
+	// So does one that a redirect brings there.
+	elsewhere := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, server.URL, http.StatusFound) })
+	_, err = do(t, p, &apiv1.DoRequest{Url: elsewhere.URL, Timeout: durationpb.New(5 * short)})
+	wantError(t, err, codes.DeadlineExceeded, "GET "+server.Listener.Addr().String()+": connect: deadline exceeded after ", "waiting for one of")
 	if len(arrived) != 0 {
 		t.Error("a call more than there are connections has reached the server")
 	}

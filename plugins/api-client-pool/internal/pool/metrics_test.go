@@ -100,7 +100,14 @@ func TestEveryCallIsCountedOnceByItsResult(t *testing.T) {
 	if err := p.Close(); err != nil {
 		t.Error(err)
 	}
-	if open := gather(t, p)["gaia_api_connections_open"]; open != 0 {
+	if _, err := do(t, p, &apiv1.DoRequest{Url: server.URL}); err == nil {
+		t.Error("a call after Close: got no error")
+	}
+	got = gather(t, p)
+	if n := got[`gaia_api_requests_total{result="unavailable"}`]; n != 3 {
+		t.Errorf("unavailable: got %v, want 3 with the call after Close", n)
+	}
+	if open := got["gaia_api_connections_open"]; open != 0 {
 		t.Errorf("connections open after Close: got %v, want 0", open)
 	}
 }

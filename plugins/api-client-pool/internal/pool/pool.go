@@ -64,12 +64,13 @@ func (p *Pool) use(s settings) error {
 // and never a URL's path or query, a header's value or a body, in which secrets
 // travel. After Close it answers Unavailable.
 func (p *Pool) Do(ctx context.Context, request *apiv1.DoRequest) (*apiv1.DoResponse, error) {
+	trace := newTrace(p.metrics)
 	client, err := p.enter()
 	if err != nil {
+		p.metrics.record(trace, nil, err)
 		return nil, err
 	}
 	defer client.leave()
-	trace := newTrace(p.metrics)
 	response, err := client.do(ctx, request, trace)
 	p.metrics.record(trace, response, err)
 	return response, err

@@ -26,7 +26,7 @@ func staircase(w http.ResponseWriter, r *http.Request) {
 
 func TestRedirectsAreFollowedUpToTheirNumber(t *testing.T) {
 	server, census := counted(t, staircase)
-	p := open(t, nil)
+	p := open(t, &apiv1.Config{ConnectionsPerHost: 1}) // which each step needs again
 	tests := []struct {
 		name       string
 		steps      int

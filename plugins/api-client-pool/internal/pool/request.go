@@ -172,14 +172,13 @@ func urlFault(u *url.URL) string {
 func checkHeaders(message *apiv1.DoRequest, faults *faults) http.Header {
 	headers := make(http.Header, len(message.GetHeaders())+2)
 	for name, value := range message.GetHeaders() {
-		field := fmt.Sprintf("headers[%q]", name)
 		canonical := http.CanonicalHeaderKey(name)
-		fault := headerFault(canonical, value)
-		if _, twice := headers[canonical]; twice && fault == "" {
-			field, fault = fmt.Sprintf("headers[%q]", canonical), "given twice, in different case; join the values with a comma"
+		if fault := headerFault(canonical, value); fault != "" {
+			faults.add(fmt.Sprintf("headers[%q]", name), "%s", fault)
+			continue
 		}
-		if fault != "" {
-			faults.add(field, "%s", fault)
+		if _, twice := headers[canonical]; twice {
+			faults.add(fmt.Sprintf("headers[%q]", canonical), "given twice, in different case; join the values with a comma")
 			continue
 		}
 		headers[canonical] = []string{value}

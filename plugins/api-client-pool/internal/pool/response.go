@@ -129,8 +129,9 @@ func lines(headers http.Header) []*apiv1.Header {
 	return list
 }
 
-// asText makes a proto string of a header value: bytes that are not UTF-8 are
-// read as ISO 8859-1, which is what HTTP allowed them to be (RFC 9110, 5.5).
+// asText makes a proto string of a header's value: bytes that are not UTF-8 are
+// read as ISO 8859-1, which HTTP once allowed (RFC 9110, 5.5). In a name,
+// net/http refuses them.
 func asText(value string) string {
 	if utf8.ValidString(value) {
 		return value

@@ -87,7 +87,7 @@ func (t *trace) restart(target string) {
 	defer t.mu.Unlock()
 	t.target = target
 	if t.phase == waiting {
-		return // for a permit until now, which counts
+		return // the bulkhead said so before, and the wait for a permit counts
 	}
 	t.exchange = time.Now()
 	t.phase = waiting

@@ -1,4 +1,4 @@
-package wire
+package proctest
 
 import (
 	"fmt"
@@ -6,8 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
 // openFiles returns what this process's descriptors lead to.
@@ -46,46 +44,4 @@ func children(tb testing.TB) (found []string) {
 		}
 	}
 	return found
-}
-
-// watch is a process's end, to be waited for without being its parent.
-type watch int
-
-// watchProcess watches a process that is known to live, or to be a zombie.
-func watchProcess(tb testing.TB, pid int) watch {
-	tb.Helper()
-	fd, err := unix.PidfdOpen(pid, 0)
-	if err != nil {
-		tb.Fatalf("process %d: %v", pid, err)
-	}
-	tb.Cleanup(func() {
-		if err := unix.Close(fd); err != nil {
-			tb.Error(err)
-		}
-	})
-	return watch(fd)
-}
-
-// ended reports whether the process ends within some milliseconds; 0 asks for
-// the present moment.
-func (w watch) ended(tb testing.TB, within int) bool {
-	tb.Helper()
-	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(w), Events: unix.POLLIN}}, within) //nolint:gosec // G115: a descriptor
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			tb.Fatal(err)
-		}
-		return n == 1
-	}
-}
-
-// kill ends the process.
-func (w watch) kill(tb testing.TB) {
-	tb.Helper()
-	if err := unix.PidfdSendSignal(int(w), unix.SIGKILL, nil, 0); err != nil {
-		tb.Error(err)
-	}
 }

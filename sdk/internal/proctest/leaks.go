@@ -1,20 +1,24 @@
-package wire
+// Package proctest is what tests with real processes need: proof that nothing is
+// left behind, other names for the test binary, and its processes' output.
+package proctest
 
 import (
 	"os"
+	"os/signal"
 	"runtime"
 	"runtime/pprof"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
 
-// leavesNothing makes the test fail at its very end if a child process, a
+// LeavesNothing makes the test fail at its very end if a child process, a
 // goroutine, a descriptor, a socket or a directory is left. It returns a new
 // directory for sockets. It has to come first in a test.
-func leavesNothing(tb testing.TB) (sockets string) {
+func LeavesNothing(tb testing.TB) (sockets string) {
 	tb.Helper()
-	sockets, err := os.MkdirTemp("", "wire") //nolint:usetesting // the path of a socket has to be short, which TempDir's is not
+	sockets, err := os.MkdirTemp("", "gaia") //nolint:usetesting // the path of a socket has to be short, which TempDir's is not
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -22,7 +26,7 @@ func leavesNothing(tb testing.TB) (sockets string) {
 	files, goroutines := openFiles(tb), runtime.NumGoroutine()
 	tb.Cleanup(func() {
 		// Descriptors are closed by goroutines: these first.
-		if !soon(func() bool { return runtime.NumGoroutine() <= goroutines }) {
+		if !Soon(func() bool { return runtime.NumGoroutine() <= goroutines }) {
 			var stacks strings.Builder
 			_ = pprof.Lookup("goroutine").WriteTo(&stacks, 1)
 			tb.Errorf("%d goroutines before, %d after:\n%s", goroutines, runtime.NumGoroutine(), &stacks)
@@ -42,7 +46,8 @@ func leavesNothing(tb testing.TB) (sockets string) {
 	return sockets
 }
 
-// warmUp opens what the runtime opens once: its poller.
+// warmUp starts what the runtime starts once: its poller and its loop of
+// signals.
 func warmUp(tb testing.TB) {
 	tb.Helper()
 	r, w, err := os.Pipe()
@@ -55,10 +60,14 @@ func warmUp(tb testing.TB) {
 	if err := w.Close(); err != nil {
 		tb.Fatal(err)
 	}
+	ignored := make(chan os.Signal, 1)
+	signal.Notify(ignored, syscall.SIGURG)
+	signal.Stop(ignored)
 }
 
-// soon waits for what nobody announces.
-func soon(done func() bool) bool {
+// Soon waits, for five seconds at most, for what nobody announces, and reports
+// whether it happened.
+func Soon(done func() bool) bool {
 	timeout := time.NewTimer(5 * time.Second)
 	defer timeout.Stop()
 	tick := time.NewTicker(time.Millisecond)

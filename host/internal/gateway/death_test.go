@@ -1,0 +1,227 @@
+package gateway
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// socketEnv makes the test binary a backend process that listens there.
+const socketEnv = "GATEWAY_TEST_SOCKET"
+
+func TestMain(m *testing.M) {
+	if path := os.Getenv(socketEnv); path != "" {
+		if err := runBackend(path); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// runBackend serves the test service. A unary call of "hang" and a stream
+// after its first message never end; it says so on standard output.
+func runBackend(path string) error {
+	lis, err := new(net.ListenConfig).Listen(context.Background(), "unix", path)
+	if err != nil {
+		return err
+	}
+	s := grpc.NewServer()
+	hang := func(ctx context.Context) error {
+		_, _ = os.Stdout.WriteString("hanging\n") // the test waits for it
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	echo{
+		unary: func(ctx context.Context, r *wrapperspb.BytesValue) (*wrapperspb.BytesValue, error) {
+			if string(r.GetValue()) == "hang" {
+				return nil, hang(ctx)
+			}
+			return r, nil
+		},
+		stream: func(s grpc.ServerStream) error {
+			message := new(wrapperspb.BytesValue)
+			if err := s.RecvMsg(message); err != nil {
+				return err
+			}
+			if err := s.SendMsg(message); err != nil {
+				return err
+			}
+			return hang(s.Context())
+		},
+	}.register(s)
+	if _, err := os.Stdout.WriteString("ready\n"); err != nil {
+		return err
+	}
+	return s.Serve(lis)
+}
+
+// backend is an instance that is a process.
+type backend struct {
+	*instance
+
+	cmd   *exec.Cmd
+	lines chan string // what it says
+}
+
+// startBackend starts a process. close says whether the connection is closed
+// as soon as the process has ended, as a supervisor does.
+func startBackend(t *testing.T, generation uint64, closes bool) *backend {
+	t.Helper()
+	lis, address := listen(t)
+	if err := lis.Close(); err != nil { // only its path is wanted
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self)
+	cmd.Env = append(os.Environ(), socketEnv+"="+strings.TrimPrefix(address, "unix:"))
+	lines := make(chan string, 100)
+	cmd.Stdout = lineWriter(lines)
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	b := &backend{instance: &instance{ClientConn: dial(t, address), exited: make(chan struct{}), generation: generation}, cmd: cmd, lines: lines}
+	go func() {
+		_ = cmd.Wait() // it is killed
+		b.exit = "killed by signal 9"
+		if closes {
+			_ = b.Close()
+		}
+		close(b.exited)
+	}()
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // a test may have done so
+		<-b.exited
+	})
+	if line := <-lines; line != "ready" {
+		t.Fatalf("the backend said %q", line)
+	}
+	return b
+}
+
+type lineWriter chan<- string
+
+func (w lineWriter) Write(p []byte) (int, error) {
+	for line := range strings.Lines(string(p)) {
+		w <- strings.TrimSpace(line)
+	}
+	return len(p), nil
+}
+
+func (b *backend) kill(t *testing.T) {
+	t.Helper()
+	if err := b.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestACallThatLosesItsInstanceSaysHowItEnded(t *testing.T) {
+	for _, closes := range []bool{false, true} {
+		t.Run(fmt.Sprintf("closes=%t", closes), func(t *testing.T) {
+			b := startBackend(t, 3, closes)
+			h := startHost(t, Options{}, &Subsystem{Name: "echo", Instances: always(b)})
+			want := "echo: instance 3 exited during the call: killed by signal 9"
+			var wg sync.WaitGroup
+			for range 10 {
+				wg.Go(func() {
+					_, err := h.call(t.Context(), []byte("hang"))
+					if st := status.Convert(err); st.Code() != codes.Unavailable || st.Message() != want {
+						t.Errorf("unary: got %v", err)
+					}
+				})
+				s := h.open(t.Context(), bothMethod)
+				send(t, s, "x")
+				if got, err := receive(s); err != nil || got != "x" {
+					t.Errorf("got %q, %v", got, err)
+				}
+				wg.Go(func() {
+					_, err := receive(s)
+					if st := status.Convert(err); st.Code() != codes.Unavailable || st.Message() != want {
+						t.Errorf("stream: got %v", err)
+					}
+				})
+			}
+			for range 20 {
+				<-b.lines
+			}
+			b.kill(t)
+			wg.Wait()
+			<-b.exited
+			// A call that was given the dead instance is told the same.
+			_, err := h.call(t.Context(), []byte("x"))
+			if st := status.Convert(err); st.Code() != codes.Unavailable || st.Message() != want {
+				t.Errorf("afterwards: got %v", err)
+			}
+			if _, err := receive(h.open(t.Context(), bothMethod)); status.Convert(err).Message() != want {
+				t.Errorf("a stream afterwards: got %v", err)
+			}
+		})
+	}
+}
+
+// An instance that answers Unavailable itself, say because a server it needs
+// is down, is alive: nobody waits for its death.
+func TestAnInstancesOwnUnavailableIsPassedOnAtOnce(t *testing.T) {
+	h := echoHost(t, echo{unary: func(context.Context, *wrapperspb.BytesValue) (*wrapperspb.BytesValue, error) {
+		return nil, status.Error(codes.Unavailable, "upstream is down")
+	}})
+	_, err := h.call(t.Context(), nil)
+	if st := status.Convert(err); st.Code() != codes.Unavailable || st.Message() != "echo: upstream is down" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestOnlyTheEndOfAConnectionIsTakenForADeath(t *testing.T) {
+	dead := &instance{exited: make(chan struct{}), exit: "exit code 1", generation: 7}
+	close(dead.exited)
+	alive := &instance{exited: make(chan struct{}), generation: 7}
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	complete := answer{trailer: map[string][]string{"content-type": {"application/grpc"}}}
+	begun := answer{header: map[string][]string{"content-type": {"application/grpc"}}}
+	for _, c := range []struct {
+		given     string
+		cancelled bool // by the caller
+		instance  *instance
+		answer    answer
+		err       error
+		code      codes.Code
+		want      string
+	}{
+		{"connection lost", false, dead, answer{}, status.Error(codes.Unavailable, "EOF"), codes.Unavailable, "instance 7 exited during the call: exit code 1"},
+		{"connection lost midway", false, dead, begun, status.Error(codes.Unavailable, "EOF"), codes.Unavailable, "instance 7 exited during the call: exit code 1"},
+		{"connection lost, still alive", false, alive, answer{}, status.Error(codes.Unavailable, "EOF"), codes.Unavailable, "EOF"},
+		{"answered by itself", false, dead, complete, status.Error(codes.Unavailable, "busy"), codes.Unavailable, "busy"},
+		{"connection closed", false, dead, answer{}, status.Error(codes.Canceled, "closing"), codes.Unavailable, "instance 7 exited during the call: exit code 1"},
+		{"connection closed, still alive", false, alive, answer{}, status.Error(codes.Canceled, "closing"), codes.Unavailable, "the connection to instance 7 was closed"},
+		{"the caller cancelled", true, dead, answer{}, status.Error(codes.Canceled, "x"), codes.Canceled, "x"},
+		{"the plugin says cancelled", false, alive, begun, status.Error(codes.Canceled, "x"), codes.Canceled, "x"},
+		{"another error", false, dead, answer{}, status.Error(codes.NotFound, "x"), codes.NotFound, "x"},
+	} {
+		t.Run(c.given, func(t *testing.T) {
+			ctx := t.Context()
+			if c.cancelled {
+				ctx = cancelled
+			}
+			err := lost(ctx, c.instance, c.answer, c.err)
+			if st := status.Convert(err); st.Code() != c.code || st.Message() != c.want {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}

@@ -1,0 +1,127 @@
+package sdk
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+)
+
+func newStation(t *testing.T) *plugin {
+	t.Helper()
+	p, err := newPlugin(serving(&station{released: make(chan struct{})}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestADrainUnderAStormOfCallsLeavesNoneInFlight(t *testing.T) {
+	for range 500 {
+		c := calls{idle: make(chan struct{})}
+		var inFlight atomic.Int64
+		var callers sync.WaitGroup
+		for range 4 {
+			callers.Go(func() {
+				for c.begin() {
+					inFlight.Add(1)
+					inFlight.Add(-1)
+					c.end()
+				}
+			})
+		}
+		if unfinished := c.drain(context.Background()); unfinished != 0 {
+			t.Fatalf("got %d calls unfinished, want 0", unfinished)
+		}
+		if n := inFlight.Load(); n != 0 {
+			t.Fatalf("%d calls were in flight after the drain", n)
+		}
+		callers.Wait()
+	}
+}
+
+func TestADrainWaitsForTheLastCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := calls{idle: make(chan struct{})}
+		c.begin()
+		c.begin()
+		drained := make(chan int)
+		for range 2 { // the host asks, then SIGTERM comes
+			go func() { drained <- c.drain(t.Context()) }()
+		}
+		synctest.Wait()
+		if c.begin() {
+			t.Error("a call was taken while draining")
+		}
+		c.end()
+		synctest.Wait()
+		select {
+		case <-drained:
+			t.Error("the drain did not wait for the second call")
+		default:
+		}
+		c.end()
+		for range 2 {
+			if unfinished := <-drained; unfinished != 0 {
+				t.Errorf("got %d calls unfinished, want 0", unfinished)
+			}
+		}
+		if unfinished := c.drain(t.Context()); unfinished != 0 {
+			t.Errorf("drained again: got %d calls unfinished, want 0", unfinished)
+		}
+	})
+}
+
+func TestADrainIsCutShortByItsGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newStation(t)
+		p.calls.begin()
+		p.calls.begin()
+		began := time.Now()
+		response, err := (&contract{plugin: p}).Drain(t.Context(), &pluginv1.DrainRequest{Grace: durationpb.New(3 * time.Second)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := response.GetUnfinished(); got != 2 {
+			t.Errorf("got %d calls unfinished, want 2", got)
+		}
+		if took := time.Since(began); took != 3*time.Second {
+			t.Errorf("it took %v, want 3s", took)
+		}
+	})
+}
+
+func TestServicesAreNotClosedUnderACallThatIgnoresItsCancellation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &counted{takesConfig: takesConfig{new(string)}}
+		p, err := newPlugin(serving(c))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.calls.begin()
+		const want = "services not closed: 1 calls still run 1s after they were cancelled"
+		if err := p.close(); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+		if c.closed != 0 {
+			t.Error("closed under a call")
+		}
+		p.calls.end()
+	})
+}
+
+func TestAServiceIsNotClosedWhileItIsConfigured(t *testing.T) {
+	p := newStation(t)
+	p.calls.drain(t.Context())
+	_, err := (&contract{plugin: p}).Configure(t.Context(), &pluginv1.ConfigureRequest{})
+	if status.Code(err) != codes.Unavailable {
+		t.Errorf("got %v, want Unavailable", err)
+	}
+}
