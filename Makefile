@@ -74,7 +74,7 @@ proto-check: $(BIN)/buf $(BIN)/protovalidate ## Lint and format-check the .proto
 generate: $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc $(BIN)/protovalidate ## Generate Go from .proto, descriptors and docs
 	@$(BIN)/buf generate
 	@$(BIN)/buf build proto --path proto/gaia/api/v1 -o plugins/api-client-pool/descriptors.binpb
-	@go test -run 'Docs' ./host/... -update >/dev/null
+	@go test -run 'Docs' ./host/internal/config ./host/internal/supervisor -update >/dev/null
 
 .PHONY: generate-check
 generate-check: $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc $(BIN)/protovalidate

@@ -105,7 +105,7 @@ func (actor) UnaryCall(ctx context.Context, r *grpc_testing.SimpleRequest) (*grp
 		}
 		os.Exit(code)
 	case "hang":
-		_, _ = os.NewFile(2, "stderr").WriteString("hanging\n")
+		writeRaw(2, "hanging\n")
 		<-ctx.Done()
 	default:
 		return nil, status.Errorf(codes.InvalidArgument, "cannot %q", verb)
@@ -123,11 +123,21 @@ func do(ctx context.Context, conn grpc.ClientConnInterface, what string) (string
 
 // flood writes a megabyte 64 times to the raw descriptor, and then a last line.
 func flood(megabyte string) {
-	stdout := os.NewFile(1, "stdout")
 	for range 64 {
-		_, _ = stdout.WriteString(megabyte)
+		writeRaw(1, megabyte)
 	}
-	_, _ = stdout.WriteString("\nflood ends\n")
+	writeRaw(1, "\nflood ends\n")
+}
+
+// writeRaw writes to a descriptor that go-plugin knows nothing of.
+func writeRaw(fd int, text string) {
+	for rest := []byte(text); len(rest) > 0; {
+		n, err := syscall.Write(fd, rest)
+		if err != nil {
+			panic(err)
+		}
+		rest = rest[n:]
+	}
 }
 
 // panicDeeply leaves more stack than a tail has room for.

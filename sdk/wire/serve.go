@@ -51,7 +51,8 @@ func Serve(c ServeConfig) error {
 		registered = true
 		c.Register(s)
 	}
-	// Nobody reads go-plugin's pipes once its server has stopped.
+	// go-plugin puts pipes in their place, which nobody reads once its server has
+	// stopped, and forgets them: the garbage collector would close both.
 	defer func(stdout, stderr *os.File) { os.Stdout, os.Stderr = stdout, stderr }(os.Stdout, os.Stderr)
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: handshake(),

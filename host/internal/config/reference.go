@@ -158,7 +158,7 @@ func valueForm(fd protoreflect.FieldDescriptor) string {
 		return scalarForm(fd.Message())
 	default:
 		if fieldOptions(fd).GetUnit() == optionsv1.Unit_BYTES {
-			return `"64MiB"`
+			return `"8MiB"`
 		}
 		return "number"
 	}

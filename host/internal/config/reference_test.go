@@ -1,13 +1,74 @@
 package config
 
 import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
 )
 
-func TestTheReferenceIsPrintedFromTheTables(t *testing.T) {
-	golden(t, "reference.md", Reference())
+// inRepo leads from testdata to the root of the repository.
+const inRepo = "../../../../"
+
+func TestTheDocsOfTheConfigurationArePrintedFromTheTables(t *testing.T) {
+	golden(t, inRepo+"docs/configuration.md", Reference())
+}
+
+// TestTheDocsOfEachPluginsConfigArePrintedFromItsDescriptor compares what
+// stands between the markers of the plugins' READMEs.
+func TestTheDocsOfEachPluginsConfigArePrintedFromItsDescriptor(t *testing.T) {
+	plugins := os.DirFS("testdata/" + inRepo + "plugins")
+	sets, err := fs.Glob(plugins, "*/descriptors.binpb")
+	if err != nil || len(sets) == 0 {
+		t.Fatalf("got descriptors %q and %v, want those of the shipped plugins", sets, err)
+	}
+	for _, path := range sets {
+		content, err := fs.ReadFile(plugins, path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Join(filepath.Dir(path), "README.md")
+		readme, err := fs.ReadFile(plugins, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		const begin, end = "<!-- config:begin -->\n", "<!-- config:end -->"
+		before, rest, ok := strings.Cut(string(readme), begin)
+		_, after, ok2 := strings.Cut(rest, end)
+		if !ok || !ok2 {
+			t.Fatalf("%s has no %q … %q", name, begin, end)
+		}
+		golden(t, inRepo+"plugins/"+name, before+begin+ConfigReference(configMessage(t, content))+end+after)
+	}
+}
+
+// configMessage is the message named Config of a descriptor set.
+func configMessage(t *testing.T, content []byte) protoreflect.MessageDescriptor {
+	t.Helper()
+	set := &descriptorpb.FileDescriptorSet{}
+	if err := proto.Unmarshal(content, set); err != nil {
+		t.Fatal(err)
+	}
+	files, err := protodesc.NewFiles(set)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found protoreflect.MessageDescriptor
+	files.RangeFiles(func(f protoreflect.FileDescriptor) bool {
+		found = f.Messages().ByName("Config")
+		return found == nil
+	})
+	if found == nil {
+		t.Fatal("no message Config")
+	}
+	return found
 }
 
 func TestAConfigMessageIsPrintedAsTables(t *testing.T) {

@@ -104,6 +104,8 @@ func checkSizes(r *pluginv1.DescribeResponse) error {
 		return errors.New("describe: no services, at least one is needed")
 	case len(r.GetServices()) > maxServices:
 		return fmt.Errorf("describe: %d services, limit %d", len(r.GetServices()), maxServices)
+	case len(r.GetFiles().GetFile()) == 0:
+		return errors.New("describe: no descriptors, those of the services are needed")
 	case len(r.GetFiles().GetFile()) > maxFiles:
 		return fmt.Errorf("describe: %d descriptor files, limit %d", len(r.GetFiles().GetFile()), maxFiles)
 	case len(r.GetName()) > maxTextBytes:

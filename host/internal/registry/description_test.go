@@ -141,6 +141,7 @@ func TestADescriptionIsRefused(t *testing.T) {
 		want  string
 	}{
 		{"no services", func(r *pluginv1.DescribeResponse) { r.Services = nil }, "no services"},
+		{"no files", func(r *pluginv1.DescribeResponse) { r.Files = nil }, "no descriptors"},
 		{"unknown service", func(r *pluginv1.DescribeResponse) { r.Services = []string{"a.v1.Other"} }, `"a.v1.Other" is not in the descriptors`},
 		{"a message", func(r *pluginv1.DescribeResponse) { r.Services = []string{"a.v1.OneConfig"} }, `"a.v1.OneConfig" is not a service`},
 		{"a bad name", func(r *pluginv1.DescribeResponse) { r.Services = []string{"/../x"} }, "not in the descriptors"},
