@@ -46,8 +46,11 @@ func (g *greeter) Hello(_ context.Context, r *hellov1.HelloRequest) (*hellov1.He
 
 // Countdown sends the numbers from r.From down to 0.
 func (g *greeter) Countdown(r *hellov1.CountdownRequest, stream grpc.ServerStreamingServer[hellov1.CountdownResponse]) error {
-	for left := int64(r.GetFrom()); left >= 0; left-- {
-		if err := stream.Send(&hellov1.CountdownResponse{Left: uint32(left)}); err != nil {
+	if r.GetFrom() > 100 {
+		return status.Errorf(codes.InvalidArgument, "from is %d, at most 100 is allowed", r.GetFrom())
+	}
+	for i := range r.GetFrom() + 1 {
+		if err := stream.Send(&hellov1.CountdownResponse{Left: r.GetFrom() - i}); err != nil {
 			return err
 		}
 	}

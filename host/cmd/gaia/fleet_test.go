@@ -26,7 +26,7 @@ func fleet() map[string]func() {
 	return map[string]func(){
 		"fleet-echo":       func() { serveEcho(func() {}) },
 		"fleet-deaf":       func() { signal.Ignore(syscall.SIGTERM); serveEcho(func() {}) },
-		"fleet-rubbish":    func() { fmt.Println("Hello, I am no plugin."); select {} },
+		"fleet-rubbish":    func() { _, _ = os.Stdout.WriteString("Hello, I am no plugin.\n"); select {} },
 		"fleet-silent":     func() { select {} },
 		"fleet-exit":       func() { fmt.Fprintln(os.Stderr, "no license found"); os.Exit(3) },
 		"fleet-grandchild": func() { serveEcho(leaveGrandchild) },
@@ -84,7 +84,7 @@ func (*echo) Do(ctx context.Context, r *apiv1.DoRequest) (*apiv1.DoResponse, err
 // leaveGrandchild starts a process in a session of its own, out of reach of
 // the group, that holds this one's output for a minute.
 func leaveGrandchild() {
-	cmd := exec.Command("sleep", "60") //nolint:noctx // ends by itself
+	cmd := exec.Command("sleep", "60")
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -107,7 +107,7 @@ func flood() {
 }
 
 // plainHandshake is what an ordinary user of go-plugin would write.
-var plainHandshake = plugin.HandshakeConfig{ //nolint:gochecknoglobals // read-only, used by both ends
+var plainHandshake = plugin.HandshakeConfig{
 	ProtocolVersion: 1, MagicCookieKey: "PLAIN_PLUGIN", MagicCookieValue: "plain",
 }
 
@@ -139,7 +139,7 @@ func startPlain(t testing.TB) apiv1.APIClientPoolClient {
 	client := plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  plainHandshake,
 		Plugins:          plugin.PluginSet{"echo": plainPlugin{}},
-		Cmd:              exec.Command(filepath.Join(dir, "fleet-plain")), //nolint:noctx // killed at the end of the test
+		Cmd:              exec.Command(filepath.Join(dir, "fleet-plain")),
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		StartTimeout:     10 * time.Second,
 	})

@@ -51,7 +51,7 @@ type table struct {
 }
 
 // binaries builds the host and the shipped plugin once for all tests.
-var binaries = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobals // built once
+var binaries = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "gaia-bin")
 	if err != nil {
 		return "", err
@@ -60,7 +60,7 @@ var binaries = sync.OnceValues(func() (string, error) { //nolint:gochecknoglobal
 		"gaia":                         ".",
 		"plugins/gaia-api-client-pool": "../../../plugins/api-client-pool",
 	} {
-		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, out), pkg) //nolint:noctx,gosec // a fixed command
+		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, out), pkg)
 		if output, err := cmd.CombinedOutput(); err != nil {
 			return "", fmt.Errorf("build %s: %w\n%s", pkg, err, output)
 		}
@@ -85,7 +85,7 @@ func newHouse(t testing.TB) string {
 		t.Fatal(err)
 	}
 	for _, path := range []string{"bin/gaia", "bin/plugins/gaia-api-client-pool"} {
-		if err := os.Chmod(filepath.Join(dir, path), 0o755); err != nil { //nolint:gosec // G302: an executable
+		if err := os.Chmod(filepath.Join(dir, path), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -127,7 +127,7 @@ func open(t testing.TB, dir, config string, members ...string) *house {
 		t.Fatal(err)
 	}
 	h := &house{dir: dir, stderr: &buffer{}, ended: make(chan error, 1)}
-	h.cmd = exec.Command(filepath.Join(dir, "bin/gaia"), "run", "-config", filepath.Join(dir, "config.hcl"), "--json") //nolint:noctx,gosec // ended below
+	h.cmd = exec.Command(filepath.Join(dir, "bin/gaia"), "run", "-config", filepath.Join(dir, "config.hcl"), "--json")
 	h.cmd.Dir, h.cmd.Stderr = dir, h.stderr
 	stdout, err := h.cmd.StdoutPipe()
 	if err != nil {

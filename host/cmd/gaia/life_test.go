@@ -122,7 +122,7 @@ func TestPluginsThatCannotStartStopNobodyElseAndSayWhy(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "bin/plugins/fleet-text"), []byte("just text"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, "bin/plugins/fleet-noexec"), []byte("no program"), 0o755); err != nil { //nolint:gosec // G306: executable on purpose
+	if err := os.WriteFile(filepath.Join(dir, "bin/plugins/fleet-noexec"), []byte("no program"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	config := fleetConfig("", "echo", "missing", "text", "noexec", "rubbish", "exit") +
@@ -185,10 +185,10 @@ func TestACrashIsSeenThoughAGrandchildHoldsThePipes(t *testing.T) {
 		if err := syscall.Kill(grandchild, 0); err != nil {
 			t.Errorf("the grandchild was to outlive the plugin: %v", err)
 		}
-		kill(t, int32(grandchild)) //nolint:gosec // G115: a pid has 22 bits
+		kill(t, int32(grandchild))
 	}
 	if s := h.status(t, "grandchild"); true {
-		kill(t, int32(h.grandchild(t, s.GetGeneration()))) //nolint:gosec // G115: a pid has 22 bits
+		kill(t, int32(h.grandchild(t, s.GetGeneration())))
 	}
 }
 
@@ -243,15 +243,15 @@ func TestNoPluginSurvivesItsHost(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer unix.Close(fd) //nolint:errcheck // ends with the test
+		defer unix.Close(fd)
 		watched[i] = fd
 	}
 	if err := h.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	<-h.ended
+	_ = <-h.ended // killed
 	for i, fd := range watched {
-		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}} //nolint:gosec // G115: a descriptor
+		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 		if n, err := unix.Poll(poll, int(patience.Milliseconds())); err != nil || n != 1 {
 			t.Errorf("plugin process %d survived its host by %v", pids[i], patience)
 		}

@@ -185,4 +185,3 @@ func (h *host) announce(ctx context.Context) error {
 	}
 	return h.printTable()
 }
-

@@ -2,7 +2,9 @@ package app
 
 import (
 	"encoding/json"
-	"fmt"
+	"io"
+	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -14,21 +16,28 @@ func (h *host) printTable() error {
 	if h.options.JSON {
 		return h.printJSON()
 	}
-	w := tabwriter.NewWriter(h.options.Stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, "SUBSYSTEM\tPLUGIN\tSTATE\tPID\tSTART\tREASON")
+	var text strings.Builder
+	w := tabwriter.NewWriter(&text, 0, 8, 2, ' ', 0)
+	row := func(cells ...string) { _, _ = io.WriteString(w, strings.Join(cells, "\t")+"\n") } // to memory
+	row("SUBSYSTEM", "PLUGIN", "STATE", "PID", "START", "REASON")
 	for _, s := range h.subsystems {
 		st := s.supervisor.Status()
 		pid, took := "-", "-"
 		if st.State == supervisor.Ready {
-			pid, took = fmt.Sprint(st.PID), st.StartDuration.Round(time.Millisecond).String()
+			pid, took = strconv.Itoa(st.PID), st.StartDuration.Round(time.Millisecond).String()
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", s.config.Name, s.config.Plugin, st.State, pid, took, st.Reason)
+		row(s.config.Name, s.config.Plugin, st.State.String(), pid, took, st.Reason)
 	}
-	fmt.Fprintf(w, "\ngRPC\tunix:%s\n", h.config.Host.Socket)
+	row()
+	row("gRPC", "unix:"+h.config.Host.Socket)
 	if h.httpAddress != "" {
-		fmt.Fprintf(w, "HTTP\thttp://%s\t(token in %s)\n", h.httpAddress, h.tokenPath)
+		row("HTTP", "http://"+h.httpAddress, "(token in "+h.tokenPath+")")
 	}
-	return w.Flush()
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	_, err := io.WriteString(h.options.Stdout, text.String())
+	return err
 }
 
 func (h *host) printJSON() error {

@@ -133,7 +133,7 @@ func echoStream(stream grpc.ServerStream, joined bool) error {
 func listen(tb testing.TB) (net.Listener, string) {
 	tb.Helper()
 	// Not t.TempDir: its paths can be longer than a socket's may be.
-	dir, err := os.MkdirTemp("", "gw") //nolint:usetesting // as said
+	dir, err := os.MkdirTemp("", "gw")
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -82,5 +82,5 @@ func (b *Logbook) Tail(n int) uint64 {
 	if n <= 0 || n >= len(b.entries) {
 		return b.first
 	}
-	return b.first + uint64(len(b.entries)-n)
+	return b.first + uint64(len(b.entries)) - uint64(n)
 }

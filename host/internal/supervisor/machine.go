@@ -112,6 +112,7 @@ func (m machine) next(ev event) (machine, []action) {
 			m.state = Failed
 		case Draining:
 			m.state = Stopped
+		default: // there was nothing to break
 		}
 	case stop:
 		switch m.state {
@@ -120,6 +121,7 @@ func (m machine) next(ev event) (machine, []action) {
 			return m, []action{{kind: end}}
 		case Backoff, Failed:
 			m.state = Stopped
+		default: // it is stopping or has stopped
 		}
 	}
 	return m, nil

@@ -74,7 +74,7 @@ func compareWithDocs(t *testing.T, table string) {
 		t.Fatalf("%s has no %q … %q", path, begin, end)
 	}
 	if *update {
-		if err := os.WriteFile(path, []byte(before+begin+table+end+after), 0o644); err != nil { //nolint:gosec // G306: a document
+		if err := os.WriteFile(path, []byte(before+begin+table+end+after), 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
