@@ -249,7 +249,9 @@ func TestNoPluginSurvivesItsHost(t *testing.T) {
 	if err := h.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = <-h.ended // killed
+	if err := <-h.ended; err == nil {
+		t.Error("a killed host ended well")
+	}
 	for i, fd := range watched {
 		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 		if n, err := unix.Poll(poll, int(patience.Milliseconds())); err != nil || n != 1 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	hostv1 "github.com/gaia-go/gaia/proto/gaia/host/v1"
@@ -175,7 +176,10 @@ func notFound(kind, name string, known []string) error {
 	if near, ok := nearest.Name(name, known); ok {
 		return status.Errorf(codes.NotFound, "no %s %q; did you mean %q?", kind, name, near)
 	}
-	return status.Errorf(codes.NotFound, "no %s %q; there are %q", kind, name, known)
+	if len(known) == 0 {
+		return status.Errorf(codes.NotFound, "no %s %q; there is none", kind, name)
+	}
+	return status.Errorf(codes.NotFound, "no %s %q; there are: %s", kind, name, strings.Join(known, ", "))
 }
 
 // status is the subsystem at this moment.

@@ -15,14 +15,15 @@ import (
 
 	"github.com/gaia-go/gaia/host/internal/config"
 	"github.com/gaia-go/gaia/host/internal/registry"
+	"github.com/gaia-go/gaia/host/internal/telemetry"
 )
 
 // Meter counts what happens to the instances of one subsystem. Its methods do
 // not block and are safe for concurrent use.
 type Meter interface {
-	Started(reason string) // "first" or "restart"
+	Started(reason string) // one of telemetry.Start…
 	Ready(generation uint64, took time.Duration)
-	Exited(reason string) // "exit", "signal", "start" or "stop"
+	Exited(reason string) // one of telemetry.Exit…
 	Held()
 }
 
@@ -203,9 +204,9 @@ func (l *life) start(ctx context.Context) {
 	generation := l.machine.generation
 	meter := l.supervisor.options.Meter
 	if generation == 1 {
-		meter.Started("first")
+		meter.Started(telemetry.StartFirst)
 	} else {
-		meter.Started("restart")
+		meter.Started(telemetry.StartRestart)
 		l.status.Restarts++
 	}
 	// The host's end reaches the instance through the machine, which lets it
@@ -297,7 +298,7 @@ func (s *Supervisor) startFailed(ctx context.Context, generation uint64, logger 
 		h.kind = broken
 	}
 	if ctx.Err() == nil {
-		s.options.Meter.Exited("start")
+		s.options.Meter.Exited(telemetry.ExitStart)
 		logger.Error("plugin did not start", "err", h.reason)
 	}
 	s.events <- h
@@ -308,13 +309,13 @@ func (s *Supervisor) report(i *Instance, asked bool, logger hclog.Logger) {
 	exit := i.process.Exit()
 	switch {
 	case asked:
-		s.options.Meter.Exited("stop")
+		s.options.Meter.Exited(telemetry.ExitStop)
 		logger.Info("plugin stopped", "pid", i.PID(), "exit", exit)
 		return
 	case exit.Signal != 0:
-		s.options.Meter.Exited("signal")
+		s.options.Meter.Exited(telemetry.ExitSignal)
 	default:
-		s.options.Meter.Exited("exit")
+		s.options.Meter.Exited(telemetry.ExitSelf)
 	}
 	logger.Warn("plugin exited", "pid", i.PID(), "exit", exit, "last_lines", strings.Join(i.process.Tail(), "\n"))
 }
