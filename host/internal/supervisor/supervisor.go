@@ -36,7 +36,8 @@ type Options struct {
 	Executables *Executables
 	Logger      hclog.Logger
 	Meter       Meter
-	// Described is called with what an instance serves, before its first call.
+	// Described is called with what an instance serves, before its first call;
+	// one call at a time.
 	Described func(d *registry.Description, sha256 string)
 	// Changed is called after each change of Status. It does not block.
 	Changed func(Status)
@@ -190,7 +191,7 @@ func (l *life) handle(ctx context.Context, h happening) {
 			l.timerGeneration = l.machine.generation
 			l.status.NextStart = h.at.Add(d)
 			l.supervisor.options.Logger.Info("next start scheduled",
-				"subsystem", l.supervisor.options.Subsystem.Name, "generation", l.machine.generation+1, "in", d.Round(time.Millisecond))
+				"subsystem", l.supervisor.options.Subsystem.Name, "generation", l.machine.generation+1, "in", d.Round(time.Millisecond).String())
 		case end:
 			l.timer.Stop()
 			l.endCurrent()
@@ -243,7 +244,7 @@ func (s *Supervisor) live(ctx context.Context, generation uint64) {
 	}
 	started.StartDuration = time.Since(began)
 	s.options.Meter.Ready(generation, started.StartDuration)
-	logger.Info("plugin ready", "pid", i.PID(), "took", started.StartDuration.Round(100*time.Microsecond))
+	logger.Info("plugin ready", "pid", i.PID(), "took", started.StartDuration.Round(100*time.Microsecond).String())
 	s.events <- happening{event: event{kind: ready, generation: generation}, instance: i, started: started}
 	asked := false
 	select {
@@ -310,14 +311,18 @@ func (s *Supervisor) report(i *Instance, asked bool, logger hclog.Logger) {
 	switch {
 	case asked:
 		s.options.Meter.Exited(telemetry.ExitStop)
-		logger.Info("plugin stopped", "pid", i.PID(), "exit", exit)
+		logger.Info("plugin stopped", "pid", i.PID(), "exit", exit.String())
 		return
 	case exit.Signal != 0:
 		s.options.Meter.Exited(telemetry.ExitSignal)
 	default:
 		s.options.Meter.Exited(telemetry.ExitSelf)
 	}
-	logger.Warn("plugin exited", "pid", i.PID(), "exit", exit, "last_lines", strings.Join(i.process.Tail(), "\n"))
+	args := []any{"pid", i.PID(), "exit", exit.String()}
+	if tail := i.process.Tail(); len(tail) > 0 {
+		args = append(args, "last_lines", strings.Join(tail, "\n"))
+	}
+	logger.Warn("plugin exited", args...)
 }
 
 // oneLine joins the lines of an error.
