@@ -73,14 +73,14 @@ proto-check: $(BIN)/buf $(BIN)/protovalidate ## Lint and format-check the .proto
 .PHONY: generate
 generate: $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc $(BIN)/protovalidate ## Generate Go from .proto, descriptors and docs
 	@$(BIN)/buf generate
-	@$(BIN)/buf build proto --path proto/gaia/api/v1 -o plugins/api-client-pool/descriptors.binpb
+	@$(BIN)/buf build proto --path proto/gaia/api/v1 --exclude-imports -o plugins/api-client-pool/descriptors.binpb
 	@go test -run 'Docs' ./host/internal/config ./host/internal/supervisor -update >/dev/null
 
 .PHONY: generate-check
 generate-check: $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc $(BIN)/protovalidate
 	@rm -rf $(BIN)/generated && $(BIN)/buf generate -o $(BIN)/generated
 	@cd $(BIN)/generated && find . -type f | while read -r f; do cmp -s "$$f" "$(CURDIR)/$$f" || { echo "$$f is out of date (make generate)"; exit 1; }; done
-	@$(BIN)/buf build proto --path proto/gaia/api/v1 -o $(BIN)/generated/descriptors.binpb
+	@$(BIN)/buf build proto --path proto/gaia/api/v1 --exclude-imports -o $(BIN)/generated/descriptors.binpb
 	@cmp $(BIN)/generated/descriptors.binpb plugins/api-client-pool/descriptors.binpb
 
 .PHONY: outside

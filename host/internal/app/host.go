@@ -107,13 +107,10 @@ func (h *host) add(cfg *config.Subsystem, o supervisor.Options) {
 		h.registry.Set(cfg.Name, d, target)
 	}
 	publish(h.catalog.known(cfg.Plugin, cfg.SHA256))
-	settled, stored := false, ""
+	settled := false
 	o.Meter = meter
-	o.Described = func(d *registry.Description, sha256 string) { // one call at a time
-		if stored != sha256 { // writing is slower than a restart
-			h.catalog.store(d, sha256)
-			stored = sha256
-		}
+	o.Described = func(d *registry.Description, sha256 string) {
+		h.catalog.store(d, sha256)
 		publish(d)
 	}
 	o.Changed = func(st supervisor.Status) { // called from one goroutine

@@ -21,6 +21,7 @@ type Executable struct {
 	Path   string
 	SHA256 string // of the content, hexadecimal
 	Size   int64
+	Script bool // starts with "#!"
 	File   *os.File
 }
 
@@ -88,7 +89,18 @@ func (x *Executables) check(f *os.File, path, want string) (*Executable, error) 
 	if want != "" && got != want {
 		return nil, fmt.Errorf("%w: %s has sha256 %s, config.hcl wants %s", ErrUnusable, path, got, want)
 	}
-	return &Executable{Path: path, SHA256: got, Size: info.Size(), File: f}, nil
+	var magic [2]byte
+	n, err := f.ReadAt(magic[:], 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return &Executable{
+		Path:   path,
+		SHA256: got,
+		Size:   info.Size(),
+		Script: n == 2 && magic == [2]byte{'#', '!'},
+		File:   f,
+	}, nil
 }
 
 func (x *Executables) hash(f *os.File, info os.FileInfo) (string, error) {

@@ -21,7 +21,7 @@ import (
 )
 
 const (
-	// readyTimeout bounds Describe and Configure together.
+	// readyTimeout bounds Describe, and Configure.
 	readyTimeout = 10 * time.Second
 	// drainTimeout is how long calls in flight may take when an instance ends.
 	drainTimeout = 10 * time.Second
@@ -84,11 +84,11 @@ type launcher struct {
 	env         []string
 }
 
-// launch opens and executes the plugin and learns what it serves.
-func (l launcher) launch(ctx context.Context, generation uint64, out func(int, []byte)) (*Instance, *registry.Description, error) {
+// launch opens and executes the plugin and shakes hands with it.
+func (l launcher) launch(ctx context.Context, generation uint64, out func(int, []byte)) (*Instance, error) {
 	exe, err := l.executables.Open(l.path, l.sha256)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	process, err := wire.Start(ctx, wire.Command{
 		Path:      exe.Path,
@@ -101,17 +101,20 @@ func (l launcher) launch(ctx context.Context, generation uint64, out func(int, [
 		if errors.Is(err, syscall.ENOEXEC) || errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist) {
 			err = fmt.Errorf("%w: %w", ErrUnusable, err)
 		}
-		return nil, nil, errors.Join(err, exe.Close())
+		return nil, errors.Join(err, exe.Close())
 	}
-	i := &Instance{ClientConn: process.Conn(), process: process, generation: generation, executable: exe}
+	return &Instance{ClientConn: process.Conn(), process: process, generation: generation, executable: exe}, nil
+}
+
+// describe asks what the instance serves.
+func (i *Instance) describe(ctx context.Context) (*registry.Description, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	description, err := registry.Describe(ctx, i)
 	if err != nil {
-		err = fmt.Errorf("describe: %w", i.explain(err))
-		return nil, nil, errors.Join(err, i.close())
+		return nil, fmt.Errorf("describe: %w", i.explain(err))
 	}
-	return i, description, nil
+	return description, nil
 }
 
 // explain prefers the process's own end over what it did to a call.
@@ -192,9 +195,10 @@ func Environment(logLevel string) []string {
 // Probe starts the executable at path once, asks what it serves, and ends it.
 func Probe(ctx context.Context, executables *Executables, path, sha256, socketDir string) (*registry.Description, error) {
 	l := launcher{executables: executables, path: path, sha256: sha256, socketDir: socketDir, env: Environment("error")}
-	instance, description, err := l.launch(ctx, 0, func(int, []byte) {})
+	instance, err := l.launch(ctx, 0, func(int, []byte) {})
 	if err != nil {
 		return nil, err
 	}
-	return description, instance.close()
+	description, err := instance.describe(ctx)
+	return description, errors.Join(err, instance.close())
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/gaia-go/gaia/host/internal/config"
 	"github.com/gaia-go/gaia/host/internal/registry"
@@ -36,8 +37,8 @@ type Options struct {
 	Executables *Executables
 	Logger      hclog.Logger
 	Meter       Meter
-	// Described is called with what an instance serves, before its first call;
-	// one call at a time.
+	// Described is called with what an instance serves when that is news,
+	// before its first call; one call at a time.
 	Described func(d *registry.Description, sha256 string)
 	// Changed is called after each change of Status. It does not block.
 	Changed func(Status)
@@ -65,6 +66,7 @@ type Supervisor struct {
 	book    *Logbook
 	current atomic.Pointer[snapshot]
 	events  chan happening
+	known   known // of the goroutine of the instance that is starting
 }
 
 // snapshot is what others see. It is never written after it is published.
@@ -263,26 +265,41 @@ func (s *Supervisor) live(ctx context.Context, generation uint64) {
 
 // start makes an instance that is ready for calls.
 func (s *Supervisor) start(ctx context.Context, generation uint64, out *output) (*Instance, Status, error) {
-	i, description, err := s.launch.launch(ctx, generation, out.line)
+	i, err := s.launch.launch(ctx, generation, out.line)
 	if err != nil {
 		return nil, Status{}, err
 	}
-	started := Status{Version: description.Version, SHA256: i.executable.SHA256}
-	if err := s.configure(ctx, i, description); err != nil {
+	if err := s.prepare(ctx, i); err != nil {
 		return nil, Status{}, errors.Join(err, i.close())
 	}
-	s.options.Described(description, i.executable.SHA256)
-	return i, started, nil
+	return i, Status{Version: s.known.description.Version, SHA256: i.executable.SHA256}, nil
 }
 
-// configure decodes the config{} block by the plugin's own descriptor.
-func (s *Supervisor) configure(ctx context.Context, i *Instance, d *registry.Description) error {
+// known is what the supervisor knows of an executable from its last instance.
+// Asking again and decoding again would make up half of a restart.
+type known struct {
+	sha256      string
+	description *registry.Description
+	config      proto.Message // nil when the plugin takes none
+}
+
+// prepare learns what an instance serves, if that is news, and configures it.
+func (s *Supervisor) prepare(ctx context.Context, i *Instance) error {
 	subsystem := s.options.Subsystem
-	message, report := subsystem.DecodeConfig(d.ConfigMessage())
-	if report.HasErrors() {
-		return fmt.Errorf("%w: %w", ErrUnusable, report.Err())
+	// The checksum of a script says nothing of what it loads.
+	if exe := i.executable; exe.SHA256 != s.known.sha256 || exe.Script {
+		d, err := i.describe(ctx)
+		if err != nil {
+			return err
+		}
+		message, report := subsystem.DecodeConfig(d.ConfigMessage())
+		if report.HasErrors() {
+			return fmt.Errorf("%w: %w", ErrUnusable, report.Err())
+		}
+		s.known = known{sha256: exe.SHA256, description: d, config: message}
+		s.options.Described(d, exe.SHA256)
 	}
-	diagnostics, err := i.configure(ctx, subsystem.Name, message)
+	diagnostics, err := i.configure(ctx, subsystem.Name, s.known.config)
 	if err != nil {
 		return err
 	}
