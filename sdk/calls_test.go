@@ -9,6 +9,7 @@ import (
 	"time"
 
 	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -124,4 +125,20 @@ func TestAServiceIsNotClosedWhileItIsConfigured(t *testing.T) {
 	if status.Code(err) != codes.Unavailable {
 		t.Errorf("got %v, want Unavailable", err)
 	}
+}
+
+func TestStreamsOfGoPluginDoNotHoldUpTheEnd(t *testing.T) {
+	p := newStation(t)
+	abandoned, err := make(chan struct{}), make(chan error)
+	go func() {
+		err <- p.stream(nil, nil, &grpc.StreamServerInfo{FullMethod: "/plugin.GRPCStdio/StreamStdio"}, func(any, grpc.ServerStream) error {
+			<-abandoned
+			return nil
+		})
+	}()
+	close(p.stopping)
+	if got := <-err; status.Code(got) != codes.Unavailable {
+		t.Errorf("got %v, want Unavailable", got)
+	}
+	close(abandoned)
 }

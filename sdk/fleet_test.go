@@ -58,13 +58,13 @@ func (s *station) Configure(_ context.Context, c *wrapperspb.StringValue) error 
 
 // Drain says that it was called.
 func (s *station) Drain(context.Context) error {
-	fmt.Fprintln(os.Stdout, "station drains")
+	_, _ = fmt.Fprintln(os.Stdout, "station drains")
 	return nil
 }
 
 // Close says that it was called.
 func (s *station) Close() error {
-	fmt.Fprintln(os.Stdout, "station closes")
+	_, _ = fmt.Fprintln(os.Stdout, "station closes")
 	return nil
 }
 

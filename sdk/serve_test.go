@@ -30,15 +30,21 @@ import (
 // start starts a plugin of the fleet as a host does.
 func start(t *testing.T, name string, env ...string) (*wire.Process, *proctest.Transcript) {
 	t.Helper()
-	said := proctest.NewTranscript()
-	p, err := wire.Start(t.Context(), wire.Command{
-		Path: proctest.Link(t, name), SocketDir: proctest.LeavesNothing(t), Output: said.Add,
-		Env: append(env, "GORACE=atexit_sleep_ms=0"),
-	})
+	sockets, path := proctest.LeavesNothing(t), proctest.Link(t, name)
+	file, err := os.Open(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	said := proctest.NewTranscript()
+	p, err := wire.Start(t.Context(), wire.Command{
+		Path: path, File: file, SocketDir: sockets, Output: said.Add,
+		Env: append(env, "GORACE=atexit_sleep_ms=0"),
+	})
+	if err != nil {
+		t.Fatal(errors.Join(err, file.Close()))
+	}
 	t.Cleanup(func() {
+		defer file.Close()
 		if err := p.Close(); err != nil {
 			t.Error(err)
 		}

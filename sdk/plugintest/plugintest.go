@@ -105,7 +105,7 @@ func build(tb testing.TB) string {
 
 func start(tb testing.TB, o options) *Plugin {
 	tb.Helper()
-	sockets, err := os.MkdirTemp("", "gaia") //nolint:usetesting // the path of a socket has to be short, which TempDir's is not
+	sockets, err := os.MkdirTemp("", "gaia") // the path of a socket has to be short, which TempDir's is not
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -39,8 +39,8 @@ func fleet() map[string]func() {
 		"ignores-sigterm":   func() { signal.Ignore(syscall.SIGTERM); serve() },
 		"keeps-a-child":     func() { leave("child", &syscall.SysProcAttr{}); serve() },
 		"keeps-a-daemon":    func() { leave("daemon", &syscall.SysProcAttr{Setsid: true}); serve() },
-		"rubbish-first":     func() { fmt.Fprintln(os.Stdout, "Loading models..."); untilHostDies() },
-		"empty-first-line":  func() { fmt.Fprintln(os.Stdout); untilHostDies() },
+		"rubbish-first":     func() { say("Loading models..."); untilHostDies() },
+		"empty-first-line":  func() { say(""); untilHostDies() },
 		"endless-line":      func() { _, _ = os.Stdout.WriteString(strings.Repeat("x", 1<<20)); untilHostDies() },
 		"never-handshakes":  func() { fmt.Fprintln(os.Stderr, "thinking"); untilHostDies() },
 		"exits-at-once":     func() { fmt.Fprintln(os.Stderr, "no licence found"); os.Exit(3) },
@@ -48,9 +48,9 @@ func fleet() map[string]func() {
 		"panics-at-once":    panicDeeply,
 		"killed-at-once":    func() { _ = syscall.Kill(os.Getpid(), syscall.SIGKILL) },
 		"closes-stdout":     func() { _ = os.Stdout.Close(); untilHostDies() },
-		"next-version":      func() { fmt.Fprintln(os.Stdout, "1|2|unix|/nowhere|grpc"); untilHostDies() },
-		"next-core":         func() { fmt.Fprintln(os.Stdout, "2|1|unix|/nowhere|grpc"); untilHostDies() },
-		"speaks-netrpc":     func() { fmt.Fprintln(os.Stdout, "1|1|unix|/nowhere"); untilHostDies() },
+		"next-version":      func() { say("1|2|unix|/nowhere|grpc"); untilHostDies() },
+		"next-core":         func() { say("2|1|unix|/nowhere|grpc"); untilHostDies() },
+		"speaks-netrpc":     func() { say("1|1|unix|/nowhere"); untilHostDies() },
 		"listens-on-tcp":    func() { listen("tcp", "127.0.0.1:0"); untilHostDies() },
 		"never-accepts":     func() { listen("unix", privateSocket()); untilHostDies() },
 		"exits-after-hello": func() { listen("unix", privateSocket()); os.Exit(4) },
@@ -85,11 +85,11 @@ func (actor) UnaryCall(ctx context.Context, r *grpc_testing.SimpleRequest) (*grp
 	case "getenv":
 		answer = os.Getenv(argument)
 	case "print":
-		fmt.Fprint(os.Stdout, argument)
+		_, _ = fmt.Fprint(os.Stdout, argument)
 	case "print-for-ever":
 		go func() {
 			for {
-				fmt.Fprintln(os.Stdout, "more")
+				say("more")
 			}
 		}()
 	case "flood-lines":
@@ -163,6 +163,9 @@ func leave(what string, attributes *syscall.SysProcAttr) {
 	fmt.Fprintln(os.Stderr, what, cmd.Process.Pid)
 }
 
+// say writes a line to wherever standard output leads by now.
+func say(what any) { _, _ = fmt.Fprintln(os.Stdout, what) }
+
 // untilHostDies also lets nothing survive a test that goes wrong.
 func untilHostDies() { _, _ = io.Copy(io.Discard, os.Stdin) }
 
@@ -176,12 +179,12 @@ func listen(network, address string) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	fmt.Fprintf(os.Stdout, "1|1|%s|%s|grpc\n", network, listener.Addr())
+	say(fmt.Sprintf("1|1|%s|%s|grpc", network, listener.Addr()))
 }
 
 // sendAnother passes on the handshake of a process outside of its group.
 func sendAnother() {
-	cmd := exec.CommandContext(context.Background(), os.Getenv("ANOTHER")) //nolint:gosec // G702: the test named it
+	cmd := exec.CommandContext(context.Background(), os.Getenv("ANOTHER"))
 	cmd.Env = append(os.Environ(), "SOCKET="+privateSocket())
 	cmd.Stdin, cmd.Stderr, cmd.SysProcAttr = os.Stdin, os.Stderr, &syscall.SysProcAttr{Setsid: true}
 	out, err := cmd.StdoutPipe()
@@ -203,7 +206,7 @@ func intrude() {
 		_, err = do(context.Background(), conn, "getenv HOME")
 		err = errors.Join(err, conn.Close())
 	}
-	fmt.Fprintln(os.Stdout, status.Code(err))
+	say(status.Code(err))
 }
 
 // beHost starts the plugin that the environment names, says its process id and
@@ -211,9 +214,9 @@ func intrude() {
 func beHost() {
 	p, err := Start(context.Background(), Command{Path: os.Getenv("PLUGIN"), SocketDir: os.Getenv("SOCKETS")})
 	if err != nil {
-		fmt.Fprintln(os.Stdout, err)
+		say(err)
 		os.Exit(1)
 	}
-	fmt.Fprintln(os.Stdout, p.PID())
+	say(p.PID())
 	untilHostDies()
 }

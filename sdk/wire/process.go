@@ -166,7 +166,8 @@ func (p *Process) Exit() Exit { return p.runner.exit }
 
 // Tail returns the last lines that the process wrote, oldest first, at most 20.
 // The first of them may be older: the line with which a Go program begins to
-// tell of its crash is kept.
+// tell of its crash is kept. What was written right before the exit is sure to
+// be there once Close has returned.
 func (p *Process) Tail() []string { return p.runner.tail.copy() }
 
 // LastWords returns the line that most likely says why the process ended: the

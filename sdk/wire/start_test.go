@@ -175,6 +175,7 @@ func TestTheLongestSocketDirectoryWorks(t *testing.T) {
 
 func TestACancelledStartKillsTheProcess(t *testing.T) {
 	c := command(t, proctest.LeavesNothing(t), "never-handshakes")
+	c.StartTimeout = time.Hour
 	ctx, cancel := context.WithCancel(t.Context())
 	c.Output = func(int, []byte) { cancel() }
 	_, err := Start(ctx, c)
@@ -230,10 +231,11 @@ func TestThePluginGetsTheGivenEnvironmentAndNotTheHosts(t *testing.T) {
 	}
 }
 
-func TestAScriptThatExecutesThePluginIsAPlugin(t *testing.T) {
+func TestAScriptThatExecutesThePluginBesideItIsAPlugin(t *testing.T) {
 	c := command(t, proctest.LeavesNothing(t), "well-behaved")
-	script := filepath.Join(t.TempDir(), "plugin.sh")
-	if err := os.WriteFile(script, []byte("#!/bin/sh\nexec "+c.Path+"\n"), 0o700); err != nil {
+	script := filepath.Join(filepath.Dir(c.Path), "plugin.sh")
+	const text = "#!/bin/sh\nexec \"$(dirname \"$0\")/well-behaved\"\n"
+	if err := os.WriteFile(script, []byte(text), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	file, err := os.Open(script)

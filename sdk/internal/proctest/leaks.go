@@ -18,7 +18,7 @@ import (
 // directory for sockets. It has to come first in a test.
 func LeavesNothing(tb testing.TB) (sockets string) {
 	tb.Helper()
-	sockets, err := os.MkdirTemp("", "gaia") //nolint:usetesting // the path of a socket has to be short, which TempDir's is not
+	sockets, err := os.MkdirTemp("", "gaia") // the path of a socket has to be short, which TempDir's is not
 	if err != nil {
 		tb.Fatal(err)
 	}
