@@ -3,6 +3,8 @@ package sdk
 import (
 	"bytes"
 	"context"
+	"os"
+	"path/filepath"
 	"time"
 
 	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
@@ -21,7 +23,7 @@ type contract struct {
 
 // Describe says what the plugin serves.
 func (c *contract) Describe(context.Context, *pluginv1.DescribeRequest) (*pluginv1.DescribeResponse, error) {
-	return c.plugin.description, nil
+	return c.plugin.description()
 }
 
 // Configure hands the config to the service that takes one.
@@ -29,7 +31,7 @@ func (c *contract) Configure(ctx context.Context, r *pluginv1.ConfigureRequest) 
 	config := c.plugin.config
 	if config == nil {
 		if len(r.GetConfig()) > 0 {
-			return nil, status.Errorf(codes.InvalidArgument, "%s takes no config", c.plugin.description.GetName())
+			return nil, status.Errorf(codes.InvalidArgument, "%s takes no config", filepath.Base(os.Args[0]))
 		}
 		return &pluginv1.ConfigureResponse{}, nil
 	}

@@ -14,7 +14,7 @@ import (
 const (
 	// stopGrace is how long calls in flight may still take after SIGTERM. The
 	// host kills the process after a grace of its own.
-	stopGrace = 10 * time.Second
+	stopGrace = 5 * time.Second
 	// orphanGrace is how long calls in flight may still take when the host is
 	// gone: nobody waits for their answers.
 	orphanGrace = time.Second

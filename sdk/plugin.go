@@ -11,10 +11,13 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 
 	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // service is what one generated Register…Server function registers.
@@ -32,7 +35,9 @@ type plugin struct {
 	gatherers prometheus.Gatherers
 	calls     calls
 
-	description *pluginv1.DescribeResponse
+	// description is made when the host asks, which is once an executable and
+	// not once a start: it takes as long as the rest of the start.
+	description func() (*pluginv1.DescribeResponse, error)
 	own         map[string]bool // full names of the author's services; read-only while serving
 
 	server    *grpc.Server
@@ -43,6 +48,7 @@ type plugin struct {
 func newPlugin(register func(grpc.ServiceRegistrar)) (*plugin, error) {
 	p := &plugin{own: make(map[string]bool), serverSet: make(chan struct{}), stopping: make(chan struct{})}
 	p.calls.idle = make(chan struct{})
+	p.description = sync.OnceValues(p.describe)
 	register(p)
 	if len(p.services) == 0 {
 		return nil, errors.New("sdk.Serve was given no service")
@@ -57,7 +63,7 @@ func newPlugin(register func(grpc.ServiceRegistrar)) (*plugin, error) {
 			return nil, err
 		}
 	}
-	return p, p.describe()
+	return p, nil
 }
 
 // take looks for what an implementation offers besides its services.
@@ -87,19 +93,22 @@ func (p *plugin) RegisterService(desc *grpc.ServiceDesc, impl any) {
 	}
 }
 
-// describe fills in what the host is told.
-func (p *plugin) describe() error {
-	p.description = &pluginv1.DescribeResponse{
+// describe is what the host is told.
+func (p *plugin) describe() (*pluginv1.DescribeResponse, error) {
+	files, err := descriptorSet(p.services, p.config)
+	if err != nil {
+		return nil, status.Error(codes.Internal, err.Error())
+	}
+	description := &pluginv1.DescribeResponse{
 		Name:     filepath.Base(os.Args[0]),
 		Version:  version(),
 		Services: slices.Sorted(maps.Keys(p.own)),
+		Files:    files,
 	}
 	if p.config != nil {
-		p.description.ConfigMessage = string(p.config.message.ProtoReflect().Descriptor().FullName())
+		description.ConfigMessage = string(p.config.message.ProtoReflect().Descriptor().FullName())
 	}
-	var err error
-	p.description.Files, err = descriptorSet(p.services, p.config)
-	return err
+	return description, nil
 }
 
 // version of the program as the Go linker recorded it; "" for a build from a

@@ -1,14 +1,17 @@
 package sdk
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -59,19 +62,28 @@ func serving(impl grpc_testing.TestServiceServer) func(grpc.ServiceRegistrar) {
 	return func(r grpc.ServiceRegistrar) { grpc_testing.RegisterTestServiceServer(r, impl) }
 }
 
+func descriptionOf(t *testing.T, p *plugin) *pluginv1.DescribeResponse {
+	t.Helper()
+	d, err := p.description()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
 func TestTheDescriptorsAreComplete(t *testing.T) {
 	p, err := newPlugin(serving(&station{}))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"grpc.testing.TestService"}, p.description.GetServices()); diff != "" {
+	if diff := cmp.Diff([]string{"grpc.testing.TestService"}, descriptionOf(t, p).GetServices()); diff != "" {
 		t.Errorf("services: want -, got +:\n%s", diff)
 	}
-	if got, want := p.description.GetConfigMessage(), "google.protobuf.StringValue"; got != want {
+	if got, want := descriptionOf(t, p).GetConfigMessage(), "google.protobuf.StringValue"; got != want {
 		t.Errorf("config message: got %q, want %q", got, want)
 	}
 	var names []string
-	for _, f := range p.description.GetFiles().GetFile() {
+	for _, f := range descriptionOf(t, p).GetFiles().GetFile() {
 		for _, dependency := range f.GetDependency() {
 			if !slices.Contains(names, dependency) {
 				t.Errorf("%s comes before its dependency %s", f.GetName(), dependency)
@@ -79,7 +91,7 @@ func TestTheDescriptorsAreComplete(t *testing.T) {
 		}
 		names = append(names, f.GetName())
 	}
-	files, err := protodesc.NewFiles(p.description.GetFiles())
+	files, err := protodesc.NewFiles(descriptionOf(t, p).GetFiles())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +115,7 @@ func TestTheFilesOfADescriberWin(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range p.description.GetFiles().GetFile() {
+	for _, f := range descriptionOf(t, p).GetFiles().GetFile() {
 		if hasComments := f.GetSourceCodeInfo() != nil; hasComments != (f.GetName() == testServices) {
 			t.Errorf("%s has comments: %v", f.GetName(), hasComments)
 		}
@@ -137,7 +149,11 @@ func TestWhatCannotBeServedIsSaidAtTheStart(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := newPlugin(test.given)
+			p, err := newPlugin(test.given)
+			if err == nil { // the rest is asked for later
+				_, err = p.describe()
+				err = errors.New(status.Convert(err).Message())
+			}
 			if err == nil || plainSpaces(err.Error()) != test.want {
 				t.Errorf("got  %v\nwant %s", err, test.want)
 			}
@@ -154,7 +170,7 @@ func TestOneValueMayServeTwoServices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := len(p.description.GetServices()); got != 2 {
+	if got := len(descriptionOf(t, p).GetServices()); got != 2 {
 		t.Errorf("got %d services, want 2", got)
 	}
 	if got := len(p.gatherers); got != 1 {

@@ -165,9 +165,7 @@ func TestASilentPluginIsGivenUpAfterItsStartTimeout(t *testing.T) {
 func TestAStoppedPluginLosesItsCallsToTheirDeadlineAndCannotKeepTheHostAlive(t *testing.T) {
 	h := open(t, newHouse(t), fleetConfig("  limits { timeout = \"1s\" }\n", "echo"), "echo")
 	pid := int(h.status(t, "echo").GetPid())
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	suspend(t, pid)
 	_, err := h.api().Do(t.Context(), &apiv1.DoRequest{})
 	if status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("a call to a stopped plugin: got %v, want DeadlineExceeded", err)
@@ -356,6 +354,32 @@ func TestTheSocketAndTheTokenAreTheirOwnersOnly(t *testing.T) {
 			t.Errorf("mode of %s: got %v, want %v", path, got, want)
 		}
 	}
+}
+
+// suspend stops a process and waits until all of it stands still.
+func suspend(t testing.TB, pid int) {
+	t.Helper()
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for ctx.Err() == nil {
+		tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		running := 0
+		for _, task := range tasks {
+			if stat, err := os.ReadFile(task); err == nil && !strings.Contains(string(stat), ") T ") {
+				running++
+			}
+		}
+		if running == 0 {
+			return
+		}
+	}
+	t.Fatalf("process %d did not stop", pid)
 }
 
 func kill(t testing.TB, pid int32) {

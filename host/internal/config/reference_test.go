@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
 )
 
@@ -56,15 +57,16 @@ func configMessage(t *testing.T, content []byte) protoreflect.MessageDescriptor 
 	if err := proto.Unmarshal(content, set); err != nil {
 		t.Fatal(err)
 	}
-	files, err := protodesc.NewFiles(set)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var found protoreflect.MessageDescriptor
-	files.RangeFiles(func(f protoreflect.FileDescriptor) bool {
-		found = f.Messages().ByName("Config")
-		return found == nil
-	})
+	for _, file := range set.GetFile() { // imports are compiled in
+		fd, err := protodesc.NewFile(file, protoregistry.GlobalFiles)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if md := fd.Messages().ByName("Config"); md != nil {
+			found = md
+		}
+	}
 	if found == nil {
 		t.Fatal("no message Config")
 	}

@@ -51,14 +51,14 @@ func (i *Instance) Exited() <-chan struct{} { return i.process.Exited() }
 // Exit says in words how the process ended. Valid after Exited is closed.
 func (i *Instance) Exit() string { return i.process.Exit().String() }
 
-// end is Exit with the last line that the process wrote, which is often the
-// cause. Valid after Exited is closed.
+// end is Exit with the process's last words, which are often the cause. Valid
+// after Exited is closed.
 func (i *Instance) end() string {
-	exit, tail := i.process.Exit(), i.process.Tail()
-	if exit.Signal != 0 || len(tail) == 0 {
+	exit, last := i.process.Exit(), i.process.LastWords()
+	if exit.Signal != 0 || last == "" {
 		return exit.String()
 	}
-	return fmt.Sprintf("%v; its last line: %.200q", exit, tail[len(tail)-1])
+	return fmt.Sprintf("%v; its last line: %.200q", exit, last)
 }
 
 func (i *Instance) hasExited() bool {
@@ -89,6 +89,9 @@ func (l launcher) launch(ctx context.Context, generation uint64, out func(int, [
 	exe, err := l.executables.Open(l.path, l.sha256)
 	if err != nil {
 		return nil, err
+	}
+	if err := makePrivate(l.socketDir); err != nil { // cleaners of /tmp remove it after some days
+		return nil, errors.Join(err, exe.Close())
 	}
 	process, err := wire.Start(ctx, wire.Command{
 		Path:      exe.Path,

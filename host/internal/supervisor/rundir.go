@@ -26,14 +26,15 @@ func SocketDir(hostSocket string) (string, error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return "", fmt.Errorf("remove what an earlier host left: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return "", err
-	}
-	return dir, checkOwner(dir)
+	return dir, makePrivate(dir)
 }
 
-// checkOwner refuses a directory that somebody else put there first.
-func checkOwner(dir string) error {
+// makePrivate makes a directory for this user alone, or makes sure that it is
+// one: somebody else may have put it there first.
+func makePrivate(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
 	info, err := os.Lstat(dir)
 	if err != nil {
 		return err
