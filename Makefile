@@ -46,7 +46,7 @@ bench: ## Measure one call through the whole house beside plain go-plugin
 	@go test -run '^$$' -bench 'BenchmarkCall' -benchmem ./host/cmd/gaia
 
 .PHONY: check
-check: fmt-check lint proto-check generate-check test outside ## All that must hold before a change lands
+check: fmt-check lint proto-check generate-check test ## All that must hold before a change lands
 
 .PHONY: fmt
 fmt: $(BIN)/buf ## Format Go, proto and HCL
@@ -82,10 +82,6 @@ generate-check: $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc $(BIN)
 	@cd $(BIN)/generated && find . -type f | while read -r f; do cmp -s "$$f" "$(CURDIR)/$$f" || { echo "$$f is out of date (make generate)"; exit 1; }; done
 	@$(BIN)/buf build proto --path proto/gaia/api/v1 --exclude-imports -o $(BIN)/generated/descriptors.binpb
 	@cmp $(BIN)/generated/descriptors.binpb plugins/api-client-pool/descriptors.binpb
-
-.PHONY: outside
-outside: ## Build and test examples/hello as a third party does, outside this tree
-	@hack=$$(mktemp -d); trap 'rm -rf "$$hack"' EXIT; .ci/outside "$(CURDIR)" "$$hack"
 
 .PHONY: compiler
 compiler: # of C, which the race detector needs

@@ -56,7 +56,7 @@ type farSide struct {
 func startHost(t *testing.T) *farSide {
 	t.Helper()
 	rich, set := richFiles(t)
-	dir, err := os.MkdirTemp("", "gaia") //nolint:usetesting // t.TempDir may be too long for a socket
+	dir, err := os.MkdirTemp("", "gaia") // t.TempDir may be too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}
