@@ -14,6 +14,7 @@ import (
 
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 	"github.com/gaia-go/gaia/sdk"
+	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -142,6 +143,7 @@ func startPlain(t testing.TB) apiv1.APIClientPoolClient {
 		Cmd:              exec.Command(filepath.Join(dir, "fleet-plain")),
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		StartTimeout:     10 * time.Second,
+		Logger:           hclog.NewNullLogger(),
 	})
 	t.Cleanup(client.Kill)
 	protocol, err := client.Client()
