@@ -36,8 +36,12 @@ func (h *host) printTable() error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	_, err := io.WriteString(h.options.Stdout, text.String())
-	return err
+	for line := range strings.Lines(text.String()) {
+		if _, err := io.WriteString(h.options.Stdout, strings.TrimRight(line, " \n")+"\n"); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (h *host) printJSON() error {

@@ -130,6 +130,7 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		timer: time.NewTimer(0),
 	}
 	l.timer.Stop()
+	defer l.timer.Stop()
 	defer l.instances.Wait()
 	l.handle(ctx, happening{event: event{kind: begin}})
 	done := ctx.Done()
