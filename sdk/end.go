@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// stopGrace is how long calls in flight may still take after SIGTERM. The
-	// host kills the process after a grace of its own.
-	stopGrace = 5 * time.Second
+	// stopGrace is how long calls in flight may still take after SIGTERM. With
+	// cancelGrace it is less than the 5 s after which the host kills.
+	stopGrace = 3 * time.Second
 	// orphanGrace is how long calls in flight may still take when the host is
 	// gone: nobody waits for their answers.
 	orphanGrace = time.Second

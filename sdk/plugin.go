@@ -34,6 +34,7 @@ type plugin struct {
 	config    *configurer // nil when no service takes a config
 	gatherers prometheus.Gatherers
 	calls     calls
+	drainOnce sync.Once
 
 	// description is made when the host asks, which is once an executable and
 	// not once a start: it takes as long as the rest of the start.
@@ -138,16 +139,19 @@ func (p *plugin) isOwn(fullMethod string) bool {
 }
 
 // drain refuses new calls, waits for those in flight and then for the
-// author's Drain methods. It returns how many calls ctx cut short.
+// author's Drain methods, which are called once. It returns how many calls ctx
+// cut short.
 func (p *plugin) drain(ctx context.Context) (unfinished int, err error) {
 	if unfinished = p.calls.drain(ctx); unfinished > 0 {
 		return unfinished, nil
 	}
-	for _, impl := range p.impls {
-		if d, ok := impl.(Drainer); ok {
-			err = errors.Join(err, d.Drain(ctx))
+	p.drainOnce.Do(func() { // the host asks, and then ends the process
+		for _, impl := range p.impls {
+			if d, ok := impl.(Drainer); ok {
+				err = errors.Join(err, d.Drain(ctx))
+			}
 		}
-	}
+	})
 	return 0, err
 }
 

@@ -161,6 +161,10 @@ func (p *Process) PID() int { return p.runner.pid() }
 // Exited is closed when the process has ended, whoever still holds its pipes.
 func (p *Process) Exited() <-chan struct{} { return p.runner.exited }
 
+// Drained is closed when the process has ended and all that it wrote has gone
+// to Output and Tail.
+func (p *Process) Drained() <-chan struct{} { return p.runner.drained }
+
 // Exit says how the process ended. It is valid after Exited is closed.
 func (p *Process) Exit() Exit { return p.runner.exit }
 

@@ -62,7 +62,10 @@ type echo struct {
 	once func()
 }
 
-func (e *echo) Configure(context.Context, *apiv1.Config) error {
+func (e *echo) Configure(_ context.Context, c *apiv1.Config) error {
+	if c.GetUserAgent() == "refuse" {
+		return sdk.Invalid("user_agent", "Not this one.")
+	}
 	e.once()
 	return nil
 }
@@ -74,6 +77,8 @@ func (*echo) Do(ctx context.Context, r *apiv1.DoRequest) (*apiv1.DoResponse, err
 		return nil, status.FromContextError(ctx.Err()).Err()
 	case r.GetUrl() == "test:panic":
 		panic("as asked")
+	case r.GetUrl() == "test:deaf":
+		closeSockets()
 	case strings.HasPrefix(r.GetUrl(), "test:exit"):
 		os.Exit(4)
 	case strings.HasPrefix(r.GetUrl(), "test:error"):
@@ -82,10 +87,17 @@ func (*echo) Do(ctx context.Context, r *apiv1.DoRequest) (*apiv1.DoResponse, err
 	return &apiv1.DoResponse{Status: 200, Body: r.GetBody(), Url: r.GetUrl()}, nil
 }
 
+// closeSockets shuts down every socket of this process, which lives on.
+func closeSockets() {
+	for fd := range 64 {
+		_ = syscall.Shutdown(fd, syscall.SHUT_RDWR) // most are none
+	}
+}
+
 // leaveGrandchild starts a process in a session of its own, out of reach of
 // the group, that holds this one's output for a minute.
 func leaveGrandchild() {
-	cmd := exec.Command("sleep", "60")
+	cmd := exec.Command("sleep", "60") //nolint:noctx // outlives its parent on purpose, and ends by itself
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -140,7 +152,7 @@ func startPlain(t testing.TB) apiv1.APIClientPoolClient {
 	client := plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  plainHandshake,
 		Plugins:          plugin.PluginSet{"echo": plainPlugin{}},
-		Cmd:              exec.Command(filepath.Join(dir, "fleet-plain")),
+		Cmd:              exec.Command(filepath.Join(dir, "fleet-plain")), //nolint:noctx // client.Kill ends it
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		StartTimeout:     10 * time.Second,
 		Logger:           hclog.NewNullLogger(),

@@ -127,7 +127,7 @@ func open(t testing.TB, dir, config string, members ...string) *house {
 		t.Fatal(err)
 	}
 	h := &house{dir: dir, stderr: &buffer{}, ended: make(chan error, 1)}
-	h.cmd = exec.Command(filepath.Join(dir, "bin/gaia"), "run", "-config", filepath.Join(dir, "config.hcl"), "--json")
+	h.cmd = exec.Command(filepath.Join(dir, "bin/gaia"), "run", "-config", filepath.Join(dir, "config.hcl"), "--json") //nolint:noctx // close ends it, as a user does
 	h.cmd.Dir, h.cmd.Stderr = dir, h.stderr
 	stdout, err := h.cmd.StdoutPipe()
 	if err != nil {

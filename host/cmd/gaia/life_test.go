@@ -134,10 +134,10 @@ func TestPluginsThatCannotStartStopNobodyElseAndSayWhy(t *testing.T) {
 		state  hostv1.State
 		reason string
 	}{
-		"missing": {hostv1.State_FAILED, "does not exist"},
+		"missing": {hostv1.State_BACKOFF, "does not exist"},
 		"text":    {hostv1.State_FAILED, "is not executable; try chmod +x"},
 		"noexec":  {hostv1.State_FAILED, "exec format error"},
-		"changed": {hostv1.State_FAILED, "config.hcl wants " + strings.Repeat("0", 64)},
+		"changed": {hostv1.State_FAILED, "the config wants " + strings.Repeat("0", 64)},
 		"rubbish": {hostv1.State_BACKOFF, `its first line on standard output is "Hello, I am no plugin.", not a handshake`},
 		"exit":    {hostv1.State_BACKOFF, `before the handshake; its last line: "no license found"`},
 	} {
@@ -149,6 +149,25 @@ func TestPluginsThatCannotStartStopNobodyElseAndSayWhy(t *testing.T) {
 	_, err := h.api().Do(withSubsystem(t.Context(), "missing"), &apiv1.DoRequest{})
 	if status.Code(err) != codes.Unavailable && status.Code(err) != codes.Unimplemented {
 		t.Errorf("a call to a failed subsystem: got %v", err)
+	}
+}
+
+func TestAPluginThatRefusesItsConfigSaysWhyAndWhere(t *testing.T) {
+	dir := newHouse(t)
+	h := open(t, dir, fleetConfig("  config { user_agent = \"refuse\" }\n", "echo"), "echo")
+	s := h.await(t, "echo", func(s *hostv1.Subsystem) bool { return s.GetState() == hostv1.State_FAILED })
+	if want := "config.hcl:4: Config refused by the plugin: Not this one."; !strings.HasSuffix(s.GetReason(), want) {
+		t.Errorf("got reason %q, want it to end in %q", s.GetReason(), want)
+	}
+}
+
+func TestAPluginThatClosesItsConnectionAndLivesOnIsReplaced(t *testing.T) {
+	h := open(t, newHouse(t), fleetConfig(quick, "echo"), "echo")
+	// The answer is lost with the connection, or not.
+	_, _ = h.api().Do(t.Context(), &apiv1.DoRequest{Url: "test:deaf"})
+	h.await(t, "echo", func(s *hostv1.Subsystem) bool { return isReady(s) && s.GetGeneration() == 2 })
+	if _, err := h.api().Do(t.Context(), &apiv1.DoRequest{}); err != nil {
+		t.Errorf("a later call: %v", err)
 	}
 }
 
@@ -293,7 +312,7 @@ func TestASecondHostOnTheSameSocketIsRefused(t *testing.T) {
 	second := exec.CommandContext(t.Context(), filepath.Join(dir, "bin/gaia"), "run")
 	second.Dir = dir
 	output, err := second.CombinedOutput()
-	want := fmt.Sprintf("already runs on %s (pid %d)", h.table.Socket, h.cmd.Process.Pid)
+	want := fmt.Sprintf("already runs in %s (pid %d)", filepath.Dir(h.table.Socket), h.cmd.Process.Pid)
 	if err == nil || !strings.Contains(string(output), want) {
 		t.Errorf("got %v and %s, want an error with %q", err, output, want)
 	}

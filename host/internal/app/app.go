@@ -4,12 +4,14 @@ package app
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -46,7 +48,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	if report.HasErrors() {
 		return &ConfigError{Report: report}
 	}
-	if err := report.WriteText(o.Stderr, o.Color); err != nil { // warnings
+	if err := warn(o, report); err != nil {
 		return err
 	}
 	l, err := acquireLock(cfg.Host.Socket)
@@ -58,12 +60,20 @@ func Run(ctx context.Context, o Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("directory for plugins' sockets: %w", err)
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(socketDir)) }()
-	h, err := newHost(cfg, o, logger, socketDir)
-	if err != nil {
-		return err
+	defer func() { err = errors.Join(err, supervisor.RemoveSocketDir(socketDir)) }()
+	return newHost(cfg, o, logger, socketDir).run(ctx)
+}
+
+// warn prints the warnings of a report.
+func warn(o Options, report *config.Report) error {
+	switch {
+	case report.Len() == 0:
+		return nil
+	case o.JSON:
+		return json.NewEncoder(o.Stderr).Encode(report)
+	default:
+		return report.WriteText(o.Stderr, o.Color)
 	}
-	return h.run(ctx)
 }
 
 // Check loads the config as Run does and starts nothing for good: a plugin
@@ -75,35 +85,60 @@ func Check(ctx context.Context, path string) (*config.Config, *config.Report) {
 
 func check(ctx context.Context, path string, logger hclog.Logger) (*config.Config, *config.Report) {
 	// Not beside the host's socket: a host may be running there.
-	socketDir := sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "gaia") })
+	socketDir, err := os.MkdirTemp("", "gaia")
+	if err != nil { // then what is not cached cannot be asked
+		logger.Warn("plugins cannot be asked what they serve", "err", err)
+	} else {
+		defer os.RemoveAll(socketDir) //nolint:errcheck // of an empty directory for temporary files
+	}
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
 	executables := supervisor.NewExecutables()
-	cfg, report := config.Load(path, func(h config.Host, s *config.Subsystem) (protoreflect.MessageDescriptor, error) {
-		dir, err := socketDir()
-		if err != nil {
-			return nil, err
-		}
-		c, err := newCatalog(h, executables, dir, logger)
-		if err != nil {
-			return nil, err
-		}
-		d, _, err := c.describe(ctx, s.Plugin, s.SHA256)
+	describe := func(h config.Host, s *config.Subsystem) (protoreflect.MessageDescriptor, error) {
+		d, _, err := newCatalog(h, executables, socketDir, logger).describe(ctx, s.Plugin, s.SHA256)
 		if err != nil {
 			return nil, err
 		}
 		return d.ConfigMessage(), nil
-	})
-	if dir, err := socketDir(); err == nil {
-		if err := os.RemoveAll(dir); err != nil {
-			logger.Warn("directory of plugins' sockets not removed", "err", err)
-		}
 	}
-	return cfg, report
+	return config.Load(path, askAtOnce(path, describe))
 }
 
-func newCatalog(h config.Host, executables *supervisor.Executables, socketDir string, logger hclog.Logger) (*catalog, error) {
+// askTimeout bounds the time in which plugins that were never seen are asked
+// what they serve. One that takes longer is checked when it is started.
+const askTimeout = 5 * time.Second
+
+// askAtOnce asks all plugins of a config at the same time, so that those which
+// do not answer take the time of one.
+func askAtOnce(path string, describe config.DescribeFunc) config.DescribeFunc {
+	cfg, _ := config.Load(path, nil)
+	if cfg == nil { // it has faults, and one more look finds the others
+		return describe
+	}
+	type answer struct {
+		message protoreflect.MessageDescriptor
+		err     error
+	}
+	answers := make([]answer, len(cfg.Subsystems))
+	var asking sync.WaitGroup
+	for i := range cfg.Subsystems {
+		asking.Go(func() { answers[i].message, answers[i].err = describe(cfg.Host, &cfg.Subsystems[i]) })
+	}
+	asking.Wait()
+	return func(h config.Host, s *config.Subsystem) (protoreflect.MessageDescriptor, error) {
+		for i, known := range cfg.Subsystems {
+			if known.Name == s.Name {
+				return answers[i].message, answers[i].err
+			}
+		}
+		return describe(h, s)
+	}
+}
+
+func newCatalog(h config.Host, executables *supervisor.Executables, socketDir string, logger hclog.Logger) *catalog {
 	cache, err := registry.OpenCache(filepath.Join(h.DataDir, "descriptions"))
-	if err != nil {
-		return nil, err
+	if err != nil { // it costs a start here and there, no more
+		logger.Warn("descriptions are not cached", "err", err)
 	}
 	return &catalog{
 		pluginDir:   h.PluginDir,
@@ -111,7 +146,7 @@ func newCatalog(h config.Host, executables *supervisor.Executables, socketDir st
 		executables: executables,
 		cache:       cache,
 		logger:      logger,
-	}, nil
+	}
 }
 
 func newLogger(o Options) hclog.Logger {

@@ -49,18 +49,14 @@ type subsystem struct {
 	description atomic.Pointer[registry.Description]
 }
 
-func newHost(cfg *config.Config, o Options, logger hclog.Logger, socketDir string) (*host, error) {
+func newHost(cfg *config.Config, o Options, logger hclog.Logger, socketDir string) *host {
 	executables := supervisor.NewExecutables()
-	c, err := newCatalog(cfg.Host, executables, socketDir, logger)
-	if err != nil {
-		return nil, err
-	}
 	h := &host{
 		options:   o,
 		config:    cfg,
 		logger:    logger,
 		startedAt: time.Now(),
-		catalog:   c,
+		catalog:   newCatalog(cfg.Host, executables, socketDir, logger),
 		registry:  &registry.Registry[*gateway.Subsystem]{},
 		metrics:   telemetry.New(o.Version),
 		stopping:  make(chan struct{}),
@@ -81,7 +77,7 @@ func newHost(cfg *config.Config, o Options, logger hclog.Logger, socketDir strin
 			Logger:      logger,
 		})
 	}
-	return h, nil
+	return h
 }
 
 // add builds one subsystem. Its methods are known from the first moment if its
@@ -158,14 +154,19 @@ func (h *host) run(ctx context.Context) error {
 	doors, doorCtx := errgroup.WithContext(ctx)
 	doors.Go(func() error { return h.gateway.Serve(doorCtx, lis) })
 	doors.Go(func() error { return serveHTTP(doorCtx) })
-	doors.Go(func() error { return h.announce(doorCtx) })
+	doors.Go(func() error {
+		if err := h.announce(doorCtx); err != nil { // a courtesy, no reason to end
+			h.logger.Warn("table not printed", "err", err)
+		}
+		return nil
+	})
 	doors.Go(func() error {
 		<-doorCtx.Done()
+		h.logger.Info("stopping")
 		close(h.stopping)
 		return nil
 	})
 	err = doors.Wait()
-	h.logger.Info("stopping")
 	stopPlugins()
 	return errors.Join(err, plugins.Wait())
 }

@@ -7,6 +7,8 @@ import (
 	"net"
 
 	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/gaia-go/gaia/host/internal/supervisor"
 	"github.com/gaia-go/gaia/host/internal/telemetry"
@@ -71,6 +73,9 @@ func (h *host) sources() []telemetry.Source {
 			Subsystem: s.config.Name,
 			Collect: func(ctx context.Context) (string, []byte, error) {
 				r, err := client.CollectMetrics(ctx, &pluginv1.CollectMetricsRequest{})
+				if status.Code(err) == codes.Unimplemented {
+					return "text/plain", nil, nil // it has none
+				}
 				return r.GetContentType(), r.GetBody(), err
 			},
 		})

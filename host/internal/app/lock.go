@@ -10,7 +10,8 @@ import (
 	"syscall"
 )
 
-// lock is held by the one host that may use a socket.
+// lock is held by the one host that may use the directory of its socket, where
+// its token and its plugins' sockets are, too.
 type lock struct{ file *os.File }
 
 // acquireLock takes the lock beside the socket, or says who holds it. The
@@ -19,7 +20,7 @@ func acquireLock(socket string) (*lock, error) {
 	if err := os.MkdirAll(filepath.Dir(socket), 0o700); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(socket+".lock", os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // G304: the operator's own path
+	f, err := os.OpenFile(filepath.Join(filepath.Dir(socket), "gaia.lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +28,8 @@ func acquireLock(socket string) (*lock, error) {
 		holder, _ := os.ReadFile(f.Name())
 		_ = f.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, fmt.Errorf("a host already runs on %s (pid %s)", socket, strings.TrimSpace(string(holder)))
+			return nil, fmt.Errorf("a host already runs in %s (pid %s); a second one needs a directory of its own for host.socket",
+				filepath.Dir(socket), strings.TrimSpace(string(holder)))
 		}
 		return nil, fmt.Errorf("lock %s: %w", socket, err)
 	}
@@ -53,8 +55,16 @@ func (l *lock) release() error { return l.file.Close() }
 // listenUnix listens on a socket that only its owner can use. The caller holds
 // the lock, so that what is there was left by a host that is gone.
 func listenUnix(path string) (net.Listener, error) {
-	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+	switch info, err := os.Lstat(path); {
+	case errors.Is(err, os.ErrNotExist):
+	case err != nil:
 		return nil, err
+	case info.Mode().Type() != os.ModeSocket:
+		return nil, errors.New("there is a file of this name that is no socket; name another host.socket")
+	default:
+		if err := os.Remove(path); err != nil {
+			return nil, err
+		}
 	}
 	// The mode must be right from the first moment; nothing else creates files
 	// at this point of the start.

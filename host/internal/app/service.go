@@ -111,10 +111,21 @@ func (s *service) Describe(ctx context.Context, r *hostv1.DescribeRequest) (*hos
 	if err != nil {
 		return nil, err
 	}
+	// Of a subsystem, what its instance serves counts, whatever has become of
+	// the file.
+	if sub, err := s.host.find(r.GetName()); err == nil {
+		if d, sum := sub.description.Load(), sub.supervisor.Status().SHA256; d != nil && sum != "" {
+			return description(file, sum, d), nil
+		}
+	}
 	d, sum, err := s.host.catalog.describe(ctx, file, sha256)
 	if err != nil {
 		return nil, status.Errorf(codes.Unavailable, "describe %s: %v", file, err)
 	}
+	return description(file, sum, d), nil
+}
+
+func description(file, sum string, d *registry.Description) *hostv1.DescribeResponse {
 	return &hostv1.DescribeResponse{
 		File:          file,
 		Name:          d.Name,
@@ -123,7 +134,7 @@ func (s *service) Describe(ctx context.Context, r *hostv1.DescribeRequest) (*hos
 		Services:      d.Services,
 		ConfigMessage: configName(d),
 		Files:         d.Set,
-	}, nil
+	}
 }
 
 // configName is "" for a plugin that takes no config.

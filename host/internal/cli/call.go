@@ -67,6 +67,11 @@ Without METHOD the methods of the subsystem are listed.`,
 const maxArguments = 1 << 30
 
 func (c *command) call(ctx context.Context, target string, args []string, o callOptions) error {
+	if o.timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, o.timeout)
+		defer cancel()
+	}
 	h, err := c.connect(ctx)
 	if err != nil {
 		return err
@@ -97,11 +102,6 @@ func (c *command) call(ctx context.Context, target string, args []string, o call
 	}
 	defer messages.close()
 	ctx = metadata.AppendToOutgoingContext(ctx, subsystemHeader, subsystem)
-	if o.timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, o.timeout)
-		defer cancel()
-	}
 	return explain(c.exchange(ctx, h, m, messages, d.types), d, o.timeout)
 }
 

@@ -20,7 +20,7 @@ func defaultLimits() Limits {
 func (l *Limits) table() table {
 	return table{
 		name: "limits",
-		doc:  "Hard ceilings. A call beyond them is refused with RESOURCE_EXHAUSTED.",
+		doc:  "Hard ceilings. A call that finds the queue full is refused with RESOURCE_EXHAUSTED; one that takes too long ends with DEADLINE_EXCEEDED.",
 		arguments: []argument{
 			{name: "concurrency", doc: "Calls in flight at once.", target: intAt{&l.Concurrency, 1, maxCalls}},
 			{name: "queue", doc: "Calls that wait while all of these are in flight; 0 refuses them at once.", target: intAt{&l.Queue, 0, maxCalls}},

@@ -15,7 +15,7 @@ const referenceHead = `# Configuration
 <!-- Printed from the tables in host/internal/config; a test compares it. Do not edit. -->
 
 The host reads one file in [HCL](https://github.com/hashicorp/hcl): ` + "`config.hcl`" + `, or what ` + "`-config FILE`" + ` names.
-` + "`gaia validate`" + ` prints every fault with file and line and starts nothing; ` + "`gaia fmt`" + ` lays the file out.
+` + "`gaia validate`" + ` prints every fault with file and line (a plugin that was never seen is started for a moment, to ask what it takes); ` + "`gaia fmt`" + ` lays the file out.
 Every block and argument is optional unless it is marked as required. A block on one line holds at most one argument.
 
 ## Values

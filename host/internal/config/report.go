@@ -131,9 +131,9 @@ func (r *Report) Err() error {
 		case line != "":
 			more++
 		case e.Subject == nil:
-			line = printable(e.Summary)
+			line = printable(e.Summary) + ": " + printable(e.Detail)
 		default:
-			line = fmt.Sprintf("%s:%d: %s", e.Subject.Filename, e.Subject.Start.Line, printable(e.Summary))
+			line = fmt.Sprintf("%s:%d: %s: %s", e.Subject.Filename, e.Subject.Start.Line, printable(e.Summary), printable(e.Detail))
 		}
 	}
 	if more > 0 {

@@ -115,7 +115,7 @@ func TestDiagnosticsComeInTheOrderOfTheFileAndOnce(t *testing.T) {
 	if diff := cmp.Diff([]string{"First", "First", "Second", "Third"}, summaries(report)); diff != "" {
 		t.Errorf("summaries (-want +got):\n%s", diff)
 	}
-	if got := report.Err().Error(); got != "config.hcl:1: First, and 2 more" {
+	if got := report.Err().Error(); got != "config.hcl:1: First: x, and 2 more" {
 		t.Errorf("Err is %q", got)
 	}
 }

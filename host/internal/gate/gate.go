@@ -53,7 +53,7 @@ func (g *Gate) Do(ctx context.Context, c *Call, forward func(ctx context.Context
 		admitted++
 	}
 	err := forward(ctx, c)
-	if code = status.Code(err); code == codes.DeadlineExceeded && ours {
+	if code = status.Code(err); code == codes.DeadlineExceeded && ours && !time.Now().Before(c.Deadline) {
 		err = g.deadline.explain(err)
 	}
 	return err

@@ -111,7 +111,9 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 	case err = <-served: // the listener is broken
 		s.grpc.Stop()
 	case <-ctx.Done():
-		s.stop()
+		if !s.stop() {
+			return errors.New("gateway: a call does not end although it was cancelled; it is left behind")
+		}
 		err = <-served
 	}
 	s.pumps.Wait()
@@ -121,8 +123,9 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 	return nil
 }
 
-// stop ends the server, by force after the grace.
-func (s *Server) stop() {
+// stop ends the server, by force after the grace. It reports whether all calls
+// have ended, which they do unless one hangs outside its context.
+func (s *Server) stop() bool {
 	s.health.shutdown()
 	stopped := make(chan struct{})
 	go func() {
@@ -134,7 +137,13 @@ func (s *Server) stop() {
 	select {
 	case <-stopped:
 	case <-timer.C:
-		s.grpc.Stop() // GracefulStop then returns, too
-		<-stopped
+		go s.grpc.Stop() // GracefulStop then returns, too
+		timer.Reset(s.grace)
+		select {
+		case <-stopped:
+		case <-timer.C:
+			return false
+		}
 	}
+	return true
 }

@@ -12,9 +12,21 @@ import (
 	"time"
 )
 
-// ErrUnusable is matched by errors about an executable that no further try
-// will start: it is missing, not executable or not the one that was pinned.
-var ErrUnusable = errors.New("executable unusable")
+// ErrUnusable is matched by errors about a plugin that no further try will
+// start: its file is not executable or not the one that was pinned, or it
+// refuses its config.
+var ErrUnusable = errors.New("plugin unusable")
+
+// unusableError matches ErrUnusable without saying so.
+type unusableError struct{ error }
+
+// Is reports whether target is ErrUnusable.
+func (unusableError) Is(target error) bool { return target == ErrUnusable }
+
+// Unwrap returns what it is about.
+func (e unusableError) Unwrap() error { return e.error }
+
+func unusable(format string, args ...any) error { return unusableError{fmt.Errorf(format, args...)} }
 
 // Executable is an opened plugin executable whose content is known.
 type Executable struct {
@@ -49,9 +61,10 @@ type fileID struct {
 // Open opens the executable at path. If sha256 is not empty, its content must
 // have that checksum. Errors match ErrUnusable where another try is of no use.
 func (x *Executables) Open(path, sha256 string) (*Executable, error) {
-	f, err := os.Open(path) //nolint:gosec // G304: the operator's plugin_dir and plugin
+	// Without O_NONBLOCK the opening of a FIFO would wait for a writer.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) //nolint:gosec // G304: the operator's plugin_dir and plugin
 	if err != nil {
-		return nil, unusable(path, err)
+		return nil, notOpened(path, err)
 	}
 	e, err := x.check(f, path, sha256)
 	if err != nil {
@@ -60,12 +73,12 @@ func (x *Executables) Open(path, sha256 string) (*Executable, error) {
 	return e, nil
 }
 
-func unusable(path string, err error) error {
+func notOpened(path string, err error) error {
 	switch {
 	case errors.Is(err, os.ErrNotExist):
-		return fmt.Errorf("%w: %s does not exist", ErrUnusable, path)
+		return fmt.Errorf("%s does not exist", path) // an upgrade may be under way
 	case errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("%w: %s may not be read", ErrUnusable, path)
+		return unusable("%s may not be read", path)
 	default:
 		return err
 	}
@@ -77,17 +90,17 @@ func (x *Executables) check(f *os.File, path, want string) (*Executable, error) 
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%w: %s is not a regular file", ErrUnusable, path)
+		return nil, unusable("%s is not a regular file", path)
 	}
 	if info.Mode().Perm()&0o111 == 0 {
-		return nil, fmt.Errorf("%w: %s is not executable; try chmod +x", ErrUnusable, path)
+		return nil, unusable("%s is not executable; try chmod +x", path)
 	}
 	got, err := x.hash(f, info)
 	if err != nil {
 		return nil, fmt.Errorf("hash %s: %w", path, err)
 	}
 	if want != "" && got != want {
-		return nil, fmt.Errorf("%w: %s has sha256 %s, config.hcl wants %s", ErrUnusable, path, got, want)
+		return nil, unusable("%s has sha256 %s, the config wants %s", path, got, want)
 	}
 	var magic [2]byte
 	n, err := f.ReadAt(magic[:], 0)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -22,15 +23,48 @@ func TestAnExecutableThatCannotRunIsSaidToBeUnusableAndWhy(t *testing.T) {
 	for name, tt := range map[string]struct {
 		path, sum, want string
 	}{
-		"missing":        {filepath.Join(dir, "missing"), "", "does not exist"},
 		"a directory":    {dir, "", "is not a regular file"},
 		"not executable": {write("text", 0o600), "", "is not executable; try chmod +x"},
-		"another sum":    {write("other", 0o700), strings.Repeat("0", 64), "config.hcl wants 0000"},
+		"another sum":    {write("other", 0o700), strings.Repeat("0", 64), "the config wants 0000"},
 	} {
 		_, err := NewExecutables().Open(tt.path, tt.sum)
 		if !errors.Is(err, ErrUnusable) || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: got %v, want ErrUnusable with %q", name, err, tt.want)
 		}
+	}
+}
+
+func TestAMissingExecutableMayComeBack(t *testing.T) {
+	_, err := NewExecutables().Open(filepath.Join(t.TempDir(), "missing"), "")
+	if err == nil || errors.Is(err, ErrUnusable) || !strings.Contains(err.Error(), "does not exist") {
+		t.Errorf("got %v, want that it does not exist, and not ErrUnusable", err)
+	}
+}
+
+func TestAFIFOIsNotWaitedFor(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(path, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewExecutables().Open(path, ""); !errors.Is(err, ErrUnusable) {
+		t.Errorf("got %v, want ErrUnusable", err)
+	}
+}
+
+func TestWhatNoHostHasMadeIsNotRemoved(t *testing.T) {
+	dir := t.TempDir()
+	work := filepath.Join(dir, "p", "work.txt")
+	if err := os.Mkdir(filepath.Dir(work), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(work, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := RemoveSocketDir(filepath.Dir(work)); err == nil || !strings.Contains(err.Error(), "work.txt") {
+		t.Errorf("got %v, want an error that names work.txt", err)
+	}
+	if _, err := os.Stat(work); err != nil {
+		t.Errorf("the file is gone: %v", err)
 	}
 }
 
@@ -80,7 +114,7 @@ func TestTheDirectoryForSocketsIsEmptyShortAndTheOwnersAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer os.RemoveAll(dir)
-		if err := os.Mkdir(filepath.Join(dir, "left behind"), 0o700); err != nil {
+		if err := os.Mkdir(filepath.Join(dir, ours+"17"), 0o700); err != nil {
 			t.Fatal(err)
 		}
 		again, err := SocketDir(socket)

@@ -11,8 +11,10 @@ import (
 
 	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
 	"github.com/gaia-go/gaia/sdk/wire"
+	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -25,6 +27,12 @@ const (
 	readyTimeout = 10 * time.Second
 	// drainTimeout is how long calls in flight may take when an instance ends.
 	drainTimeout = 10 * time.Second
+	// outputWait is how long the last words of a dead process may hold up what
+	// comes next.
+	outputWait = 5 * time.Millisecond
+	// lingerTime is how long a process may live without its connection; that
+	// of a process that dies ends some milliseconds before it.
+	lingerTime = 500 * time.Millisecond
 	// stopTimeout is the time from SIGTERM to SIGKILL.
 	stopTimeout = 5 * time.Second
 )
@@ -50,6 +58,17 @@ func (i *Instance) Exited() <-chan struct{} { return i.process.Exited() }
 
 // Exit says in words how the process ended. Valid after Exited is closed.
 func (i *Instance) Exit() string { return i.process.Exit().String() }
+
+// awaitOutput waits until what a dead process wrote has been read, but not for
+// somebody else who holds its pipes.
+func (i *Instance) awaitOutput(limit time.Duration) {
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-i.process.Drained():
+	case <-timer.C:
+	}
+}
 
 // end is Exit with the process's last words, which are often the cause. Valid
 // after Exited is closed.
@@ -101,8 +120,8 @@ func (l launcher) launch(ctx context.Context, generation uint64, out func(int, [
 		Output:    out,
 	})
 	if err != nil {
-		if errors.Is(err, syscall.ENOEXEC) || errors.Is(err, os.ErrPermission) || errors.Is(err, os.ErrNotExist) {
-			err = fmt.Errorf("%w: %w", ErrUnusable, err)
+		if errors.Is(err, syscall.ENOEXEC) || errors.Is(err, os.ErrPermission) {
+			err = unusableError{err}
 		}
 		return nil, errors.Join(err, exe.Close())
 	}
@@ -115,7 +134,7 @@ func (i *Instance) describe(ctx context.Context) (*registry.Description, error) 
 	defer cancel()
 	description, err := registry.Describe(ctx, i)
 	if err != nil {
-		return nil, fmt.Errorf("describe: %w", i.explain(err))
+		return nil, i.explain(err)
 	}
 	return description, nil
 }
@@ -129,6 +148,7 @@ func (i *Instance) explain(err error) error {
 	defer timer.Stop()
 	select {
 	case <-i.Exited():
+		i.awaitOutput(outputWait)
 		return &wire.StartError{Reason: i.Exit(), Tail: i.process.Tail(), Err: err}
 	case <-timer.C:
 		return err
@@ -154,6 +174,25 @@ func (i *Instance) configure(ctx context.Context, subsystem string, config proto
 		return nil, fmt.Errorf("configure: %w", i.explain(err))
 	}
 	return response.GetDiagnostics(), nil
+}
+
+// endWithConnection kills a process that has closed its connection and lives
+// on: nobody can reach it any more. It returns when ctx ends.
+func (i *Instance) endWithConnection(ctx context.Context, logger hclog.Logger) {
+	for i.GetState() == connectivity.Ready {
+		if !i.WaitForStateChange(ctx, connectivity.Ready) {
+			return
+		}
+	}
+	timer := time.NewTimer(lingerTime)
+	defer timer.Stop()
+	select {
+	case <-i.Exited():
+	case <-ctx.Done():
+	case <-timer.C:
+		logger.Error("plugin has closed its connection and lives on; it is killed", "pid", i.PID())
+		i.process.Kill()
+	}
 }
 
 // stop lets calls in flight end, asks the process to end, and kills it if it

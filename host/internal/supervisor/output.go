@@ -8,15 +8,21 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/hashicorp/go-hclog"
 )
 
 const (
-	// outputRate and outputBurst bound what one instance may log. A plugin
-	// that floods its output must cost neither the disk nor the other logs.
-	outputRate  = 2000 // lines a second
-	outputBurst = 4000 // lines at once
+	// outputRate and outputBurst bound what one instance may log, in bytes. A
+	// plugin that floods its output must cost neither the disk nor the other
+	// logs.
+	outputRate  = 256 << 10 // a second
+	outputBurst = 1 << 20   // at once
+	// lineCost is what a line costs beside its bytes: time, level, names.
+	lineCost = 100
+	// noteEvery is the least time between two notes on dropped lines.
+	noteEvery = time.Second
 )
 
 // output turns the lines of one instance into entries of the logbook and of
@@ -28,10 +34,11 @@ type output struct {
 	now        func() time.Time
 
 	mu      sync.Mutex
-	tokens  float64
+	tokens  float64 // bytes that may be logged now
 	filled  time.Time
-	dropped int
-	panics  bool // the rest is a stack trace
+	dropped int       // lines since the last note
+	noted   time.Time // when the last note was made
+	panics  bool      // the rest is a stack trace
 }
 
 func newOutput(generation uint64, book *Logbook, logger hclog.Logger) *output {
@@ -42,7 +49,7 @@ func newOutput(generation uint64, book *Logbook, logger hclog.Logger) *output {
 func (o *output) line(pid int, line []byte) {
 	now := o.now()
 	o.mu.Lock()
-	ok, dropped := o.admit(now)
+	ok, dropped := o.admit(len(line)+lineCost, now)
 	inPanic := o.panics
 	if ok {
 		o.panics = inPanic || isPanic(line)
@@ -53,26 +60,28 @@ func (o *output) line(pid int, line []byte) {
 		return
 	}
 	if dropped > 0 {
-		o.add(Entry{Level: hclog.Warn, Time: now, PID: pid, Message: fmt.Sprintf("%d lines were dropped, limit %d a second", dropped, outputRate)})
+		o.add(Entry{Level: hclog.Warn, Time: now, PID: pid, Message: fmt.Sprintf("%d lines were dropped, limit %d bytes a second", dropped, outputRate)})
 	}
 	e := parseLine(line, inPanic)
 	e.Time, e.PID = now, pid
 	o.add(e)
 }
 
-// admit takes a token, if there is one, and reports how many lines found none
-// since the last that did.
-func (o *output) admit(now time.Time) (ok bool, dropped int) {
+// admit pays for a line, if there is enough for it, and now and then reports
+// how many lines were dropped since it last did.
+func (o *output) admit(cost int, now time.Time) (ok bool, dropped int) {
 	if !o.filled.IsZero() {
 		o.tokens = min(outputBurst, o.tokens+now.Sub(o.filled).Seconds()*outputRate)
 	}
 	o.filled = now
-	if o.tokens < 1 {
+	if o.tokens < float64(cost) {
 		o.dropped++
 		return false, 0
 	}
-	o.tokens--
-	dropped, o.dropped = o.dropped, 0
+	o.tokens -= float64(cost)
+	if o.dropped > 0 && now.Sub(o.noted) >= noteEvery {
+		dropped, o.dropped, o.noted = o.dropped, 0, now
+	}
 	return true, dropped
 }
 
@@ -103,13 +112,24 @@ func parseLine(line []byte, inPanic bool) Entry {
 			}
 		}
 	}
-	e := Entry{Level: hclog.Info, Message: strings.ToValidUTF8(string(line), "\uFFFD")}
+	e := Entry{Level: hclog.Info, Message: printable(string(line))}
 	if inPanic {
 		e.Level = hclog.Error
 	} else if level, rest, ok := levelPrefix(e.Message); ok {
 		e.Level, e.Message = level, rest
 	}
 	return e
+}
+
+// printable replaces what is not text: a line break could forge a line of the
+// host's log, an escape sequence could steer the operator's terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\t' || unicode.IsPrint(r) {
+			return r
+		}
+		return '\uFFFD'
+	}, s)
 }
 
 // levelPrefix splits "[WARN] text", as Go's log package users write it.
@@ -133,14 +153,24 @@ func parseStructured(values map[string]any) (Entry, bool) {
 	}
 	level, _ := take(values, "@level", "level", "severity")
 	_, _ = take(values, "@timestamp", "timestamp", "time", "ts") // the host has its own
-	e := Entry{Level: hclog.LevelFromString(level), Message: message}
+	e := Entry{Level: hclog.LevelFromString(level), Message: printable(message)}
 	if e.Level == hclog.NoLevel {
 		e.Level = hclog.Info
 	}
 	for _, key := range slices.Sorted(maps.Keys(values)) {
-		e.Fields = append(e.Fields, Field{Key: strings.TrimPrefix(key, "@"), Value: text(values[key])})
+		e.Fields = append(e.Fields, Field{Key: fieldKey(key), Value: text(values[key])})
 	}
 	return e, true
+}
+
+// fieldKey keeps a plugin's field from passing for one of the host's.
+func fieldKey(key string) string {
+	key = printable(strings.TrimLeft(key, "@"))
+	switch key {
+	case "subsystem", "generation", "pid":
+		return "plugin_" + key
+	}
+	return key
 }
 
 // take removes the first of the keys that there is.

@@ -19,12 +19,17 @@ func TestALineIsUnderstoodAsItsWriterMeantIt(t *testing.T) {
 		`{"level":"ERROR","msg":"no luck","err":{"code":3}}`: {
 			Level: hclog.Error, Message: "no luck", Fields: []Field{{"err", `{"code":3}`}},
 		},
+		`{"@message":"forged","@@message":"x","subsystem":"bank","pid":1}`: {
+			Level: hclog.Info, Message: "forged", Fields: []Field{{"message", "x"}, {"plugin_pid", "1"}, {"plugin_subsystem", "bank"}},
+		},
 		`{"message":"zap or slog","time":"now"}`: {Level: hclog.Info, Message: "zap or slog"},
 		`{"no":"message"}`:                       {Level: hclog.Info, Message: `{"no":"message"}`},
 		`{"@message":"cut of`:                    {Level: hclog.Info, Message: `{"@message":"cut of`},
+		"\x1b]0;title\a red \u202e":              {Level: hclog.Info, Message: "\uFFFD]0;title\uFFFD red \uFFFD"},
+		`{"@message":"x\nforged"}`:               {Level: hclog.Info, Message: "x\uFFFDforged"},
 		`[DEBUG] details`:                        {Level: hclog.Debug, Message: "details"},
 		`[NOTE] nothing known`:                   {Level: hclog.Info, Message: "[NOTE] nothing known"},
-		"bytes \xff\xfe":                         {Level: hclog.Info, Message: "bytes \uFFFD"},
+		"bytes \xff\xfe":                         {Level: hclog.Info, Message: "bytes \uFFFD\uFFFD"},
 		``:                                       {Level: hclog.Info},
 	} {
 		if diff := cmp.Diff(want, parseLine([]byte(line), false)); diff != "" {
@@ -66,19 +71,20 @@ func TestAFloodIsCutToTheRateAndTheCutIsCounted(t *testing.T) {
 		_, after, _ := book.Read(0)
 		return int(after - before)
 	}
-	if got := count(outputBurst + 500); got != outputBurst {
-		t.Errorf("of a burst: got %d lines, want %d", got, outputBurst)
+	const fit = outputBurst / (lineCost + 1)
+	if got := count(fit + 500); got != fit {
+		t.Errorf("of a burst: got %d lines, want %d", got, fit)
 	}
-	now = now.Add(500 * time.Millisecond)
+	now = now.Add(time.Second)
 	if got := count(1); got != 2 {
 		t.Errorf("the first line after a cut: got %d entries, want it and one that says what was cut", got)
 	}
 	entries, _, _ := book.Read(book.Tail(2))
-	if got, want := entries[0].Message, fmt.Sprintf("500 lines were dropped, limit %d a second", outputRate); got != want {
+	if got, want := entries[0].Message, fmt.Sprintf("500 lines were dropped, limit %d bytes a second", outputRate); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
-	if got, want := count(outputRate), outputRate/2-1; got != want {
-		t.Errorf("half a second after a cut: got %d lines, want %d", got, want)
+	if got, want := count(outputRate), outputRate/(lineCost+1)-1; got > want+1 || got < want-1 {
+		t.Errorf("a second after a cut: got %d lines, want %d", got, want)
 	}
 }
 

@@ -3,7 +3,6 @@ package supervisor
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"path/filepath"
 	"strings"
@@ -100,7 +99,7 @@ func New(o Options) *Supervisor {
 		book:   NewLogbook(),
 		events: make(chan happening),
 	}
-	s.current.Store(&snapshot{Status: Status{State: Stopped, Reason: "not started yet"}, changed: make(chan struct{})})
+	s.current.Store(&snapshot{Status: Status{State: Starting}, changed: make(chan struct{})}) // as Run will do at once
 	return s
 }
 
@@ -173,6 +172,9 @@ func (l *life) handle(ctx context.Context, h happening) {
 	l.status.NextStart = time.Time{}
 	switch h.kind {
 	case ready:
+		if l.machine.state != Ready {
+			break // it became ready when it was already to end
+		}
 		l.status.Reason = ""
 		l.status.PID, l.status.ReadySince = h.instance.PID(), h.at
 		l.status.StartDuration, l.status.Version, l.status.SHA256 = h.started.StartDuration, h.started.Version, h.started.SHA256
@@ -193,8 +195,6 @@ func (l *life) handle(ctx context.Context, h happening) {
 			l.timer.Reset(d)
 			l.timerGeneration = l.machine.generation
 			l.status.NextStart = h.at.Add(d)
-			l.supervisor.options.Logger.Info("next start scheduled",
-				"subsystem", l.supervisor.options.Subsystem.Name, "generation", l.machine.generation+1, "in", d.Round(time.Millisecond).String())
 		case end:
 			l.timer.Stop()
 			l.endCurrent()
@@ -247,9 +247,13 @@ func (s *Supervisor) live(ctx context.Context, generation uint64) {
 	}
 	started.StartDuration = time.Since(began)
 	s.options.Meter.Ready(generation, started.StartDuration)
-	logger.Info("plugin ready", "pid", i.PID(), "took", started.StartDuration.Round(100*time.Microsecond).String())
 	s.events <- happening{event: event{kind: ready, generation: generation}, instance: i, started: started}
+	// A log that blocks must not keep the loop from its work: first the event.
+	logger.Info("plugin ready", "pid", i.PID(), "took", started.StartDuration.Round(100*time.Microsecond).String())
 	asked := false
+	watching, stopWatching := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { i.endWithConnection(watching, logger) })
 	select {
 	case <-i.Exited():
 	case <-ctx.Done():
@@ -257,9 +261,14 @@ func (s *Supervisor) live(ctx context.Context, generation uint64) {
 		// ctx has ended, which is why this one has not.
 		i.stop(context.WithoutCancel(ctx))
 	}
-	s.events <- happening{event: event{kind: exited, generation: generation}, reason: i.end()}
-	s.report(i, asked, logger)
-	if err := i.close(); err != nil {
+	stopWatching()
+	watch.Wait()
+	s.count(i, asked) // before the loop starts the next one, which counts, too
+	i.awaitOutput(outputWait)
+	s.events <- happening{event: event{kind: exited, generation: generation}, reason: printable(i.end())}
+	err = i.close() // and so all of its output has been read
+	report(i, asked, logger)
+	if err != nil {
 		logger.Error("plugin not released", "err", err)
 	}
 }
@@ -295,7 +304,7 @@ func (s *Supervisor) prepare(ctx context.Context, i *Instance) error {
 		}
 		message, report := subsystem.DecodeConfig(d.ConfigMessage())
 		if report.HasErrors() {
-			return fmt.Errorf("%w: %w", ErrUnusable, report.Err())
+			return s.refused(report)
 		}
 		s.known = known{sha256: exe.SHA256, description: d, config: message}
 		s.options.Described(d, exe.SHA256)
@@ -305,9 +314,18 @@ func (s *Supervisor) prepare(ctx context.Context, i *Instance) error {
 		return err
 	}
 	if report := subsystem.PluginDiagnostics(diagnostics); report.HasErrors() {
-		return fmt.Errorf("%w: %w", ErrUnusable, report.Err())
+		return s.refused(report)
 	}
 	return nil
+}
+
+// refused logs all faults of a config with their lines, and returns the first.
+func (s *Supervisor) refused(report *config.Report) error {
+	var text strings.Builder
+	if err := report.WriteText(&text, false); err == nil { // to memory
+		s.options.Logger.Error("config refused", "subsystem", s.options.Subsystem.Name, "faults", text.String())
+	}
+	return unusableError{report.Err()}
 }
 
 // startFailed reports an instance that never became ready.
@@ -316,32 +334,56 @@ func (s *Supervisor) startFailed(ctx context.Context, generation uint64, logger 
 	if errors.Is(err, ErrUnusable) {
 		h.kind = broken
 	}
-	if ctx.Err() == nil {
+	asked := ctx.Err() != nil
+	if asked {
+		s.options.Meter.Exited(telemetry.ExitStop)
+	} else {
 		s.options.Meter.Exited(telemetry.ExitStart)
-		logger.Error("plugin did not start", "err", h.reason)
 	}
 	s.events <- h
+	if !asked {
+		logger.Error("plugin did not start", "err", h.reason)
+	}
 }
 
-// report counts and logs the end of an instance that was ready.
-func (s *Supervisor) report(i *Instance, asked bool, logger hclog.Logger) {
-	exit := i.process.Exit()
+// count counts the end of an instance that was ready.
+func (s *Supervisor) count(i *Instance, asked bool) {
 	switch {
 	case asked:
 		s.options.Meter.Exited(telemetry.ExitStop)
-		logger.Info("plugin stopped", "pid", i.PID(), "exit", exit.String())
-		return
-	case exit.Signal != 0:
+	case i.process.Exit().Signal != 0:
 		s.options.Meter.Exited(telemetry.ExitSignal)
 	default:
 		s.options.Meter.Exited(telemetry.ExitSelf)
 	}
-	args := []any{"pid", i.PID(), "exit", exit.String()}
+}
+
+// report logs the end of an instance that was ready.
+func report(i *Instance, asked bool, logger hclog.Logger) {
+	exit := i.Exit()
+	if asked {
+		logger.Info("plugin stopped", "pid", i.PID(), "exit", exit)
+		return
+	}
+	args := []any{"pid", i.PID(), "exit", exit}
 	if tail := i.process.Tail(); len(tail) > 0 {
+		for n, line := range tail {
+			tail[n] = printable(line)
+		}
 		args = append(args, "last_lines", strings.Join(tail, "\n"))
 	}
 	logger.Warn("plugin exited", args...)
 }
 
-// oneLine joins the lines of an error.
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+// longestReason is the longest reason for a state, in bytes.
+const longestReason = 500
+
+// oneLine is an error for a status line: what a plugin may have put into it
+// can neither break the line nor steer a terminal.
+func oneLine(err error) string {
+	line := printable(strings.Join(strings.Fields(err.Error()), " "))
+	if len(line) > longestReason {
+		line = strings.ToValidUTF8(line[:longestReason], "") + "…"
+	}
+	return line
+}
