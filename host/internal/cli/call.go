@@ -10,6 +10,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/gaia-go/gaia/host/internal/cli/request"
 )
 
 // subsystemHeader names the subsystem that a call is for.
@@ -66,6 +68,8 @@ Without METHOD the methods of the subsystem are listed.`,
 // maxArguments is more than any kernel passes on.
 const maxArguments = 1 << 30
 
+// call makes the call within its timeout, which is for all of it: for the
+// question what the plugin serves as well as for the answer.
 func (c *command) call(ctx context.Context, target string, args []string, o callOptions) error {
 	if o.timeout > 0 {
 		var cancel context.CancelFunc
@@ -74,13 +78,13 @@ func (c *command) call(ctx context.Context, target string, args []string, o call
 	}
 	h, err := c.connect(ctx)
 	if err != nil {
-		return err
+		return explain(err, nil, o.timeout)
 	}
 	defer h.Close()
 	subsystem, name, hasMethod := strings.Cut(target, ".")
 	d, err := h.describe(ctx, subsystem)
 	if err != nil {
-		return err
+		return explain(err, nil, o.timeout)
 	}
 	switch {
 	case !hasMethod && (len(args) > 0 || o.json != ""):
@@ -102,7 +106,7 @@ func (c *command) call(ctx context.Context, target string, args []string, o call
 	}
 	defer messages.close()
 	ctx = metadata.AppendToOutgoingContext(ctx, subsystemHeader, subsystem)
-	return explain(c.exchange(ctx, h, m, messages, d.types), d, o.timeout)
+	return explain(c.exchange(ctx, h, m, messages, d.types), d.types, o.timeout)
 }
 
 // noMethodNamed refuses a request that is for nobody.
@@ -112,8 +116,9 @@ func noMethodNamed(subsystem string) error {
 	return f
 }
 
-// explain turns the error of a call into what a user is told.
-func explain(err error, d *described, timeout time.Duration) error {
+// explain turns the error of a call into what a user is told. types, which may
+// be nil, knows the details that only the plugin defines.
+func explain(err error, types request.Resolver, timeout time.Duration) error {
 	if err == nil || isCancelled(err) {
 		return err
 	}
@@ -121,7 +126,7 @@ func explain(err error, d *described, timeout time.Duration) error {
 		return failed("no answer within %s (%s)", timeout, codes.DeadlineExceeded).hint("--timeout 1m would wait longer")
 	}
 	if s, ok := status.FromError(err); ok {
-		return describeStatus(s, d.types)
+		return describeStatus(s, types)
 	}
 	return err
 }

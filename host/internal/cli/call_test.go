@@ -174,6 +174,9 @@ func TestAWrongCallSaysWhatIsRight(t *testing.T) {
 		{"no answer in time", []string{"rich.Hang", "--timeout", "20ms"}, "", 1,
 			"gaia: error: no answer within 20ms (DeadlineExceeded)\n" +
 				"gaia: hint: --timeout 1m would wait longer\n"},
+		{"no time even to ask what the method is", []string{"rich.Hang", "--timeout", "1ns"}, "", 1,
+			"gaia: error: no answer within 1ns (DeadlineExceeded)\n" +
+				"gaia: hint: --timeout 1m would wait longer\n"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
