@@ -54,6 +54,13 @@ type Command struct {
 	Output func(pid int, line []byte)
 	// StartTimeout bounds the time from exec to the first answer. 0 means 10 s.
 	StartTimeout time.Duration
+	// ExtraFiles are inherited by the process as descriptors 3 and up. The
+	// caller keeps them open until Start has returned. Optional.
+	ExtraFiles []*os.File
+	// Launch starts the process in place of cmd.Start, say in a control group.
+	// It runs on a thread of its own, which the process is tied to and which
+	// it leaves as it was. Optional.
+	Launch func(cmd *exec.Cmd) error
 }
 
 // Process is a running plugin, connected. Its methods are safe for concurrent

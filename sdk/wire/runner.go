@@ -133,6 +133,7 @@ func (r *processRunner) Start(context.Context) error {
 		Stdin:       stdinR,
 		Stdout:      stdoutW,
 		Stderr:      stderrW,
+		ExtraFiles:  r.command.ExtraFiles,
 		SysProcAttr: processAttributes(),
 	}
 	r.stdin = stdinW
@@ -151,7 +152,7 @@ func (r *processRunner) live(launched chan<- error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	r.began = time.Now()
-	if err := r.cmd.Start(); err != nil {
+	if err := r.launch(); err != nil {
 		launched <- err
 		return
 	}
@@ -163,6 +164,13 @@ func (r *processRunner) live(launched chan<- error) {
 	r.exit = exitOf(r.cmd.ProcessState, time.Since(r.began))
 	_ = r.stdin.Close() // only we had it
 	close(r.exited)
+}
+
+func (r *processRunner) launch() error {
+	if r.command.Launch != nil {
+		return r.command.Launch(r.cmd)
+	}
+	return r.cmd.Start()
 }
 
 func exitOf(state *os.ProcessState, ran time.Duration) Exit {
