@@ -39,6 +39,12 @@ type Description struct {
 	Version  string   // "" when the plugin does not say
 	Services []string // full names, sorted, at least one
 
+	LiveConfig bool // Configure may be called again with calls in flight
+	Exclusive  bool // two instances cannot run at the same time
+
+	// Defaults are limits for where the operator set none; nil for none.
+	Defaults *pluginv1.Defaults
+
 	// Set is the plugin's files as received, with source info if it sent any.
 	Set *descriptorpb.FileDescriptorSet
 
@@ -48,24 +54,14 @@ type Description struct {
 	config  protoreflect.MessageDescriptor
 }
 
-// Method is one RPC that can be forwarded. Immutable.
-type Method struct {
-	Name          string // as gRPC has it: "/pkg.Service/Method"
-	ClientStreams bool
-	ServerStreams bool
-	Descriptor    protoreflect.MethodDescriptor
-}
-
-// IsUnary reports whether the method takes one message and returns one.
-func (m *Method) IsUnary() bool { return !m.ClientStreams && !m.ServerStreams }
-
 // NewDescription checks what a plugin says of itself and builds its
 // descriptors in a registry of their own, because two plugins may define the
 // same names. Imports that the plugin left out are tolerated: forwarding needs
 // no message types. It keeps r.Files, which the caller must not change.
 //
 // It refuses a description without services, with services that the files do
-// not contain, with services of the host or of go-plugin, or over size.
+// not contain, with services of the host or of go-plugin, with methods whose
+// (gaia.options.v1.call) is wrong, or over size.
 func NewDescription(r *pluginv1.DescribeResponse) (*Description, error) {
 	if err := checkSizes(r); err != nil {
 		return nil, err
@@ -80,9 +76,14 @@ func NewDescription(r *pluginv1.DescribeResponse) (*Description, error) {
 		Name:     r.GetName(),
 		Version:  r.GetVersion(),
 		Services: slices.Compact(services),
-		Set:      r.GetFiles(),
-		files:    files,
-		types:    dynamicpb.NewTypes(files),
+
+		LiveConfig: r.GetLiveConfig(),
+		Exclusive:  r.GetExclusive(),
+		Defaults:   r.GetDefaults(),
+
+		Set:   r.GetFiles(),
+		files: files,
+		types: dynamicpb.NewTypes(files),
 	}
 	for _, name := range d.Services {
 		if err := d.addService(name); err != nil {
@@ -137,13 +138,11 @@ func (d *Description) addService(name string) error {
 		return fmt.Errorf("describe: %d methods up to service %q, limit %d", n, name, maxMethods)
 	}
 	for i := range methods.Len() {
-		m := methods.Get(i)
-		d.methods = append(d.methods, &Method{
-			Name:          "/" + name + "/" + string(m.Name()),
-			ClientStreams: m.IsStreamingClient(),
-			ServerStreams: m.IsStreamingServer(),
-			Descriptor:    m,
-		})
+		m, err := newMethod("/"+name+"/"+string(methods.Get(i).Name()), methods.Get(i))
+		if err != nil {
+			return fmt.Errorf("describe: %w", err)
+		}
+		d.methods = append(d.methods, m)
 	}
 	return nil
 }
@@ -211,6 +210,10 @@ func (d *Description) response() *pluginv1.DescribeResponse {
 		Version:  d.Version,
 		Services: d.Services,
 		Files:    d.Set,
+
+		LiveConfig: d.LiveConfig,
+		Exclusive:  d.Exclusive,
+		Defaults:   d.Defaults,
 	}
 	if d.config != nil {
 		r.ConfigMessage = string(d.config.FullName())

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	optionsv1 "github.com/gaia-go/gaia/proto/gaia/options/v1"
 	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
 )
 
@@ -190,6 +191,11 @@ func FuzzNewDescription(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(seed)
+	f.Add(marshal(f, declaring(&optionsv1.Call{
+		Key:          []*optionsv1.Key{{Name: "k", Field: "legacy.group.text", As: optionsv1.Transform_URL_HOST}},
+		IdempotentIf: []*optionsv1.Condition{{Field: "one_inner.enum", In: []string{"BLUE"}}},
+		FailedIf:     []*optionsv1.Condition{{Field: "many_bool", IsSet: true}},
+	})))
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		r := new(pluginv1.DescribeResponse)
@@ -204,6 +210,11 @@ func FuzzNewDescription(f *testing.F) {
 			if got, ok := d.Method(m.Name); !ok || got != m {
 				t.Errorf("method %q is not found by its name", m.Name)
 			}
+			for _, k := range m.Keys() {
+				k.Value(raw, nil)
+			}
+			m.Idempotent(raw)
+			m.Failed(raw)
 		}
 	})
 }

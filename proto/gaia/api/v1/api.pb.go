@@ -407,13 +407,14 @@ const file_gaia_api_v1_api_proto_rawDesc = "" +
 	"\x03tls\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03tls\x128\n" +
 	"\n" +
 	"first_byte\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\tfirstByte\x12/\n" +
-	"\x05total\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x05total2\xa7\x01\n" +
-	"\rAPIClientPool\x12\x95\x01\n" +
-	"\x02Do\x12\x16.gaia.api.v1.DoRequest\x1a\x17.gaia.api.v1.DoResponse\"^\xa2\xcf\x18Z\n" +
+	"\x05total\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x05total2\xc5\x01\n" +
+	"\rAPIClientPool\x12\xb3\x01\n" +
+	"\x02Do\x12\x16.gaia.api.v1.DoRequest\x1a\x17.gaia.api.v1.DoResponse\"|\xa2\xcf\x18x\n" +
 	"\x0f\n" +
 	"\x06domain\x12\x03url\x18\x02\x122\n" +
 	"\x06method\x12\x00\x12\x03GET\x12\x04HEAD\x12\aOPTIONS\x12\x05TRACE\x12\x03PUT\x12\x06DELETE\x12\x13\n" +
-	"\x0fidempotency_key\x18\x01B1Z/github.com/gaia-go/gaia/proto/gaia/api/v1;apiv1b\x06proto3"
+	"\x0fidempotency_key\x18\x01\"\x1c\n" +
+	"\x06status\x12\x03500\x12\x03502\x12\x03503\x12\x03504B1Z/github.com/gaia-go/gaia/proto/gaia/api/v1;apiv1b\x06proto3"
 
 var (
 	file_gaia_api_v1_api_proto_rawDescOnce sync.Once

@@ -277,7 +277,12 @@ type Subsystem struct {
 	// queued is how many calls wait for the bulkhead.
 	Queued uint32 `protobuf:"varint,13,opt,name=queued,proto3" json:"queued,omitempty"`
 	// services that callers may reach, sorted.
-	Services      []string `protobuf:"bytes,14,rep,name=services,proto3" json:"services,omitempty"`
+	Services []string `protobuf:"bytes,14,rep,name=services,proto3" json:"services,omitempty"`
+	// spares is how many further instances are ready to take over.
+	Spares uint32 `protobuf:"varint,15,opt,name=spares,proto3" json:"spares,omitempty"`
+	// confinement says how the limits of the process tree are enforced, such as
+	// "memory: cgroup v1"; "" when there are none.
+	Confinement   string `protobuf:"bytes,16,opt,name=confinement,proto3" json:"confinement,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -408,6 +413,20 @@ func (x *Subsystem) GetServices() []string {
 		return x.Services
 	}
 	return nil
+}
+
+func (x *Subsystem) GetSpares() uint32 {
+	if x != nil {
+		return x.Spares
+	}
+	return 0
+}
+
+func (x *Subsystem) GetConfinement() string {
+	if x != nil {
+		return x.Confinement
+	}
+	return ""
 }
 
 // LogsRequest selects log entries.
@@ -897,6 +916,719 @@ func (x *DescribeResponse) GetFiles() *descriptorpb.FileDescriptorSet {
 	return nil
 }
 
+// EventsRequest selects events.
+type EventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// subsystem whose events are wanted. Optional; "" means all.
+	Subsystem string `protobuf:"bytes,1,opt,name=subsystem,proto3" json:"subsystem,omitempty"`
+	// tail is how many past events to send first; 0 means all that the host
+	// keeps (the last 1,000).
+	Tail uint32 `protobuf:"varint,2,opt,name=tail,proto3" json:"tail,omitempty"`
+	// follow keeps the stream open for events to come.
+	Follow        bool `protobuf:"varint,3,opt,name=follow,proto3" json:"follow,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventsRequest) Reset() {
+	*x = EventsRequest{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventsRequest) ProtoMessage() {}
+
+func (x *EventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
+func (*EventsRequest) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *EventsRequest) GetSubsystem() string {
+	if x != nil {
+		return x.Subsystem
+	}
+	return ""
+}
+
+func (x *EventsRequest) GetTail() uint32 {
+	if x != nil {
+		return x.Tail
+	}
+	return 0
+}
+
+func (x *EventsRequest) GetFollow() bool {
+	if x != nil {
+		return x.Follow
+	}
+	return false
+}
+
+// EventsResponse is one thing that happened.
+type EventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// time at which it happened.
+	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	// subsystem that it happened to; "" for the host as a whole.
+	Subsystem string `protobuf:"bytes,2,opt,name=subsystem,proto3" json:"subsystem,omitempty"`
+	// generation of the instance; 0 for none.
+	Generation uint64 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	// pid of the instance; 0 for none.
+	Pid int32 `protobuf:"varint,4,opt,name=pid,proto3" json:"pid,omitempty"`
+	// kind of event: "starting", "ready", "serving", "draining", "ended",
+	// "exited", "backoff", "quarantined", "failed", "stopped", "configured",
+	// "reloaded" or "refused".
+	Kind string `protobuf:"bytes,5,opt,name=kind,proto3" json:"kind,omitempty"`
+	// reason for it in one line; "" when there is nothing to say.
+	Reason        string `protobuf:"bytes,6,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EventsResponse) Reset() {
+	*x = EventsResponse{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EventsResponse) ProtoMessage() {}
+
+func (x *EventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
+func (*EventsResponse) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *EventsResponse) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *EventsResponse) GetSubsystem() string {
+	if x != nil {
+		return x.Subsystem
+	}
+	return ""
+}
+
+func (x *EventsResponse) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *EventsResponse) GetPid() int32 {
+	if x != nil {
+		return x.Pid
+	}
+	return 0
+}
+
+func (x *EventsResponse) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *EventsResponse) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// ReloadRequest is empty.
+type ReloadRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReloadRequest) Reset() {
+	*x = ReloadRequest{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReloadRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReloadRequest) ProtoMessage() {}
+
+func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
+func (*ReloadRequest) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{12}
+}
+
+// ReloadResponse says what a reload did.
+type ReloadResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// applied is whether the config of the file is in force now.
+	Applied bool `protobuf:"varint,1,opt,name=applied,proto3" json:"applied,omitempty"`
+	// changes that were made, one line each, such as "api_client_pool: limits
+	// applied"; empty when the file says what it said before.
+	Changes []string `protobuf:"bytes,2,rep,name=changes,proto3" json:"changes,omitempty"`
+	// diagnostics are the faults of the file and warnings, as `gaia validate`
+	// prints them.
+	Diagnostics   string `protobuf:"bytes,3,opt,name=diagnostics,proto3" json:"diagnostics,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReloadResponse) Reset() {
+	*x = ReloadResponse{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReloadResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReloadResponse) ProtoMessage() {}
+
+func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
+func (*ReloadResponse) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ReloadResponse) GetApplied() bool {
+	if x != nil {
+		return x.Applied
+	}
+	return false
+}
+
+func (x *ReloadResponse) GetChanges() []string {
+	if x != nil {
+		return x.Changes
+	}
+	return nil
+}
+
+func (x *ReloadResponse) GetDiagnostics() string {
+	if x != nil {
+		return x.Diagnostics
+	}
+	return ""
+}
+
+// RestartRequest names a subsystem.
+type RestartRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// subsystem to restart. Required.
+	Subsystem     string `protobuf:"bytes,1,opt,name=subsystem,proto3" json:"subsystem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestartRequest) Reset() {
+	*x = RestartRequest{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestartRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestartRequest) ProtoMessage() {}
+
+func (x *RestartRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestartRequest.ProtoReflect.Descriptor instead.
+func (*RestartRequest) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RestartRequest) GetSubsystem() string {
+	if x != nil {
+		return x.Subsystem
+	}
+	return ""
+}
+
+// RestartResponse is the subsystem after its restart.
+type RestartResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// subsystem with the new instance.
+	Subsystem     *Subsystem `protobuf:"bytes,1,opt,name=subsystem,proto3" json:"subsystem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RestartResponse) Reset() {
+	*x = RestartResponse{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RestartResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RestartResponse) ProtoMessage() {}
+
+func (x *RestartResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RestartResponse.ProtoReflect.Descriptor instead.
+func (*RestartResponse) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RestartResponse) GetSubsystem() *Subsystem {
+	if x != nil {
+		return x.Subsystem
+	}
+	return nil
+}
+
+// SwapRequest names a subsystem and an executable.
+type SwapRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// subsystem whose plugin is replaced. Required.
+	Subsystem string `protobuf:"bytes,1,opt,name=subsystem,proto3" json:"subsystem,omitempty"`
+	// plugin is a file in the plugin directory. Optional; "" means the one that
+	// is configured, which may have other content by now.
+	Plugin        string `protobuf:"bytes,2,opt,name=plugin,proto3" json:"plugin,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SwapRequest) Reset() {
+	*x = SwapRequest{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SwapRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SwapRequest) ProtoMessage() {}
+
+func (x *SwapRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SwapRequest.ProtoReflect.Descriptor instead.
+func (*SwapRequest) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *SwapRequest) GetSubsystem() string {
+	if x != nil {
+		return x.Subsystem
+	}
+	return ""
+}
+
+func (x *SwapRequest) GetPlugin() string {
+	if x != nil {
+		return x.Plugin
+	}
+	return ""
+}
+
+// SwapResponse is the subsystem after the swap.
+type SwapResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// subsystem with the new instance.
+	Subsystem     *Subsystem `protobuf:"bytes,1,opt,name=subsystem,proto3" json:"subsystem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SwapResponse) Reset() {
+	*x = SwapResponse{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SwapResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SwapResponse) ProtoMessage() {}
+
+func (x *SwapResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SwapResponse.ProtoReflect.Descriptor instead.
+func (*SwapResponse) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SwapResponse) GetSubsystem() *Subsystem {
+	if x != nil {
+		return x.Subsystem
+	}
+	return nil
+}
+
+// ExplainRequest describes a call that is not made.
+type ExplainRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// subsystem that would serve the call. Required.
+	Subsystem string `protobuf:"bytes,1,opt,name=subsystem,proto3" json:"subsystem,omitempty"`
+	// method in full, such as "/gaia.api.v1.APIClientPool/Do". Required.
+	Method string `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`
+	// request is the serialized request message; keys are read from it. May be
+	// empty.
+	Request       []byte `protobuf:"bytes,3,opt,name=request,proto3" json:"request,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainRequest) Reset() {
+	*x = ExplainRequest{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainRequest) ProtoMessage() {}
+
+func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
+func (*ExplainRequest) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ExplainRequest) GetSubsystem() string {
+	if x != nil {
+		return x.Subsystem
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetMethod() string {
+	if x != nil {
+		return x.Method
+	}
+	return ""
+}
+
+func (x *ExplainRequest) GetRequest() []byte {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+// ExplainResponse lists the policies in the order in which a call passes them.
+type ExplainResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// policies that the subsystem has.
+	Policies []*Policy `protobuf:"bytes,1,rep,name=policies,proto3" json:"policies,omitempty"`
+	// idempotent is whether such a call would be repeated when its instance is
+	// lost.
+	Idempotent    bool `protobuf:"varint,2,opt,name=idempotent,proto3" json:"idempotent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainResponse) Reset() {
+	*x = ExplainResponse{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainResponse) ProtoMessage() {}
+
+func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
+func (*ExplainResponse) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ExplainResponse) GetPolicies() []*Policy {
+	if x != nil {
+		return x.Policies
+	}
+	return nil
+}
+
+func (x *ExplainResponse) GetIdempotent() bool {
+	if x != nil {
+		return x.Idempotent
+	}
+	return false
+}
+
+// Policy is one policy of a subsystem, as far as it concerns one call.
+type Policy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the policy, as in gaia_rejected_total.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// exempt says why the policy does not apply to the call; "" when it does.
+	Exempt string `protobuf:"bytes,2,opt,name=exempt,proto3" json:"exempt,omitempty"`
+	// settings of the policy.
+	Settings []*Setting `protobuf:"bytes,3,rep,name=settings,proto3" json:"settings,omitempty"`
+	// state at this moment in words.
+	State         string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Policy) Reset() {
+	*x = Policy{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Policy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Policy) ProtoMessage() {}
+
+func (x *Policy) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Policy.ProtoReflect.Descriptor instead.
+func (*Policy) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Policy) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Policy) GetExempt() string {
+	if x != nil {
+		return x.Exempt
+	}
+	return ""
+}
+
+func (x *Policy) GetSettings() []*Setting {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *Policy) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+// Setting is one value and where it comes from.
+type Setting struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// path of the argument in config.hcl, such as `rate["domain"].limit`.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// value as config.hcl would write it.
+	Value string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	// source of the value: "config.hcl:14", "plugin default" or "host default".
+	Source        string `protobuf:"bytes,3,opt,name=source,proto3" json:"source,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Setting) Reset() {
+	*x = Setting{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Setting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Setting) ProtoMessage() {}
+
+func (x *Setting) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Setting.ProtoReflect.Descriptor instead.
+func (*Setting) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Setting) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Setting) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *Setting) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
 var File_gaia_host_v1_host_proto protoreflect.FileDescriptor
 
 const file_gaia_host_v1_host_proto_rawDesc = "" +
@@ -914,7 +1646,7 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\x04http\x18\x06 \x01(\tR\x04http\x127\n" +
 	"\n" +
 	"subsystems\x18\a \x03(\v2\x17.gaia.host.v1.SubsystemR\n" +
-	"subsystems\"\xca\x03\n" +
+	"subsystems\"\x84\x04\n" +
 	"\tSubsystem\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06plugin\x18\x02 \x01(\tR\x06plugin\x12\x18\n" +
@@ -933,7 +1665,9 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\brestarts\x18\v \x01(\x04R\brestarts\x12\x1b\n" +
 	"\tin_flight\x18\f \x01(\rR\binFlight\x12\x16\n" +
 	"\x06queued\x18\r \x01(\rR\x06queued\x12\x1a\n" +
-	"\bservices\x18\x0e \x03(\tR\bservices\"W\n" +
+	"\bservices\x18\x0e \x03(\tR\bservices\x12\x16\n" +
+	"\x06spares\x18\x0f \x01(\rR\x06spares\x12 \n" +
+	"\vconfinement\x18\x10 \x01(\tR\vconfinement\"W\n" +
 	"\vLogsRequest\x12\x1c\n" +
 	"\tsubsystem\x18\x01 \x01(\tR\tsubsystem\x12\x12\n" +
 	"\x04tail\x18\x02 \x01(\rR\x04tail\x12\x16\n" +
@@ -973,7 +1707,52 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\x06sha256\x18\x04 \x01(\tR\x06sha256\x12\x1a\n" +
 	"\bservices\x18\x05 \x03(\tR\bservices\x12%\n" +
 	"\x0econfig_message\x18\x06 \x01(\tR\rconfigMessage\x128\n" +
-	"\x05files\x18\a \x01(\v2\".google.protobuf.FileDescriptorSetR\x05files*|\n" +
+	"\x05files\x18\a \x01(\v2\".google.protobuf.FileDescriptorSetR\x05files\"Y\n" +
+	"\rEventsRequest\x12\x1c\n" +
+	"\tsubsystem\x18\x01 \x01(\tR\tsubsystem\x12\x12\n" +
+	"\x04tail\x18\x02 \x01(\rR\x04tail\x12\x16\n" +
+	"\x06follow\x18\x03 \x01(\bR\x06follow\"\xbc\x01\n" +
+	"\x0eEventsResponse\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x1c\n" +
+	"\tsubsystem\x18\x02 \x01(\tR\tsubsystem\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x04R\n" +
+	"generation\x12\x10\n" +
+	"\x03pid\x18\x04 \x01(\x05R\x03pid\x12\x12\n" +
+	"\x04kind\x18\x05 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"\x0f\n" +
+	"\rReloadRequest\"f\n" +
+	"\x0eReloadResponse\x12\x18\n" +
+	"\aapplied\x18\x01 \x01(\bR\aapplied\x12\x18\n" +
+	"\achanges\x18\x02 \x03(\tR\achanges\x12 \n" +
+	"\vdiagnostics\x18\x03 \x01(\tR\vdiagnostics\".\n" +
+	"\x0eRestartRequest\x12\x1c\n" +
+	"\tsubsystem\x18\x01 \x01(\tR\tsubsystem\"H\n" +
+	"\x0fRestartResponse\x125\n" +
+	"\tsubsystem\x18\x01 \x01(\v2\x17.gaia.host.v1.SubsystemR\tsubsystem\"C\n" +
+	"\vSwapRequest\x12\x1c\n" +
+	"\tsubsystem\x18\x01 \x01(\tR\tsubsystem\x12\x16\n" +
+	"\x06plugin\x18\x02 \x01(\tR\x06plugin\"E\n" +
+	"\fSwapResponse\x125\n" +
+	"\tsubsystem\x18\x01 \x01(\v2\x17.gaia.host.v1.SubsystemR\tsubsystem\"`\n" +
+	"\x0eExplainRequest\x12\x1c\n" +
+	"\tsubsystem\x18\x01 \x01(\tR\tsubsystem\x12\x16\n" +
+	"\x06method\x18\x02 \x01(\tR\x06method\x12\x18\n" +
+	"\arequest\x18\x03 \x01(\fR\arequest\"c\n" +
+	"\x0fExplainResponse\x120\n" +
+	"\bpolicies\x18\x01 \x03(\v2\x14.gaia.host.v1.PolicyR\bpolicies\x12\x1e\n" +
+	"\n" +
+	"idempotent\x18\x02 \x01(\bR\n" +
+	"idempotent\"}\n" +
+	"\x06Policy\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06exempt\x18\x02 \x01(\tR\x06exempt\x121\n" +
+	"\bsettings\x18\x03 \x03(\v2\x15.gaia.host.v1.SettingR\bsettings\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\"K\n" +
+	"\aSetting\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12\x16\n" +
+	"\x06source\x18\x03 \x01(\tR\x06source*|\n" +
 	"\x05State\x12\x15\n" +
 	"\x11STATE_UNSPECIFIED\x10\x00\x12\f\n" +
 	"\bSTARTING\x10\x01\x12\t\n" +
@@ -983,11 +1762,16 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\aBACKOFF\x10\x05\x12\x0f\n" +
 	"\vQUARANTINED\x10\x06\x12\n" +
 	"\n" +
-	"\x06FAILED\x10\a2\xbf\x02\n" +
+	"\x06FAILED\x10\a2\xaa\x05\n" +
 	"\x04Host\x12H\n" +
 	"\x06Status\x12\x1b.gaia.host.v1.StatusRequest\x1a\x1c.gaia.host.v1.StatusResponse\"\x03\x90\x02\x01\x12D\n" +
 	"\x04Logs\x12\x19.gaia.host.v1.LogsRequest\x1a\x1a.gaia.host.v1.LogsResponse\"\x03\x90\x02\x010\x01\x12W\n" +
-	"\vListPlugins\x12 .gaia.host.v1.ListPluginsRequest\x1a!.gaia.host.v1.ListPluginsResponse\"\x03\x90\x02\x01\x12N\n" +
+	"\vListPlugins\x12 .gaia.host.v1.ListPluginsRequest\x1a!.gaia.host.v1.ListPluginsResponse\"\x03\x90\x02\x01\x12J\n" +
+	"\x06Events\x12\x1b.gaia.host.v1.EventsRequest\x1a\x1c.gaia.host.v1.EventsResponse\"\x03\x90\x02\x010\x01\x12E\n" +
+	"\x06Reload\x12\x1b.gaia.host.v1.ReloadRequest\x1a\x1c.gaia.host.v1.ReloadResponse\"\x00\x12H\n" +
+	"\aRestart\x12\x1c.gaia.host.v1.RestartRequest\x1a\x1d.gaia.host.v1.RestartResponse\"\x00\x12?\n" +
+	"\x04Swap\x12\x19.gaia.host.v1.SwapRequest\x1a\x1a.gaia.host.v1.SwapResponse\"\x00\x12K\n" +
+	"\aExplain\x12\x1c.gaia.host.v1.ExplainRequest\x1a\x1d.gaia.host.v1.ExplainResponse\"\x03\x90\x02\x01\x12N\n" +
 	"\bDescribe\x12\x1d.gaia.host.v1.DescribeRequest\x1a\x1e.gaia.host.v1.DescribeResponse\"\x03\x90\x02\x01B3Z1github.com/gaia-go/gaia/proto/gaia/host/v1;hostv1b\x06proto3"
 
 var (
@@ -1003,7 +1787,7 @@ func file_gaia_host_v1_host_proto_rawDescGZIP() []byte {
 }
 
 var file_gaia_host_v1_host_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_gaia_host_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_gaia_host_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_gaia_host_v1_host_proto_goTypes = []any{
 	(State)(0),                             // 0: gaia.host.v1.State
 	(*StatusRequest)(nil),                  // 1: gaia.host.v1.StatusRequest
@@ -1016,34 +1800,61 @@ var file_gaia_host_v1_host_proto_goTypes = []any{
 	(*PluginFile)(nil),                     // 8: gaia.host.v1.PluginFile
 	(*DescribeRequest)(nil),                // 9: gaia.host.v1.DescribeRequest
 	(*DescribeResponse)(nil),               // 10: gaia.host.v1.DescribeResponse
-	nil,                                    // 11: gaia.host.v1.LogsResponse.FieldsEntry
-	(*timestamppb.Timestamp)(nil),          // 12: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),            // 13: google.protobuf.Duration
-	(*descriptorpb.FileDescriptorSet)(nil), // 14: google.protobuf.FileDescriptorSet
+	(*EventsRequest)(nil),                  // 11: gaia.host.v1.EventsRequest
+	(*EventsResponse)(nil),                 // 12: gaia.host.v1.EventsResponse
+	(*ReloadRequest)(nil),                  // 13: gaia.host.v1.ReloadRequest
+	(*ReloadResponse)(nil),                 // 14: gaia.host.v1.ReloadResponse
+	(*RestartRequest)(nil),                 // 15: gaia.host.v1.RestartRequest
+	(*RestartResponse)(nil),                // 16: gaia.host.v1.RestartResponse
+	(*SwapRequest)(nil),                    // 17: gaia.host.v1.SwapRequest
+	(*SwapResponse)(nil),                   // 18: gaia.host.v1.SwapResponse
+	(*ExplainRequest)(nil),                 // 19: gaia.host.v1.ExplainRequest
+	(*ExplainResponse)(nil),                // 20: gaia.host.v1.ExplainResponse
+	(*Policy)(nil),                         // 21: gaia.host.v1.Policy
+	(*Setting)(nil),                        // 22: gaia.host.v1.Setting
+	nil,                                    // 23: gaia.host.v1.LogsResponse.FieldsEntry
+	(*timestamppb.Timestamp)(nil),          // 24: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),            // 25: google.protobuf.Duration
+	(*descriptorpb.FileDescriptorSet)(nil), // 26: google.protobuf.FileDescriptorSet
 }
 var file_gaia_host_v1_host_proto_depIdxs = []int32{
-	12, // 0: gaia.host.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	24, // 0: gaia.host.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
 	3,  // 1: gaia.host.v1.StatusResponse.subsystems:type_name -> gaia.host.v1.Subsystem
 	0,  // 2: gaia.host.v1.Subsystem.state:type_name -> gaia.host.v1.State
-	12, // 3: gaia.host.v1.Subsystem.ready_since:type_name -> google.protobuf.Timestamp
-	13, // 4: gaia.host.v1.Subsystem.start_duration:type_name -> google.protobuf.Duration
-	12, // 5: gaia.host.v1.LogsResponse.time:type_name -> google.protobuf.Timestamp
-	11, // 6: gaia.host.v1.LogsResponse.fields:type_name -> gaia.host.v1.LogsResponse.FieldsEntry
+	24, // 3: gaia.host.v1.Subsystem.ready_since:type_name -> google.protobuf.Timestamp
+	25, // 4: gaia.host.v1.Subsystem.start_duration:type_name -> google.protobuf.Duration
+	24, // 5: gaia.host.v1.LogsResponse.time:type_name -> google.protobuf.Timestamp
+	23, // 6: gaia.host.v1.LogsResponse.fields:type_name -> gaia.host.v1.LogsResponse.FieldsEntry
 	8,  // 7: gaia.host.v1.ListPluginsResponse.plugins:type_name -> gaia.host.v1.PluginFile
-	14, // 8: gaia.host.v1.DescribeResponse.files:type_name -> google.protobuf.FileDescriptorSet
-	1,  // 9: gaia.host.v1.Host.Status:input_type -> gaia.host.v1.StatusRequest
-	4,  // 10: gaia.host.v1.Host.Logs:input_type -> gaia.host.v1.LogsRequest
-	6,  // 11: gaia.host.v1.Host.ListPlugins:input_type -> gaia.host.v1.ListPluginsRequest
-	9,  // 12: gaia.host.v1.Host.Describe:input_type -> gaia.host.v1.DescribeRequest
-	2,  // 13: gaia.host.v1.Host.Status:output_type -> gaia.host.v1.StatusResponse
-	5,  // 14: gaia.host.v1.Host.Logs:output_type -> gaia.host.v1.LogsResponse
-	7,  // 15: gaia.host.v1.Host.ListPlugins:output_type -> gaia.host.v1.ListPluginsResponse
-	10, // 16: gaia.host.v1.Host.Describe:output_type -> gaia.host.v1.DescribeResponse
-	13, // [13:17] is the sub-list for method output_type
-	9,  // [9:13] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	26, // 8: gaia.host.v1.DescribeResponse.files:type_name -> google.protobuf.FileDescriptorSet
+	24, // 9: gaia.host.v1.EventsResponse.time:type_name -> google.protobuf.Timestamp
+	3,  // 10: gaia.host.v1.RestartResponse.subsystem:type_name -> gaia.host.v1.Subsystem
+	3,  // 11: gaia.host.v1.SwapResponse.subsystem:type_name -> gaia.host.v1.Subsystem
+	21, // 12: gaia.host.v1.ExplainResponse.policies:type_name -> gaia.host.v1.Policy
+	22, // 13: gaia.host.v1.Policy.settings:type_name -> gaia.host.v1.Setting
+	1,  // 14: gaia.host.v1.Host.Status:input_type -> gaia.host.v1.StatusRequest
+	4,  // 15: gaia.host.v1.Host.Logs:input_type -> gaia.host.v1.LogsRequest
+	6,  // 16: gaia.host.v1.Host.ListPlugins:input_type -> gaia.host.v1.ListPluginsRequest
+	11, // 17: gaia.host.v1.Host.Events:input_type -> gaia.host.v1.EventsRequest
+	13, // 18: gaia.host.v1.Host.Reload:input_type -> gaia.host.v1.ReloadRequest
+	15, // 19: gaia.host.v1.Host.Restart:input_type -> gaia.host.v1.RestartRequest
+	17, // 20: gaia.host.v1.Host.Swap:input_type -> gaia.host.v1.SwapRequest
+	19, // 21: gaia.host.v1.Host.Explain:input_type -> gaia.host.v1.ExplainRequest
+	9,  // 22: gaia.host.v1.Host.Describe:input_type -> gaia.host.v1.DescribeRequest
+	2,  // 23: gaia.host.v1.Host.Status:output_type -> gaia.host.v1.StatusResponse
+	5,  // 24: gaia.host.v1.Host.Logs:output_type -> gaia.host.v1.LogsResponse
+	7,  // 25: gaia.host.v1.Host.ListPlugins:output_type -> gaia.host.v1.ListPluginsResponse
+	12, // 26: gaia.host.v1.Host.Events:output_type -> gaia.host.v1.EventsResponse
+	14, // 27: gaia.host.v1.Host.Reload:output_type -> gaia.host.v1.ReloadResponse
+	16, // 28: gaia.host.v1.Host.Restart:output_type -> gaia.host.v1.RestartResponse
+	18, // 29: gaia.host.v1.Host.Swap:output_type -> gaia.host.v1.SwapResponse
+	20, // 30: gaia.host.v1.Host.Explain:output_type -> gaia.host.v1.ExplainResponse
+	10, // 31: gaia.host.v1.Host.Describe:output_type -> gaia.host.v1.DescribeResponse
+	23, // [23:32] is the sub-list for method output_type
+	14, // [14:23] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_gaia_host_v1_host_proto_init() }
@@ -1057,7 +1868,7 @@ func file_gaia_host_v1_host_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gaia_host_v1_host_proto_rawDesc), len(file_gaia_host_v1_host_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   11,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,11 @@ const (
 	Host_Status_FullMethodName      = "/gaia.host.v1.Host/Status"
 	Host_Logs_FullMethodName        = "/gaia.host.v1.Host/Logs"
 	Host_ListPlugins_FullMethodName = "/gaia.host.v1.Host/ListPlugins"
+	Host_Events_FullMethodName      = "/gaia.host.v1.Host/Events"
+	Host_Reload_FullMethodName      = "/gaia.host.v1.Host/Reload"
+	Host_Restart_FullMethodName     = "/gaia.host.v1.Host/Restart"
+	Host_Swap_FullMethodName        = "/gaia.host.v1.Host/Swap"
+	Host_Explain_FullMethodName     = "/gaia.host.v1.Host/Explain"
 	Host_Describe_FullMethodName    = "/gaia.host.v1.Host/Describe"
 )
 
@@ -40,6 +45,20 @@ type HostClient interface {
 	Logs(ctx context.Context, in *LogsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[LogsResponse], error)
 	// ListPlugins reports the executables in the plugin directory.
 	ListPlugins(ctx context.Context, in *ListPluginsRequest, opts ...grpc.CallOption) (*ListPluginsResponse, error)
+	// Events streams what happened to the subsystems' instances, oldest first.
+	Events(ctx context.Context, in *EventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[EventsResponse], error)
+	// Reload reads the config again and applies what changed. A config with
+	// faults changes nothing: the faults are the answer.
+	Reload(ctx context.Context, in *ReloadRequest, opts ...grpc.CallOption) (*ReloadResponse, error)
+	// Restart replaces a subsystem's instance by the next generation of the same
+	// plugin. It returns when that has taken over; the old instance then
+	// finishes its calls. On an error the old one goes on undisturbed.
+	Restart(ctx context.Context, in *RestartRequest, opts ...grpc.CallOption) (*RestartResponse, error)
+	// Swap replaces a subsystem's instance as Restart does, by another
+	// executable of the plugin directory.
+	Swap(ctx context.Context, in *SwapRequest, opts ...grpc.CallOption) (*SwapResponse, error)
+	// Explain reports the policies that apply to a call of a method.
+	Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error)
 	// Describe reports what a plugin serves, with its descriptors. A plugin
 	// whose description is not known yet is started for it and stopped again.
 	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*DescribeResponse, error)
@@ -92,6 +111,65 @@ func (c *hostClient) ListPlugins(ctx context.Context, in *ListPluginsRequest, op
 	return out, nil
 }
 
+func (c *hostClient) Events(ctx context.Context, in *EventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[EventsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Host_ServiceDesc.Streams[1], Host_Events_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[EventsRequest, EventsResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Host_EventsClient = grpc.ServerStreamingClient[EventsResponse]
+
+func (c *hostClient) Reload(ctx context.Context, in *ReloadRequest, opts ...grpc.CallOption) (*ReloadResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReloadResponse)
+	err := c.cc.Invoke(ctx, Host_Reload_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *hostClient) Restart(ctx context.Context, in *RestartRequest, opts ...grpc.CallOption) (*RestartResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RestartResponse)
+	err := c.cc.Invoke(ctx, Host_Restart_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *hostClient) Swap(ctx context.Context, in *SwapRequest, opts ...grpc.CallOption) (*SwapResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SwapResponse)
+	err := c.cc.Invoke(ctx, Host_Swap_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *hostClient) Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainResponse)
+	err := c.cc.Invoke(ctx, Host_Explain_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *hostClient) Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*DescribeResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DescribeResponse)
@@ -114,6 +192,20 @@ type HostServer interface {
 	Logs(*LogsRequest, grpc.ServerStreamingServer[LogsResponse]) error
 	// ListPlugins reports the executables in the plugin directory.
 	ListPlugins(context.Context, *ListPluginsRequest) (*ListPluginsResponse, error)
+	// Events streams what happened to the subsystems' instances, oldest first.
+	Events(*EventsRequest, grpc.ServerStreamingServer[EventsResponse]) error
+	// Reload reads the config again and applies what changed. A config with
+	// faults changes nothing: the faults are the answer.
+	Reload(context.Context, *ReloadRequest) (*ReloadResponse, error)
+	// Restart replaces a subsystem's instance by the next generation of the same
+	// plugin. It returns when that has taken over; the old instance then
+	// finishes its calls. On an error the old one goes on undisturbed.
+	Restart(context.Context, *RestartRequest) (*RestartResponse, error)
+	// Swap replaces a subsystem's instance as Restart does, by another
+	// executable of the plugin directory.
+	Swap(context.Context, *SwapRequest) (*SwapResponse, error)
+	// Explain reports the policies that apply to a call of a method.
+	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
 	// Describe reports what a plugin serves, with its descriptors. A plugin
 	// whose description is not known yet is started for it and stopped again.
 	Describe(context.Context, *DescribeRequest) (*DescribeResponse, error)
@@ -135,6 +227,21 @@ func (UnimplementedHostServer) Logs(*LogsRequest, grpc.ServerStreamingServer[Log
 }
 func (UnimplementedHostServer) ListPlugins(context.Context, *ListPluginsRequest) (*ListPluginsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListPlugins not implemented")
+}
+func (UnimplementedHostServer) Events(*EventsRequest, grpc.ServerStreamingServer[EventsResponse]) error {
+	return status.Error(codes.Unimplemented, "method Events not implemented")
+}
+func (UnimplementedHostServer) Reload(context.Context, *ReloadRequest) (*ReloadResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Reload not implemented")
+}
+func (UnimplementedHostServer) Restart(context.Context, *RestartRequest) (*RestartResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Restart not implemented")
+}
+func (UnimplementedHostServer) Swap(context.Context, *SwapRequest) (*SwapResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Swap not implemented")
+}
+func (UnimplementedHostServer) Explain(context.Context, *ExplainRequest) (*ExplainResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Explain not implemented")
 }
 func (UnimplementedHostServer) Describe(context.Context, *DescribeRequest) (*DescribeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Describe not implemented")
@@ -207,6 +314,89 @@ func _Host_ListPlugins_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Host_Events_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(EventsRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(HostServer).Events(m, &grpc.GenericServerStream[EventsRequest, EventsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Host_EventsServer = grpc.ServerStreamingServer[EventsResponse]
+
+func _Host_Reload_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReloadRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServer).Reload(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Host_Reload_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServer).Reload(ctx, req.(*ReloadRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Host_Restart_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RestartRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServer).Restart(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Host_Restart_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServer).Restart(ctx, req.(*RestartRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Host_Swap_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SwapRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServer).Swap(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Host_Swap_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServer).Swap(ctx, req.(*SwapRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Host_Explain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServer).Explain(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Host_Explain_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServer).Explain(ctx, req.(*ExplainRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Host_Describe_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DescribeRequest)
 	if err := dec(in); err != nil {
@@ -241,6 +431,22 @@ var Host_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _Host_ListPlugins_Handler,
 		},
 		{
+			MethodName: "Reload",
+			Handler:    _Host_Reload_Handler,
+		},
+		{
+			MethodName: "Restart",
+			Handler:    _Host_Restart_Handler,
+		},
+		{
+			MethodName: "Swap",
+			Handler:    _Host_Swap_Handler,
+		},
+		{
+			MethodName: "Explain",
+			Handler:    _Host_Explain_Handler,
+		},
+		{
 			MethodName: "Describe",
 			Handler:    _Host_Describe_Handler,
 		},
@@ -249,6 +455,11 @@ var Host_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "Logs",
 			Handler:       _Host_Logs_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Events",
+			Handler:       _Host_Events_Handler,
 			ServerStreams: true,
 		},
 	},

@@ -144,7 +144,12 @@ type Call struct {
 	// non_blocking promises that the method returns without waiting for
 	// anything, so that it may run on the goroutine that read the call.
 	// Optional, default false. One broken promise delays every other call.
-	NonBlocking   bool `protobuf:"varint,3,opt,name=non_blocking,json=nonBlocking,proto3" json:"non_blocking,omitempty"`
+	NonBlocking bool `protobuf:"varint,3,opt,name=non_blocking,json=nonBlocking,proto3" json:"non_blocking,omitempty"`
+	// failed_if makes an answer with status OK count as a failure if any one of
+	// the conditions holds: one that reports the failure of an upstream, such as
+	// an HTTP status of 503. A circuit breaker counts it. The fields are those of
+	// the response. Optional.
+	FailedIf      []*Condition `protobuf:"bytes,4,rep,name=failed_if,json=failedIf,proto3" json:"failed_if,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -198,6 +203,13 @@ func (x *Call) GetNonBlocking() bool {
 		return x.NonBlocking
 	}
 	return false
+}
+
+func (x *Call) GetFailedIf() []*Condition {
+	if x != nil {
+		return x.FailedIf
+	}
+	return nil
 }
 
 // Key is a value read from a request.
@@ -266,14 +278,15 @@ func (x *Key) GetAs() Transform {
 	return Transform_TRANSFORM_UNSPECIFIED
 }
 
-// Condition is a test of one request field. Exactly one of `in` and `is_set`
-// is given.
+// Condition is a test of one field of the request or, in Call.failed_if, of
+// the response. Exactly one of `in` and `is_set` is given.
 type Condition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// field is the path of a field of the request, as in Key.field. Required.
+	// field is the path of a field, as in Key.field. Required.
 	Field string `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
 	// in lists the values for which the condition holds; "" also stands for an
-	// absent field. Compared exactly.
+	// absent field. Compared exactly: integers in decimal, enum values by name,
+	// bools as "true" and "false".
 	In []string `protobuf:"bytes,2,rep,name=in,proto3" json:"in,omitempty"`
 	// is_set holds when the field is present and not empty.
 	IsSet         bool `protobuf:"varint,3,opt,name=is_set,json=isSet,proto3" json:"is_set,omitempty"`
@@ -484,11 +497,12 @@ var File_gaia_options_v1_options_proto protoreflect.FileDescriptor
 
 const file_gaia_options_v1_options_proto_rawDesc = "" +
 	"\n" +
-	"\x1dgaia/options/v1/options.proto\x12\x0fgaia.options.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\x92\x01\n" +
+	"\x1dgaia/options/v1/options.proto\x12\x0fgaia.options.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\xcb\x01\n" +
 	"\x04Call\x12&\n" +
 	"\x03key\x18\x01 \x03(\v2\x14.gaia.options.v1.KeyR\x03key\x12?\n" +
 	"\ridempotent_if\x18\x02 \x03(\v2\x1a.gaia.options.v1.ConditionR\fidempotentIf\x12!\n" +
-	"\fnon_blocking\x18\x03 \x01(\bR\vnonBlocking\"[\n" +
+	"\fnon_blocking\x18\x03 \x01(\bR\vnonBlocking\x127\n" +
+	"\tfailed_if\x18\x04 \x03(\v2\x1a.gaia.options.v1.ConditionR\bfailedIf\"[\n" +
 	"\x03Key\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05field\x18\x02 \x01(\tR\x05field\x12*\n" +
@@ -540,20 +554,21 @@ var file_gaia_options_v1_options_proto_goTypes = []any{
 	(*descriptorpb.FieldOptions)(nil),  // 9: google.protobuf.FieldOptions
 }
 var file_gaia_options_v1_options_proto_depIdxs = []int32{
-	3, // 0: gaia.options.v1.Call.key:type_name -> gaia.options.v1.Key
-	4, // 1: gaia.options.v1.Call.idempotent_if:type_name -> gaia.options.v1.Condition
-	0, // 2: gaia.options.v1.Key.as:type_name -> gaia.options.v1.Transform
-	1, // 3: gaia.options.v1.Field.unit:type_name -> gaia.options.v1.Unit
-	7, // 4: gaia.options.v1.Rate.per:type_name -> google.protobuf.Duration
-	8, // 5: gaia.options.v1.call:extendee -> google.protobuf.MethodOptions
-	9, // 6: gaia.options.v1.field:extendee -> google.protobuf.FieldOptions
-	2, // 7: gaia.options.v1.call:type_name -> gaia.options.v1.Call
-	5, // 8: gaia.options.v1.field:type_name -> gaia.options.v1.Field
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	7, // [7:9] is the sub-list for extension type_name
-	5, // [5:7] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	3,  // 0: gaia.options.v1.Call.key:type_name -> gaia.options.v1.Key
+	4,  // 1: gaia.options.v1.Call.idempotent_if:type_name -> gaia.options.v1.Condition
+	4,  // 2: gaia.options.v1.Call.failed_if:type_name -> gaia.options.v1.Condition
+	0,  // 3: gaia.options.v1.Key.as:type_name -> gaia.options.v1.Transform
+	1,  // 4: gaia.options.v1.Field.unit:type_name -> gaia.options.v1.Unit
+	7,  // 5: gaia.options.v1.Rate.per:type_name -> google.protobuf.Duration
+	8,  // 6: gaia.options.v1.call:extendee -> google.protobuf.MethodOptions
+	9,  // 7: gaia.options.v1.field:extendee -> google.protobuf.FieldOptions
+	2,  // 8: gaia.options.v1.call:type_name -> gaia.options.v1.Call
+	5,  // 9: gaia.options.v1.field:type_name -> gaia.options.v1.Field
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	8,  // [8:10] is the sub-list for extension type_name
+	6,  // [6:8] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_gaia_options_v1_options_proto_init() }

@@ -82,6 +82,16 @@ type DescribeResponse struct {
 	// config_message is the full name of the message that the config{} block is
 	// decoded into. Optional; "" means that the plugin takes no config.
 	ConfigMessage string `protobuf:"bytes,5,opt,name=config_message,json=configMessage,proto3" json:"config_message,omitempty"`
+	// live_config promises that Configure may be called again while calls are
+	// in flight. Optional; without it a changed config means another instance.
+	LiveConfig bool `protobuf:"varint,6,opt,name=live_config,json=liveConfig,proto3" json:"live_config,omitempty"`
+	// exclusive says that two instances cannot run at the same time, because
+	// they would need the same port, lock or file. Optional. The host then ends
+	// one instance before it starts the next, and keeps no spares.
+	Exclusive bool `protobuf:"varint,7,opt,name=exclusive,proto3" json:"exclusive,omitempty"`
+	// defaults are limits that fit the plugin. Optional. What config.hcl says
+	// comes first, what the host would do otherwise comes last.
+	Defaults      *Defaults `protobuf:"bytes,8,opt,name=defaults,proto3" json:"defaults,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -151,6 +161,93 @@ func (x *DescribeResponse) GetConfigMessage() string {
 	return ""
 }
 
+func (x *DescribeResponse) GetLiveConfig() bool {
+	if x != nil {
+		return x.LiveConfig
+	}
+	return false
+}
+
+func (x *DescribeResponse) GetExclusive() bool {
+	if x != nil {
+		return x.Exclusive
+	}
+	return false
+}
+
+func (x *DescribeResponse) GetDefaults() *Defaults {
+	if x != nil {
+		return x.Defaults
+	}
+	return nil
+}
+
+// Defaults are limits for where config.hcl has none. A value of zero says
+// nothing.
+type Defaults struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// concurrency is how many calls may be in flight, at most 1,000,000.
+	Concurrency uint32 `protobuf:"varint,1,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
+	// queue is how many calls may wait for one of these places, at most
+	// 1,000,000.
+	Queue uint32 `protobuf:"varint,2,opt,name=queue,proto3" json:"queue,omitempty"`
+	// timeout of unary calls, 1ms to 24h.
+	Timeout       *durationpb.Duration `protobuf:"bytes,3,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Defaults) Reset() {
+	*x = Defaults{}
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Defaults) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Defaults) ProtoMessage() {}
+
+func (x *Defaults) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Defaults.ProtoReflect.Descriptor instead.
+func (*Defaults) Descriptor() ([]byte, []int) {
+	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Defaults) GetConcurrency() uint32 {
+	if x != nil {
+		return x.Concurrency
+	}
+	return 0
+}
+
+func (x *Defaults) GetQueue() uint32 {
+	if x != nil {
+		return x.Queue
+	}
+	return 0
+}
+
+func (x *Defaults) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
 // ConfigureRequest carries a decoded config{} block.
 type ConfigureRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -165,7 +262,7 @@ type ConfigureRequest struct {
 
 func (x *ConfigureRequest) Reset() {
 	*x = ConfigureRequest{}
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[2]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -177,7 +274,7 @@ func (x *ConfigureRequest) String() string {
 func (*ConfigureRequest) ProtoMessage() {}
 
 func (x *ConfigureRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[2]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -190,7 +287,7 @@ func (x *ConfigureRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureRequest.ProtoReflect.Descriptor instead.
 func (*ConfigureRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{2}
+	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ConfigureRequest) GetConfig() []byte {
@@ -218,7 +315,7 @@ type ConfigureResponse struct {
 
 func (x *ConfigureResponse) Reset() {
 	*x = ConfigureResponse{}
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[3]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -230,7 +327,7 @@ func (x *ConfigureResponse) String() string {
 func (*ConfigureResponse) ProtoMessage() {}
 
 func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[3]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -243,7 +340,7 @@ func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{3}
+	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ConfigureResponse) GetDiagnostics() []*Diagnostic {
@@ -271,7 +368,7 @@ type Diagnostic struct {
 
 func (x *Diagnostic) Reset() {
 	*x = Diagnostic{}
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[4]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -283,7 +380,7 @@ func (x *Diagnostic) String() string {
 func (*Diagnostic) ProtoMessage() {}
 
 func (x *Diagnostic) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[4]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -296,7 +393,7 @@ func (x *Diagnostic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Diagnostic.ProtoReflect.Descriptor instead.
 func (*Diagnostic) Descriptor() ([]byte, []int) {
-	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{4}
+	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Diagnostic) GetPath() string {
@@ -332,7 +429,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[5]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -344,7 +441,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[5]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -357,7 +454,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{5}
+	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DrainRequest) GetGrace() *durationpb.Duration {
@@ -378,7 +475,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[6]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -390,7 +487,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[6]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -403,7 +500,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{6}
+	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DrainResponse) GetUnfinished() uint32 {
@@ -422,7 +519,7 @@ type CollectMetricsRequest struct {
 
 func (x *CollectMetricsRequest) Reset() {
 	*x = CollectMetricsRequest{}
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[7]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -434,7 +531,7 @@ func (x *CollectMetricsRequest) String() string {
 func (*CollectMetricsRequest) ProtoMessage() {}
 
 func (x *CollectMetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[7]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -447,7 +544,7 @@ func (x *CollectMetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectMetricsRequest.ProtoReflect.Descriptor instead.
 func (*CollectMetricsRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{7}
+	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{8}
 }
 
 // CollectMetricsResponse is one exposition of the plugin's metrics.
@@ -465,7 +562,7 @@ type CollectMetricsResponse struct {
 
 func (x *CollectMetricsResponse) Reset() {
 	*x = CollectMetricsResponse{}
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[8]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -477,7 +574,7 @@ func (x *CollectMetricsResponse) String() string {
 func (*CollectMetricsResponse) ProtoMessage() {}
 
 func (x *CollectMetricsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[8]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -490,7 +587,7 @@ func (x *CollectMetricsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectMetricsResponse.ProtoReflect.Descriptor instead.
 func (*CollectMetricsResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{8}
+	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *CollectMetricsResponse) GetContentType() string {
@@ -512,13 +609,21 @@ var File_gaia_plugin_v1_plugin_proto protoreflect.FileDescriptor
 const file_gaia_plugin_v1_plugin_proto_rawDesc = "" +
 	"\n" +
 	"\x1bgaia/plugin/v1/plugin.proto\x12\x0egaia.plugin.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\x11\n" +
-	"\x0fDescribeRequest\"\xbd\x01\n" +
+	"\x0fDescribeRequest\"\xb2\x02\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1a\n" +
 	"\bservices\x18\x03 \x03(\tR\bservices\x128\n" +
 	"\x05files\x18\x04 \x01(\v2\".google.protobuf.FileDescriptorSetR\x05files\x12%\n" +
-	"\x0econfig_message\x18\x05 \x01(\tR\rconfigMessage\"H\n" +
+	"\x0econfig_message\x18\x05 \x01(\tR\rconfigMessage\x12\x1f\n" +
+	"\vlive_config\x18\x06 \x01(\bR\n" +
+	"liveConfig\x12\x1c\n" +
+	"\texclusive\x18\a \x01(\bR\texclusive\x124\n" +
+	"\bdefaults\x18\b \x01(\v2\x18.gaia.plugin.v1.DefaultsR\bdefaults\"w\n" +
+	"\bDefaults\x12 \n" +
+	"\vconcurrency\x18\x01 \x01(\rR\vconcurrency\x12\x14\n" +
+	"\x05queue\x18\x02 \x01(\rR\x05queue\x123\n" +
+	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"H\n" +
 	"\x10ConfigureRequest\x12\x16\n" +
 	"\x06config\x18\x01 \x01(\fR\x06config\x12\x1c\n" +
 	"\tsubsystem\x18\x02 \x01(\tR\tsubsystem\"Q\n" +
@@ -557,37 +662,40 @@ func file_gaia_plugin_v1_plugin_proto_rawDescGZIP() []byte {
 	return file_gaia_plugin_v1_plugin_proto_rawDescData
 }
 
-var file_gaia_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_gaia_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_gaia_plugin_v1_plugin_proto_goTypes = []any{
 	(*DescribeRequest)(nil),                // 0: gaia.plugin.v1.DescribeRequest
 	(*DescribeResponse)(nil),               // 1: gaia.plugin.v1.DescribeResponse
-	(*ConfigureRequest)(nil),               // 2: gaia.plugin.v1.ConfigureRequest
-	(*ConfigureResponse)(nil),              // 3: gaia.plugin.v1.ConfigureResponse
-	(*Diagnostic)(nil),                     // 4: gaia.plugin.v1.Diagnostic
-	(*DrainRequest)(nil),                   // 5: gaia.plugin.v1.DrainRequest
-	(*DrainResponse)(nil),                  // 6: gaia.plugin.v1.DrainResponse
-	(*CollectMetricsRequest)(nil),          // 7: gaia.plugin.v1.CollectMetricsRequest
-	(*CollectMetricsResponse)(nil),         // 8: gaia.plugin.v1.CollectMetricsResponse
-	(*descriptorpb.FileDescriptorSet)(nil), // 9: google.protobuf.FileDescriptorSet
-	(*durationpb.Duration)(nil),            // 10: google.protobuf.Duration
+	(*Defaults)(nil),                       // 2: gaia.plugin.v1.Defaults
+	(*ConfigureRequest)(nil),               // 3: gaia.plugin.v1.ConfigureRequest
+	(*ConfigureResponse)(nil),              // 4: gaia.plugin.v1.ConfigureResponse
+	(*Diagnostic)(nil),                     // 5: gaia.plugin.v1.Diagnostic
+	(*DrainRequest)(nil),                   // 6: gaia.plugin.v1.DrainRequest
+	(*DrainResponse)(nil),                  // 7: gaia.plugin.v1.DrainResponse
+	(*CollectMetricsRequest)(nil),          // 8: gaia.plugin.v1.CollectMetricsRequest
+	(*CollectMetricsResponse)(nil),         // 9: gaia.plugin.v1.CollectMetricsResponse
+	(*descriptorpb.FileDescriptorSet)(nil), // 10: google.protobuf.FileDescriptorSet
+	(*durationpb.Duration)(nil),            // 11: google.protobuf.Duration
 }
 var file_gaia_plugin_v1_plugin_proto_depIdxs = []int32{
-	9,  // 0: gaia.plugin.v1.DescribeResponse.files:type_name -> google.protobuf.FileDescriptorSet
-	4,  // 1: gaia.plugin.v1.ConfigureResponse.diagnostics:type_name -> gaia.plugin.v1.Diagnostic
-	10, // 2: gaia.plugin.v1.DrainRequest.grace:type_name -> google.protobuf.Duration
-	0,  // 3: gaia.plugin.v1.Plugin.Describe:input_type -> gaia.plugin.v1.DescribeRequest
-	2,  // 4: gaia.plugin.v1.Plugin.Configure:input_type -> gaia.plugin.v1.ConfigureRequest
-	5,  // 5: gaia.plugin.v1.Plugin.Drain:input_type -> gaia.plugin.v1.DrainRequest
-	7,  // 6: gaia.plugin.v1.Plugin.CollectMetrics:input_type -> gaia.plugin.v1.CollectMetricsRequest
-	1,  // 7: gaia.plugin.v1.Plugin.Describe:output_type -> gaia.plugin.v1.DescribeResponse
-	3,  // 8: gaia.plugin.v1.Plugin.Configure:output_type -> gaia.plugin.v1.ConfigureResponse
-	6,  // 9: gaia.plugin.v1.Plugin.Drain:output_type -> gaia.plugin.v1.DrainResponse
-	8,  // 10: gaia.plugin.v1.Plugin.CollectMetrics:output_type -> gaia.plugin.v1.CollectMetricsResponse
-	7,  // [7:11] is the sub-list for method output_type
-	3,  // [3:7] is the sub-list for method input_type
-	3,  // [3:3] is the sub-list for extension type_name
-	3,  // [3:3] is the sub-list for extension extendee
-	0,  // [0:3] is the sub-list for field type_name
+	10, // 0: gaia.plugin.v1.DescribeResponse.files:type_name -> google.protobuf.FileDescriptorSet
+	2,  // 1: gaia.plugin.v1.DescribeResponse.defaults:type_name -> gaia.plugin.v1.Defaults
+	11, // 2: gaia.plugin.v1.Defaults.timeout:type_name -> google.protobuf.Duration
+	5,  // 3: gaia.plugin.v1.ConfigureResponse.diagnostics:type_name -> gaia.plugin.v1.Diagnostic
+	11, // 4: gaia.plugin.v1.DrainRequest.grace:type_name -> google.protobuf.Duration
+	0,  // 5: gaia.plugin.v1.Plugin.Describe:input_type -> gaia.plugin.v1.DescribeRequest
+	3,  // 6: gaia.plugin.v1.Plugin.Configure:input_type -> gaia.plugin.v1.ConfigureRequest
+	6,  // 7: gaia.plugin.v1.Plugin.Drain:input_type -> gaia.plugin.v1.DrainRequest
+	8,  // 8: gaia.plugin.v1.Plugin.CollectMetrics:input_type -> gaia.plugin.v1.CollectMetricsRequest
+	1,  // 9: gaia.plugin.v1.Plugin.Describe:output_type -> gaia.plugin.v1.DescribeResponse
+	4,  // 10: gaia.plugin.v1.Plugin.Configure:output_type -> gaia.plugin.v1.ConfigureResponse
+	7,  // 11: gaia.plugin.v1.Plugin.Drain:output_type -> gaia.plugin.v1.DrainResponse
+	9,  // 12: gaia.plugin.v1.Plugin.CollectMetrics:output_type -> gaia.plugin.v1.CollectMetricsResponse
+	9,  // [9:13] is the sub-list for method output_type
+	5,  // [5:9] is the sub-list for method input_type
+	5,  // [5:5] is the sub-list for extension type_name
+	5,  // [5:5] is the sub-list for extension extendee
+	0,  // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_gaia_plugin_v1_plugin_proto_init() }
@@ -601,7 +709,7 @@ func file_gaia_plugin_v1_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gaia_plugin_v1_plugin_proto_rawDesc), len(file_gaia_plugin_v1_plugin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

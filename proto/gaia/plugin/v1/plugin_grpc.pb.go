@@ -41,8 +41,10 @@ type PluginClient interface {
 	// within milliseconds, and may be called before and after Configure.
 	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*DescribeResponse, error)
 	// Configure hands over the plugin's config{} block. The host calls it once
-	// before any call is forwarded. A config that the plugin cannot use is
-	// answered with diagnostics, not with an error.
+	// before any call is forwarded, and again, with calls in flight, when the
+	// block has changed and Describe said live_config. A config that the plugin
+	// cannot use is answered with diagnostics, not with an error; then the one
+	// before stays in force.
 	Configure(ctx context.Context, in *ConfigureRequest, opts ...grpc.CallOption) (*ConfigureResponse, error)
 	// Drain asks the plugin to refuse new calls and returns when the calls in
 	// flight have ended. The request's deadline bounds the wait.
@@ -113,8 +115,10 @@ type PluginServer interface {
 	// within milliseconds, and may be called before and after Configure.
 	Describe(context.Context, *DescribeRequest) (*DescribeResponse, error)
 	// Configure hands over the plugin's config{} block. The host calls it once
-	// before any call is forwarded. A config that the plugin cannot use is
-	// answered with diagnostics, not with an error.
+	// before any call is forwarded, and again, with calls in flight, when the
+	// block has changed and Describe said live_config. A config that the plugin
+	// cannot use is answered with diagnostics, not with an error; then the one
+	// before stays in force.
 	Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error)
 	// Drain asks the plugin to refuse new calls and returns when the calls in
 	// flight have ended. The request's deadline bounds the wait.
