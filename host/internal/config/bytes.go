@@ -74,7 +74,7 @@ func bareBytesHint(number string) string {
 	case err == nil && (n == 0 || n >= 1<<20):
 		return Bytes(n).String()
 	}
-	return number + "MiB"
+	return ifBytes(number + "MiB")
 }
 
 // bytesHint guesses at a size with a misspelt unit; "" for none.
@@ -85,13 +85,22 @@ func bytesHint(number, unit string) string {
 	unit = strings.TrimSpace(unit)
 	for _, known := range []string{"B", "KB", "MB", "GB", "TB", "KiB", "MiB", "GiB", "TiB"} {
 		if strings.EqualFold(unit, known) {
-			return number + known
+			return ifBytes(number + known)
 		}
 		if len(known) == 3 && (strings.EqualFold(unit, known[:1]) || strings.EqualFold(unit, known[:2])) {
-			return number + known
+			return ifBytes(number + known)
 		}
 	}
 	return ""
+}
+
+// ifBytes returns a guess that is a size indeed: a whole number of bytes that
+// is not too large. It is "" for others.
+func ifBytes(guess string) string {
+	if _, err := ParseBytes(guess); err != nil {
+		return ""
+	}
+	return guess
 }
 
 // String writes b with the largest unit that keeps it exact, so that

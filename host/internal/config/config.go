@@ -97,7 +97,7 @@ func (d *decoder) host() Host {
 	h, at := defaultHost(), ranges{}
 	for _, block := range d.src.body.Blocks {
 		if block.Type == "host" {
-			d.nested(h.table(), block, "", at)
+			d.nested(h.table(), block, scope{at: at})
 		}
 	}
 	d.diags = append(d.diags, h.resolve(d.src, at)...)

@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -16,7 +17,7 @@ func FuzzLoadTakesAnyBytes(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	for _, file := range append(files, "testdata/ten-faults.hcl") {
+	for _, file := range append(files, "testdata/ten-faults.hcl", "testdata/complete.hcl") {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			f.Fatal(err)
@@ -26,12 +27,15 @@ func FuzzLoadTakesAnyBytes(f *testing.F) {
 	for _, seed := range []string{
 		"", "\xef\xbb\xbfhost {}", "\x00", "}", "{", "\"", "subsystem \"a {\n}", "a = <<X\n", "a = \"${", "subsystem \"s\" {\nplugin=\"p\"\nconfig {" + everyShape + "}\n}",
 		"subsystem \"s\" {\n  plugin = \"p\"\n  config {\n    vault {\n      pin = 1e999999999\n    }\n  }\n}\n",
+		"subsystem \"s\" {\n  plugin = \"p\"\n" + placed + "\n}\n",
+		"subsystem \"s\" {\n  plugin = \"p\"\n  limits {\n    concurrency = \"adaptive\"\n    cpu = \"0.5\"\n    max = 9\n  }\n  rate \"r\" {\n    limit = \"9/31ms\"\n  }\n}\n",
 	} {
 		f.Add(seed)
 	}
+	costly := regexp.MustCompile(`\b(for|file)\b`)
 	describe := describing(everything(f))
 	f.Fuzz(func(t *testing.T, text string) {
-		if strings.Contains(text, "for") || strings.Contains(text, "file") {
+		if costly.MatchString(text) {
 			return // loops can be long, and files are the machine's
 		}
 		config, report := loadText(t, text, describe)
@@ -55,13 +59,48 @@ func FuzzLoadTakesAnyBytes(f *testing.F) {
 		}
 		for i := range config.Subsystems {
 			config.Subsystems[i].PluginDiagnostics([]*pluginv1.Diagnostic{{Path: text}, {Path: "profile"}})
+			checkSettings(t, &config.Subsystems[i], text)
 		}
 		formatted, report := Format([]byte(text), "config.hcl")
 		if report.HasErrors() {
 			t.Fatalf("Format refuses what Load takes:\n%s", plain(t, report))
 		}
-		if _, report = loadText(t, string(formatted), describe); report.HasErrors() {
+		again, report := loadText(t, string(formatted), describe)
+		if report.HasErrors() {
 			t.Fatalf("Load refuses what Format wrote:\n%s\n%s", formatted, plain(t, report))
 		}
+		for i := range config.Subsystems {
+			if !config.Subsystems[i].SettingsEqual(&again.Subsystems[i]) {
+				t.Fatalf("Format changes settings:\n%+v\n%+v", config.Subsystems[i], again.Subsystems[i])
+			}
+		}
 	})
+}
+
+// checkSettings checks what the users of a subsystem rely on.
+func checkSettings(t *testing.T, s *Subsystem, text string) {
+	t.Helper()
+	l := s.Limits
+	if l.Concurrency < 1 || l.Min < 1 || l.Min > l.Max || l.Adaptive && l.Concurrency != l.Max {
+		t.Fatalf("limits %+v", l)
+	}
+	for _, r := range s.Rates {
+		for _, o := range append(r.Overrides, RateOverride{Limit: r.Limit, Burst: r.Burst}) {
+			refill := float64(o.Burst) * float64(o.Limit.Per) / float64(o.Limit.Events)
+			if o.Burst < 1 || o.Limit.Events < 1 || o.Limit.Per <= 0 || refill > 1.001*float64(longestRefill) {
+				t.Fatalf("rate %+v", r)
+			}
+		}
+	}
+	for _, use := range s.KeysUsed() {
+		if _, _, ok := s.Source(use.Path); !ok || use.Key == "" {
+			t.Fatalf("the key %q has no place at %s", use.Key, use.Path)
+		}
+	}
+	for _, path := range []string{text, "limits.queue", `rate["a.b"].override["*.c"].limit`} {
+		report := s.WarnAt(path, "Summary", "Detail.")
+		if report.Len() != 1 || !report.entries[0].Subject.CanSliceBytes([]byte(text)) {
+			t.Fatalf("the warning at %q is not within the file", path)
+		}
+	}
 }

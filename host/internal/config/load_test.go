@@ -65,19 +65,29 @@ func TestASubsystemNeedsOnlyItsPlugin(t *testing.T) {
 		Path: "/etc/gaia/config.hcl",
 		Host: Host{Socket: "/run/gaia.sock", PluginDir: "/etc/plugins", DataDir: "/etc/gaia/data"},
 		Subsystems: []Subsystem{{
-			Name:    "a_1",
-			Plugin:  "gaia-a",
-			SHA256:  "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
-			Limits:  Limits{Concurrency: 1, Timeout: 90 * time.Second},
-			Restart: Restart{Backoff: time.Second, MaxBackoff: time.Second, Hold: 2 * time.Second},
+			Name:   "a_1",
+			Plugin: "gaia-a",
+			SHA256: "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+			Limits: Limits{Concurrency: 1, Min: 1, Max: 1000, Timeout: 90 * time.Second},
+			Retry:  Retry{Attempts: 3, Budget: 10_000},
+			Restart: Restart{
+				Backoff: time.Second, MaxBackoff: time.Second, Hold: 2 * time.Second,
+				StartTimeout: 10 * time.Second, DrainTimeout: 10 * time.Second, StopTimeout: 5 * time.Second,
+				CrashLoop: CrashLoop{Exits: 5, Within: 5 * time.Minute, Then: ThenQuarantine},
+			},
+			Health: Health{Every: 5 * time.Second, Timeout: time.Second, Misses: 3},
 		}, {
 			Name:   "b",
 			Plugin: "gaia-b",
-			Limits: Limits{Concurrency: 1000, Queue: 2000, Timeout: 30 * time.Second},
+			Limits: Limits{Concurrency: 1000, Min: 1, Max: 1000, Queue: 2000, Timeout: 30 * time.Second},
+			Retry:  Retry{Attempts: 3, Budget: 10_000},
 			Restart: Restart{
 				Backoff: 200 * time.Millisecond, MaxBackoff: 30 * time.Second,
 				StableAfter: time.Minute, Hold: 2 * time.Second,
+				StartTimeout: 10 * time.Second, DrainTimeout: 10 * time.Second, StopTimeout: 5 * time.Second,
+				CrashLoop: CrashLoop{Exits: 5, Within: 5 * time.Minute, Then: ThenQuarantine},
 			},
+			Health: Health{Every: 5 * time.Second, Timeout: time.Second, Misses: 3},
 		}},
 	}
 	if diff := cmp.Diff(want, config, cmpopts.IgnoreUnexported(Subsystem{})); diff != "" {

@@ -126,8 +126,7 @@ func (d *messageDecoder) block(msg protoreflect.Message, fd protoreflect.FieldDe
 		return
 	}
 	if len(block.LabelRanges) > 0 {
-		d.hideBody(block)
-		d.report(fault(block.LabelRanges[0], "Unexpected name", fmt.Sprintf("A %s block has no name: write %s { … }.", block.Type, block.Type)))
+		d.unexpectedName(block, block.Type+" { … }")
 	}
 	if fd.IsList() {
 		list := msg.Mutable(fd).List()

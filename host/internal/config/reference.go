@@ -27,6 +27,7 @@ Every block and argument is optional unless it is marked as required. A block on
 | duration | ` + "`\"500ms\"`, `\"5s\"`, `\"1m30s\"`, `\"2h\"`" + `: a number with a unit, never a bare number |
 | size | ` + "`\"64MiB\"`" + ` (KiB, MiB, GiB, TiB: 1024-based), ` + "`\"10MB\"`" + ` (KB, MB, GB, TB: 1000-based), ` + "`\"512B\"`" + ` |
 | rate | ` + "`\"10/s\"`, `\"1000/min\"`, `\"1000/5m\"`" + `: a whole number per s, sec, m, min, h, hour, day or duration |
+| percentage | ` + "`\"10%\"`, `\"99.9%\"`" + `: at most three decimals |
 | from the environment | ` + "`env(\"NAME\")`, or `env(\"NAME\", \"default\")`" + ` for when it is not set |
 | from a file | ` + "`file(\"path\")`" + `: its text without the final line break; relative to the folder of the config file, at most 1MiB |
 
@@ -63,7 +64,7 @@ func writeTable(out *strings.Builder, t table, heading, title string) {
 		fmt.Fprintf(out, "| `%s` | %s | %s | %s |\n", a.name, a.target.form(), def, inCell(a.doc))
 	}
 	for _, b := range t.blocks {
-		writeTable(out, b, heading+"#", b.name+" { … }")
+		writeTable(out, b, heading+"#", b.form())
 	}
 }
 

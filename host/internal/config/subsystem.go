@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"path"
+	"reflect"
 	"regexp"
 	"strings"
 
@@ -14,17 +15,29 @@ import (
 
 // Subsystem is a configured use of a plugin.
 type Subsystem struct {
-	Name    string // unique; a lower-case letter, then letters, digits and _
-	Plugin  string // a file in Host.PluginDir
-	SHA256  string // of that file, in lower-case hex; "" when any will do
-	Limits  Limits
-	Restart Restart
+	Name     string // unique; a lower-case letter, then letters, digits and _
+	Plugin   string // a file in Host.PluginDir
+	SHA256   string // of that file, in lower-case hex; "" when any will do
+	Limits   Limits
+	Rates    []RatePolicy // in the order of the file
+	Breakers []Breaker    // in the order of the file; at most one for each Key
+	Retry    Retry
+	Restart  Restart
+	Health   Health
+	SLO      SLO
 
+	at     ranges // of all but what is in the config{} block; nil without a file
 	plugin pluginConfig
 }
 
 func defaultSubsystem(name string) Subsystem {
-	return Subsystem{Name: name, Limits: defaultLimits(), Restart: defaultRestart()}
+	return Subsystem{
+		Name:    name,
+		Limits:  defaultLimits(),
+		Retry:   defaultRetry(),
+		Restart: defaultRestart(),
+		Health:  defaultHealth(),
+	}
 }
 
 func (s *Subsystem) table() table {
@@ -37,10 +50,33 @@ func (s *Subsystem) table() table {
 		},
 		blocks: []table{
 			s.Limits.table(),
+			repeated(&s.Rates, newRatePolicy, (*RatePolicy).table),
+			repeated(&s.Breakers, newBreaker, (*Breaker).table),
+			s.Retry.table(),
 			s.Restart.table(),
+			s.Health.table(),
+			s.SLO.table(),
 			{name: "config", open: true, doc: "What the plugin itself wants to know. `gaia plugin info` prints what it takes."},
 		},
 	}
+}
+
+// settle fills in what follows from other settings.
+func (s *Subsystem) settle() {
+	s.SHA256 = strings.ToLower(s.SHA256)
+	s.Limits.settle()
+	for i := range s.Rates {
+		s.Rates[i].settle()
+	}
+}
+
+// SettingsEqual reports whether s and other have the same settings, whether
+// written or by default. The config{} blocks are not compared: that takes the
+// messages that they are decoded into.
+func (s *Subsystem) SettingsEqual(other *Subsystem) bool {
+	a, b := *s, *other
+	a.at, a.plugin, b.at, b.plugin = nil, pluginConfig{}, nil, pluginConfig{}
+	return reflect.DeepEqual(a, b)
 }
 
 // maxName keeps names fit for labels of metrics and directories.
@@ -112,36 +148,16 @@ func (d *decoder) subsystems(blocks hclsyntax.Blocks) []*Subsystem {
 
 // subsystem decodes one block. first tells where each name was seen first.
 func (d *decoder) subsystem(block *hclsyntax.Block, first map[string]hcl.Range) *Subsystem {
-	s := defaultSubsystem(d.label(block))
+	s := defaultSubsystem(d.label(block, "name", checkName))
 	if before, again := first[s.Name]; again && s.Name != "" {
 		d.report(fault(block.LabelRanges[0], "Duplicate subsystem",
 			fmt.Sprintf("There is a subsystem %q on line %d already. Give one of them another name.", s.Name, before.Start.Line)))
 	} else if s.Name != "" {
 		first[s.Name] = block.LabelRanges[0]
 	}
-	at := ranges{}
-	d.decode(s.table(), block.Range(), block.Body, "", at)
-	s.SHA256 = strings.ToLower(s.SHA256)
-	s.plugin = newPluginConfig(d.evaluator, block, at)
+	s.at = ranges{}
+	d.decode(s.table(), block.Range(), block.Body, scope{at: s.at})
+	s.settle()
+	s.plugin = newPluginConfig(d.evaluator, block, s.at)
 	return &s
-}
-
-// label returns the name of a subsystem block; "" when it has none that could
-// be used.
-func (d *decoder) label(block *hclsyntax.Block) string {
-	if len(block.Labels) == 0 {
-		d.report(fault(block.TypeRange, "Missing name", `A subsystem has a name: write subsystem "name" { … }.`))
-		return ""
-	}
-	if len(block.Labels) > 1 {
-		d.report(fault(block.LabelRanges[1], "Unexpected name", `A subsystem has one name: write subsystem "name" { … }.`))
-	}
-	name := block.Labels[0]
-	if summary, detail, hint := checkName(name); summary != "" {
-		if hint != "" {
-			detail += didYouMean(hint)
-		}
-		d.report(fault(block.LabelRanges[0], summary, detail))
-	}
-	return name
 }

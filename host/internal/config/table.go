@@ -4,12 +4,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
-
-	"github.com/gaia-go/gaia/host/internal/nearest"
 )
 
 // table is all there is to know about a block of config.hcl: what it may hold,
@@ -20,12 +17,22 @@ type table struct {
 	doc       string
 	arguments []argument
 	blocks    []table
+	checks    []check
 	open      bool // holds what a plugin knows; its body is left alone here
 
-	// check finds faults among the compared arguments. Optional; called when
-	// none of them has a fault of its own.
-	check    func(ranges) hcl.Diagnostics
-	compared []string
+	// each returns the table of one more block of this kind, given its label;
+	// nil for a block that is given once at most. See repeated.
+	each       func(label string) table
+	label      string // what the label is, such as "name"; "" for blocks without one
+	checkLabel func(string) (summary, detail, hint string)
+	by         string // the argument that tells blocks without a label apart
+}
+
+// check finds a fault between arguments of a block. It is left out when one of
+// them has a fault of its own.
+type check struct {
+	of   []string // the names of the arguments
+	find func(scope) *hcl.Diagnostic
 }
 
 // argument is one `name = value` of a block.
@@ -47,8 +54,32 @@ type target interface {
 }
 
 // ranges tells where values stand in the file, by the path of the argument,
-// such as "restart.backoff", or of the block. Those with defaults are absent.
+// such as `restart.backoff` or `rate["domain"].limit`, or of the block. Those
+// with defaults are absent.
 type ranges map[string]hcl.Range
+
+// scope is the part of the ranges that belongs to one block.
+type scope struct {
+	at   ranges
+	path string // of the block
+}
+
+// has reports whether the block sets an argument.
+func (s scope) has(name string) bool {
+	_, ok := s.at[join(s.path, name)]
+	return ok
+}
+
+// place returns where the value of the first of the named arguments is that
+// the block sets; where the block is when it sets none of them.
+func (s scope) place(names ...string) hcl.Range {
+	for _, name := range names {
+		if at, ok := s.at[join(s.path, name)]; ok {
+			return at
+		}
+	}
+	return s.at[s.path]
+}
 
 // decoder fills tables from the blocks of one file.
 type decoder struct {
@@ -66,43 +97,54 @@ func (d *decoder) report(diag *hcl.Diagnostic) {
 
 // decode fills t from the block at rng. Everything wrong with it is reported;
 // what is absent keeps its default.
-func (d *decoder) decode(t table, rng hcl.Range, body *hclsyntax.Body, prefix string, at ranges) {
+func (d *decoder) decode(t table, rng hcl.Range, body *hclsyntax.Body, in scope) {
 	if d.src.broken(rng, body) {
 		return
 	}
-	sound := t.check != nil
+	wrong := map[string]bool{}
 	for _, name := range slices.Sorted(maps.Keys(body.Attributes)) {
 		attr := body.Attributes[name]
 		i := slices.IndexFunc(t.arguments, func(a argument) bool { return a.name == name })
 		if i < 0 {
-			d.unknownArgument(t.name, attr, t.argumentNames(), t.blockNames())
+			if b := t.block(name); b != nil {
+				d.blockExpected(attr, b.form())
+			} else {
+				d.unknownArgument(t.name, attr, t.argumentNames(), t.blockNames())
+			}
 			continue
 		}
-		if !d.argument(t.arguments[i], attr, prefix, at) && slices.Contains(t.compared, name) {
-			sound = false
-		}
+		wrong[name] = !d.argument(t.arguments[i], attr, in)
 	}
 	for _, block := range body.Blocks {
-		i := slices.IndexFunc(t.blocks, func(b table) bool { return b.name == block.Type })
-		if i < 0 {
+		b := t.block(block.Type)
+		switch {
+		case b == nil:
 			d.unknownBlock(t.name, block, t.argumentNames(), t.blockNames())
-			continue
+		case b.each != nil:
+			d.oneOfSeveral(*b, block, in)
+		default:
+			d.nested(*b, block, in)
 		}
-		d.nested(t.blocks[i], block, prefix, at)
+	}
+	if d.src.gappy(rng, body) {
+		return // what seems to be missing may be on the line at fault
 	}
 	for _, a := range t.arguments {
-		if a.required && body.Attributes[a.name] == nil && !d.src.gappy(rng, body) {
+		if a.required && body.Attributes[a.name] == nil {
 			d.missingArgument(t.name, a.name, a.doc, headerOf(rng, body))
 		}
 	}
-	if sound {
-		d.diags = append(d.diags, t.check(at)...)
+	for _, c := range t.checks {
+		if !slices.ContainsFunc(c.of, func(name string) bool { return wrong[name] }) {
+			d.report(c.find(in))
+		}
 	}
 }
 
 // argument stores one value and reports whether there was no fault in it.
-func (d *decoder) argument(a argument, attr *hclsyntax.Attribute, prefix string, at ranges) bool {
-	at[prefix+a.name] = attr.Expr.Range()
+func (d *decoder) argument(a argument, attr *hclsyntax.Attribute, in scope) bool {
+	path := join(in.path, a.name)
+	in.at[path] = attr.Expr.Range()
 	if d.src.faulty(attr.SrcRange) {
 		return false
 	}
@@ -113,26 +155,28 @@ func (d *decoder) argument(a argument, attr *hclsyntax.Attribute, prefix string,
 	case diags.HasErrors():
 	case !v.isNull():
 		d.report(a.target.set(v))
-	case a.required:
-		d.missingArgument("", a.name, a.doc, attr.Expr.Range())
+	default:
+		delete(in.at, path)
+		if a.required {
+			d.missingArgument("", a.name, a.doc, attr.Expr.Range())
+		}
 	}
 	return len(d.diags) == before
 }
 
 // nested decodes a block within a block.
-func (d *decoder) nested(t table, block *hclsyntax.Block, prefix string, at ranges) {
-	path := prefix + t.name
-	if first, again := at[path]; again {
+func (d *decoder) nested(t table, block *hclsyntax.Block, in scope) {
+	path := join(in.path, t.name)
+	if first, again := in.at[path]; again {
 		d.duplicateBlock(block, first)
 		return
 	}
-	at[path] = block.DefRange()
+	in.at[path] = block.DefRange()
 	if len(block.LabelRanges) > 0 {
-		d.hideBody(block)
-		d.report(fault(block.LabelRanges[0], "Unexpected name", fmt.Sprintf("A %s block has no name: write %s { … }.", t.name, t.name)))
+		d.unexpectedName(block, t.form())
 	}
 	if !t.open {
-		d.decode(t, block.Range(), block.Body, path+".", at)
+		d.decode(t, block.Range(), block.Body, scope{in.at, path})
 	}
 }
 
@@ -154,78 +198,27 @@ func (t table) argumentNames() []string {
 	return names
 }
 
+// block returns the table of the blocks of that name; nil when there are none.
+func (t table) block(name string) *table {
+	i := slices.IndexFunc(t.blocks, func(b table) bool { return b.name == name })
+	if i < 0 {
+		return nil
+	}
+	return &t.blocks[i]
+}
+
+// form shows how the block is written.
+func (t table) form() string {
+	if t.label != "" {
+		return fmt.Sprintf("%s %q { … }", t.name, t.label)
+	}
+	return t.name + " { … }"
+}
+
 func (t table) blockNames() []string {
 	var names []string
 	for _, b := range t.blocks {
 		names = append(names, b.name)
 	}
 	return names
-}
-
-// unknownArgument refuses an argument of the block in, which holds the named
-// arguments and blocks.
-func (d *decoder) unknownArgument(in string, attr *hclsyntax.Attribute, arguments, blocks []string) {
-	if slices.Contains(blocks, attr.Name) {
-		d.report(fault(attr.NameRange, "Block expected", fmt.Sprintf("%s is a block: write %s { … } without the equals sign.", attr.Name, attr.Name)))
-		return
-	}
-	detail := fmt.Sprintf("There is no argument %q %s.", attr.Name, inBlock(in))
-	d.report(fault(attr.NameRange, "Unsupported argument", detail+suggestion(attr.Name, "Arguments", arguments, blocks)))
-}
-
-// unknownBlock refuses a block within the block in.
-func (d *decoder) unknownBlock(in string, block *hclsyntax.Block, arguments, blocks []string) {
-	d.hideBody(block)
-	if slices.Contains(arguments, block.Type) {
-		d.report(fault(block.TypeRange, "Argument expected", fmt.Sprintf("%s is an argument, not a block: write %s = value.", block.Type, block.Type)))
-		return
-	}
-	detail := fmt.Sprintf("There is no block %q %s.", block.Type, inBlock(in))
-	d.report(fault(block.TypeRange, "Unsupported block", detail+suggestion(block.Type, "Blocks", blocks, arguments)))
-}
-
-// hideBody keeps the argument of a block on one line out of diagnostics: what
-// it means is not known, and it may be a secret.
-func (d *decoder) hideBody(block *hclsyntax.Block) {
-	if block.OpenBraceRange.Start.Line != block.CloseBraceRange.End.Line {
-		return
-	}
-	at := block.OpenBraceRange
-	at.Start, at.End = at.End, block.CloseBraceRange.Start
-	d.hidden = append(d.hidden, at)
-}
-
-func (d *decoder) missingArgument(in, name, doc string, at hcl.Range) {
-	where := ""
-	if in != "" {
-		where = " " + inBlock(in)
-	}
-	detail := fmt.Sprintf("%s is required%s. %s", name, where, strings.ReplaceAll(doc, "`", ""))
-	d.report(fault(at, "Missing argument", strings.TrimSpace(detail)))
-}
-
-func (d *decoder) duplicateBlock(block *hclsyntax.Block, first hcl.Range) {
-	d.hideBody(block)
-	d.report(fault(block.DefRange(), "Duplicate block",
-		fmt.Sprintf("There is a %s block on line %d already. Write all of it there.", block.Type, first.Start.Line)))
-}
-
-// inBlock says where a name was looked for.
-func inBlock(name string) string {
-	if name == "" {
-		return "at the top of a config"
-	}
-	return "in " + name
-}
-
-// suggestion names what was probably meant or, without a guess, all there is
-// of the kind. A name of the others may be meant, too.
-func suggestion(given, kind string, names, others []string) string {
-	if name, ok := nearest.Name(given, slices.Concat(names, others)); ok {
-		return didYouMean(name)
-	}
-	if len(names) == 0 {
-		return ""
-	}
-	return fmt.Sprintf(" %s here: %s.", kind, strings.Join(names, ", "))
 }

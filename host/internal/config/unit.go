@@ -33,7 +33,7 @@ const durationForm = `A duration is a number with a unit, such as "500ms", "5s",
 // instead.
 func ParseDuration(text string) (time.Duration, error) {
 	if isNumber(text) {
-		return 0, &unitError{"Duration without a unit", durationForm, text + "s"}
+		return 0, &unitError{"Duration without a unit", durationForm, durationHint(text + "s")}
 	}
 	d, err := time.ParseDuration(text)
 	if err == nil && !strings.HasPrefix(text, "-") && !strings.HasPrefix(text, "+") {

@@ -29,6 +29,7 @@ func TestParseDurationSaysWhatWasMeant(t *testing.T) {
 		{"5", "Duration without a unit", "5s"},
 		{"0", "Duration without a unit", "0s"},
 		{"1.5", "Duration without a unit", "1.5s"},
+		{"70000000000", "Duration without a unit", ""},
 		{"2 seconds", "Invalid duration", "2s"},
 		{"3min", "Invalid duration", "3m"},
 		{"250 msec", "Invalid duration", "250ms"},
@@ -82,6 +83,9 @@ func TestParseBytesSaysWhatWasMeant(t *testing.T) {
 		{"64Gi", "Invalid size", "64GiB"},
 		{"64 MiB", "Invalid size", "64MiB"},
 		{"64 parsecs", "Invalid size", ""},
+		{"0.1", "Size without a unit", ""},
+		{"0.1M", "Invalid size", ""},
+		{"99999999T", "Invalid size", ""},
 		{"1.5B", "Invalid size", ""},
 		{"-1MiB", "Invalid size", ""},
 		{"1/2MiB", "Invalid size", ""},
@@ -180,6 +184,10 @@ func TestQuantitiesAreWrittenAsPeopleWriteThem(t *testing.T) {
 		{Rate{10, time.Second}.String(), "10/s"},
 		{Rate{10, 5 * time.Minute}.String(), "10/5m"},
 		{Rate{10, 24 * time.Hour}.String(), "10/day"},
+		{Percent(0).String(), "0%"},
+		{Percent(10_000).String(), "10%"},
+		{Percent(99_900).String(), "99.9%"},
+		{Percent(1).String(), "0.001%"},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("got %q, want %q", tt.got, tt.want)
@@ -196,6 +204,10 @@ func FuzzQuantitiesSurviveWritingAndReading(f *testing.F) {
 	f.Fuzz(func(t *testing.T, n uint64, span int64) {
 		if got, err := ParseBytes(Bytes(n).String()); err != nil || got != Bytes(n) {
 			t.Errorf("size %d is written %q and read as %d, %v", n, Bytes(n), got, err)
+		}
+		p := Percent(n % uint64(allPercent+1))
+		if got, err := ParsePercent(p.String()); err != nil || got != p {
+			t.Errorf("percentage %d is written %q and read as %d, %v", uint32(p), p, uint32(got), err)
 		}
 		d := time.Duration(span)
 		if d < 0 {
@@ -214,14 +226,15 @@ func FuzzQuantitiesSurviveWritingAndReading(f *testing.F) {
 }
 
 func FuzzParsersReadTheirOwnHints(f *testing.F) {
-	for _, seed := range []string{"5", "2 seconds", "1d", "64", "64M", "64 mib", "50", "50/5", "50/d", "-1", "1e9", "..", "/", "9/9/9"} {
+	for _, seed := range []string{"5", "2 seconds", "1d", "64", "64M", "64 mib", "50", "50/5", "50/d", "-1", "1e9", "..", "/", "9/9/9", "0.1", "0.", "10 percent", "99.9999%"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		_, duration := ParseDuration(text)
 		_, size := ParseBytes(text)
 		_, rate := ParseRate(text)
-		for name, err := range map[string]error{"duration": duration, "size": size, "rate": rate} {
+		_, percentage := ParsePercent(text)
+		for name, err := range map[string]error{"duration": duration, "size": size, "rate": rate, "percentage": percentage} {
 			unit, ok := err.(*unitError) //nolint:errorlint // the parsers return it unwrapped
 			if err != nil && !ok {
 				t.Errorf("%s %q: error %v is no unitError", name, text, err)
@@ -236,6 +249,8 @@ func FuzzParsersReadTheirOwnHints(f *testing.F) {
 				_, err = ParseBytes(unit.hint)
 			case "rate":
 				_, err = ParseRate(unit.hint)
+			case "percentage":
+				_, err = ParsePercent(unit.hint)
 			}
 			if err != nil {
 				t.Errorf("%s %q: the hint %q is wrong itself: %v", name, text, unit.hint, err)

@@ -125,6 +125,11 @@ func (v value) rate() (Rate, *hcl.Diagnostic) {
 	return quantity(v, "a rate", rateForm, ParseRate)
 }
 
+// percent reads v as a percentage.
+func (v value) percent() (Percent, *hcl.Diagnostic) {
+	return quantity(v, "a percentage", percentForm, ParsePercent)
+}
+
 // quantity reads v with the parser of a unit. A bare number is given to it as
 // well, so that it can say which unit is missing.
 func quantity[T any](v value, what, form string, parse func(string) (T, error)) (T, *hcl.Diagnostic) {
