@@ -6,12 +6,26 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// Live is where the values of a subsystem come from that are read at each
+// scrape. Of a function that is nil there is no series. All must be quick and
+// safe for concurrent use.
+type Live struct {
+	InFlight func() int // calls that the bulkhead let pass and that have not ended
+	Queued   func() int // calls that wait for the bulkhead
+	PID      func() int // of the instance; 0 for none
+
+	// Breaker is 0 for closed, 1 for half-open, 2 for open; of several breakers
+	// the largest; below 0 there is none, and no series.
+	Breaker func() int
+}
+
 // live collects the values that are read at each scrape and kept nowhere.
 type live struct {
 	subsystems func() []*Subsystem
 	trees      func(roots []int) map[int]usage
 
 	inFlight, queued         *prometheus.Desc
+	breaker                  *prometheus.Desc
 	cpu, resident, openFiles *prometheus.Desc
 
 	mu    sync.Mutex
@@ -42,6 +56,7 @@ func newLive(own names, subsystems func() []*Subsystem) *live {
 		trees:      processTrees,
 		inFlight:   desc("gaia_calls_in_flight", "Calls admitted by the bulkhead that have not ended."),
 		queued:     desc("gaia_calls_queued", "Calls waiting for the bulkhead."),
+		breaker:    desc("gaia_breaker_state", "State of the breaker: 0 closed, 1 half-open, 2 open; of those kept by key the largest."),
 		cpu:        desc("gaia_process_cpu_seconds_total", "CPU time spent by the subsystem's instances and their descendants, as seen at scrapes."),
 		resident:   desc("gaia_process_resident_bytes", "Resident memory of the instance and its descendants; shared pages count once per process."),
 		openFiles:  desc("gaia_process_open_fds", "File descriptors open in the instance and its descendants."),
@@ -51,7 +66,7 @@ func newLive(own names, subsystems func() []*Subsystem) *live {
 
 // Describe implements prometheus.Collector.
 func (l *live) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{l.inFlight, l.queued, l.cpu, l.resident, l.openFiles} {
+	for _, d := range []*prometheus.Desc{l.inFlight, l.queued, l.breaker, l.cpu, l.resident, l.openFiles} {
 		ch <- d
 	}
 }
@@ -65,9 +80,13 @@ func (l *live) Collect(ch chan<- prometheus.Metric) {
 		if from == nil {
 			continue
 		}
-		ch <- prometheus.MustNewConstMetric(l.inFlight, prometheus.GaugeValue, float64(from.inFlight()), s.name)
-		ch <- prometheus.MustNewConstMetric(l.queued, prometheus.GaugeValue, float64(from.queued()), s.name)
-		pid := from.pid()
+		readGauge(ch, l.inFlight, from.InFlight, s.name)
+		readGauge(ch, l.queued, from.Queued, s.name)
+		readGauge(ch, l.breaker, from.Breaker, s.name)
+		if from.PID == nil {
+			continue
+		}
+		pid := from.PID()
 		pids[s.name] = pid
 		if pid > 0 {
 			roots = append(roots, pid)
@@ -82,6 +101,15 @@ func (l *live) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(l.cpu, prometheus.CounterValue, l.spend(name, pid, used.cpuSeconds), name)
 		ch <- prometheus.MustNewConstMetric(l.resident, prometheus.GaugeValue, float64(used.resident), name)
 		ch <- prometheus.MustNewConstMetric(l.openFiles, prometheus.GaugeValue, float64(used.openFiles), name)
+	}
+}
+
+func readGauge(ch chan<- prometheus.Metric, desc *prometheus.Desc, read func() int, subsystem string) {
+	if read == nil {
+		return
+	}
+	if value := read(); value >= 0 {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, float64(value), subsystem)
 	}
 }
 

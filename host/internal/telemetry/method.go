@@ -8,49 +8,49 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// codeCount is how many status codes gRPC defines, OK to Unauthenticated.
-const codeCount = int(codes.Unauthenticated) + 1
-
-// Method is the metrics of one method of one subsystem, with its children
-// bound beforehand: observing looks nothing up and allocates nothing. Safe for
-// concurrent use.
+// Method is the metrics of one method of one subsystem. Each call that ends is
+// told to one of Observe, ObserveRejected and ObserveStream; the first two look
+// nothing up and allocate nothing. Safe for concurrent use.
 type Method struct {
-	calls   *prometheus.CounterVec
-	byCode  [codeCount]prometheus.Counter
-	seconds prometheus.Observer
-}
-
-// presetCodes have a series from the beginning: success, and what the host
-// itself makes of an overload or a crash. A series for each of the 17 codes of
-// each method would be most of the page; the others appear when they occur.
-func presetCodes() []codes.Code {
-	return []codes.Code{
-		codes.OK, codes.Canceled, codes.DeadlineExceeded, codes.ResourceExhausted, codes.Internal, codes.Unavailable,
-	}
+	label   string // "pkg.Service/Method"
+	tally   tally
+	streams func(label string) prometheus.Observer
 }
 
 func newMethod(m *Metrics, subsystem, name string) *Method {
-	label := strings.TrimPrefix(name, "/")
-	method := &Method{
-		calls:   m.calls.MustCurryWith(prometheus.Labels{"subsystem": subsystem, "method": label}),
-		seconds: m.callSeconds.WithLabelValues(subsystem, label),
+	return &Method{
+		label: strings.TrimPrefix(name, "/"),
+		tally: newTally(m.lanes),
+		streams: func(label string) prometheus.Observer {
+			return m.streamSeconds.WithLabelValues(subsystem, label)
+		},
 	}
-	for _, code := range presetCodes() {
-		method.byCode[code] = method.calls.WithLabelValues(code.String())
-	}
-	return method
 }
 
-// Observe counts a call that ended with code after took. A code that gRPC does
-// not define, which a plugin may well send, is counted as Unknown.
+// Observe counts a unary call that ended with code, took after its arrival. A
+// code that gRPC does not define, which a plugin may well send, is counted as
+// Unknown.
 func (m *Method) Observe(code codes.Code, took time.Duration) {
-	m.seconds.Observe(took.Seconds())
+	m.tally.addTimed(defined(code), took)
+}
+
+// ObserveRejected counts a call that ended with code before it was forwarded.
+// It says nothing about how quick the service is, so it has no part in
+// gaia_call_seconds: turning away a thousand calls in a microsecond each would
+// make a slow service look fast.
+func (m *Method) ObserveRejected(code codes.Code) { m.tally.add(defined(code)) }
+
+// ObserveStream counts a stream that ended with code after life. How long a
+// watch or a log is followed is up to its reader, so it has no part in
+// gaia_call_seconds, which SLOs are about.
+func (m *Method) ObserveStream(code codes.Code, life time.Duration) {
+	m.tally.add(defined(code))
+	m.streams(m.label).Observe(life.Seconds())
+}
+
+func defined(code codes.Code) codes.Code {
 	if int(code) >= codeCount {
-		code = codes.Unknown
+		return codes.Unknown
 	}
-	if counter := m.byCode[code]; counter != nil {
-		counter.Inc()
-		return
-	}
-	m.calls.WithLabelValues(code.String()).Inc()
+	return code
 }

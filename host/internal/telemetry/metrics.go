@@ -21,10 +21,10 @@ type Metrics struct {
 	registry *prometheus.Registry
 	own      names // of all that follows
 
-	calls         *prometheus.CounterVec
-	callSeconds   *prometheus.HistogramVec
 	rejected      *prometheus.CounterVec
 	held          *prometheus.CounterVec
+	retries       *prometheus.CounterVec
+	streamSeconds *prometheus.HistogramVec
 	up            *prometheus.GaugeVec
 	generation    *prometheus.GaugeVec
 	starts        *prometheus.CounterVec
@@ -32,17 +32,31 @@ type Metrics struct {
 	startSeconds  *prometheus.HistogramVec
 	scrapeErrors  *prometheus.CounterVec
 	seriesDropped *prometheus.CounterVec
+	reloads       *prometheus.CounterVec
+	vectors       []vector // all of these
+
+	lanes *lanes // of all methods
 
 	mu         sync.Mutex
 	subsystems map[string]*Subsystem
 }
 
-// callBuckets reach from a call that stays in the host's memory to the usual
-// ceiling of limits.timeout. The edges 0.1 and 0.5 are SLOs of the shipped
-// config: a percentile is exact only at an edge.
-func callBuckets() []float64 {
-	return []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+// vector is a metric with labels.
+type vector interface {
+	prometheus.Collector
+	DeletePartialMatch(labels prometheus.Labels) int
 }
+
+// The results of a reload of the configuration.
+const (
+	ReloadApplied   = "applied"   // it runs now
+	ReloadUnchanged = "unchanged" // it is what ran before
+	ReloadRefused   = "refused"   // it is wrong; the old one runs on
+)
+
+// streamBuckets reach from a stream that carries one file to one that is
+// followed for a day.
+func streamBuckets() []float64 { return []float64{.01, .1, 1, 10, 60, 600, 3600, 86400} }
 
 // startBuckets reach from a warm start (8 ms) to the start timeout (10 s).
 func startBuckets() []float64 {
@@ -66,54 +80,89 @@ func (n names) addHistogram(name string) string {
 
 // New makes the metrics of a host of the given version.
 func New(version string) *Metrics {
-	own := make(names)
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: own.add(name), Help: help}, labels)
-	}
-	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
-		return prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: own.add(name), Help: help}, labels)
-	}
-	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
-		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: own.addHistogram(name), Help: help, Buckets: buckets}, labels)
-	}
 	m := &Metrics{
-		registry: prometheus.NewRegistry(),
-		own:      own,
-		calls: counter("gaia_calls_total",
-			"Calls that ended, by gRPC status code; rejected ones included.", "subsystem", "method", "code"),
-		callSeconds: histogram("gaia_call_seconds",
-			"Time from the arrival of a call at the host to its end, queues included; for streams their life.",
-			callBuckets(), "subsystem", "method"),
-		rejected: counter("gaia_rejected_total",
-			"Calls that a policy of the gate turned away.", "subsystem", "policy"),
-		held: counter("gaia_held_total",
-			"Calls that waited for an instance to become ready.", "subsystem"),
-		up: gauge("gaia_instance_up",
-			"Whether the subsystem has an instance that is ready (1) or not (0).", "subsystem"),
-		generation: gauge("gaia_instance_generation",
-			"Serial number of the instance that was last ready; 0 before the first.", "subsystem"),
-		starts: counter("gaia_instance_starts_total",
-			"Instances started, ready or not, by reason: first or restart.", "subsystem", "reason"),
-		exits: counter("gaia_instance_exits_total",
-			"Instances ended, by reason: exit, signal, start (never became ready) or stop (as asked).", "subsystem", "reason"),
-		startSeconds: histogram("gaia_instance_start_seconds",
-			"Time from the execution of an instance to its being ready.", startBuckets(), "subsystem"),
-		scrapeErrors: counter("gaia_plugin_scrape_errors_total",
-			"Scrapes that lack some or all metrics of the subsystem's plugin, because it did not answer or answered wrongly.", "subsystem"),
-		seriesDropped: counter("gaia_plugin_series_dropped_total",
-			"Series left out of scrapes because the subsystem's plugin has too many.", "subsystem"),
+		registry:   prometheus.NewRegistry(),
+		own:        make(names),
+		lanes:      newLanes(runtime.GOMAXPROCS(0)),
 		subsystems: make(map[string]*Subsystem),
 	}
-	build := gauge("gaia_build_info",
-		"Version of the host and of the Go release it was built with; always 1.", "version", "go_version")
-	build.WithLabelValues(version, runtime.Version()).Set(1)
+	m.rejected = m.counter("gaia_rejected_total",
+		"Calls that a policy of the gate turned away.", "subsystem", "policy")
+	m.held = m.counter("gaia_held_total",
+		"Calls that waited for an instance to become ready.", "subsystem")
+	m.retries = m.counter("gaia_retries_total",
+		"Times that the host sent a call to an instance again.", "subsystem")
+	m.streamSeconds = m.histogram("gaia_stream_seconds",
+		"Life of a stream, from its arrival at the host to its end. Methods that were not called have no series.",
+		streamBuckets(), "subsystem", "method")
+	m.up = m.gauge("gaia_instance_up",
+		"Whether the subsystem has an instance that is ready (1) or not (0).", "subsystem")
+	m.generation = m.gauge("gaia_instance_generation",
+		"Serial number of the instance that was last ready; 0 before the first.", "subsystem")
+	m.starts = m.counter("gaia_instance_starts_total",
+		"Instances started, ready or not, by reason: first, restart (after an exit), swap (to replace a running one), "+
+			"standby (to be at hand) or trial (out of quarantine).", "subsystem", "reason")
+	m.exits = m.counter("gaia_instance_exits_total",
+		"Instances ended, by reason: exit, signal, start (never became ready), stop (as asked), health (hung, and killed) "+
+			"or oom (out of memory).", "subsystem", "reason")
+	m.startSeconds = m.histogram("gaia_instance_start_seconds",
+		"Time from the execution of an instance to its being ready.", startBuckets(), "subsystem")
+	m.scrapeErrors = m.counter("gaia_plugin_scrape_errors_total",
+		"Scrapes that lack some or all metrics of the subsystem's plugin, because it did not answer or answered wrongly.", "subsystem")
+	m.seriesDropped = m.counter("gaia_plugin_series_dropped_total",
+		"Series left out of scrapes because the subsystem's plugin has too many.", "subsystem")
+	m.reloads = m.counter("gaia_config_reloads_total",
+		"Reloads of the configuration, by result: applied, unchanged or refused.", "result")
+	for _, result := range []string{ReloadApplied, ReloadUnchanged, ReloadRefused} {
+		m.reloads.WithLabelValues(result)
+	}
+	m.gauge("gaia_build_info",
+		"Version of the host and of the Go release it was built with; always 1.", "version", "go_version").
+		WithLabelValues(version, runtime.Version()).Set(1)
 	m.registry.MustRegister(
-		m.calls, m.callSeconds, m.rejected, m.held, m.up, m.generation, m.starts, m.exits, m.startSeconds,
-		m.scrapeErrors, m.seriesDropped, build, newLive(own, m.all),
+		newCalls(m.own, m.all), newLive(m.own, m.all), newSLO(m.own, m.all),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
 	return m
+}
+
+func (m *Metrics) counter(name, help string, labels ...string) *prometheus.CounterVec {
+	v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: m.own.add(name), Help: help}, labels)
+	m.register(v)
+	return v
+}
+
+func (m *Metrics) gauge(name, help string, labels ...string) *prometheus.GaugeVec {
+	v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: m.own.add(name), Help: help}, labels)
+	m.register(v)
+	return v
+}
+
+func (m *Metrics) histogram(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	v := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: m.own.addHistogram(name), Help: help, Buckets: buckets}, labels)
+	m.register(v)
+	return v
+}
+
+func (m *Metrics) register(v vector) {
+	m.registry.MustRegister(v)
+	m.vectors = append(m.vectors, v)
+}
+
+// Reloaded counts a reload that ended with one of Reload….
+func (m *Metrics) Reloaded(result string) { m.reloads.WithLabelValues(result).Inc() }
+
+// Remove takes the series of a subsystem that is no longer configured off the
+// page. Call it when nothing of the subsystem runs any more: what is counted
+// later would bring single series back.
+func (m *Metrics) Remove(subsystem string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.subsystems, subsystem)
+	for _, v := range m.vectors {
+		v.DeletePartialMatch(prometheus.Labels{subsystemLabel: subsystem})
+	}
 }
 
 // all returns the subsystems, sorted by name.

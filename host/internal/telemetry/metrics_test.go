@@ -25,7 +25,15 @@ func used(t *testing.T) *Metrics {
 	m := New("v1.2.3")
 	s := m.Subsystem("api_client_pool", "bulkhead")
 	s.Methods([]string{"/gaia.api.v1.APIClientPool/Do"})
-	s.Bind(func() int { return 3 }, func() int { return 2 }, os.Getpid)
+	s.Bind(Live{
+		InFlight: func() int { return 3 },
+		Queued:   func() int { return 2 },
+		PID:      os.Getpid,
+		Breaker:  func() int { return 1 },
+	})
+	s.SetObjectives(Objectives{Success: .99, P95: 100 * time.Millisecond, InFlight: 450})
+	s.Method("/gaia.api.v1.APIClientPool/Do").Observe(codes.OK, 20*time.Millisecond)
+	s.Method("/gaia.api.v1.APIClientPool/Stream").ObserveStream(codes.OK, time.Minute)
 	return m
 }
 
@@ -44,6 +52,7 @@ func metricsDoc(t *testing.T, m *Metrics) string {
 What the host says at ` + "`/metrics`" + `, besides the usual ` + "`go_…` and `process_…`" + ` of its own
 process. The metrics of each plugin follow under a ` + "`subsystem`" + ` label; its
 README lists them. A key, such as a domain or a path, is never a label.
+[how-to/slo.md](how-to/slo.md) makes alerts of them.
 
 | name | type | labels | meaning |
 | --- | --- | --- | --- |
@@ -98,16 +107,19 @@ func TestTheMetricsFollowTheNamingRules(t *testing.T) {
 func TestSeriesStartAtZero(t *testing.T) {
 	m := New("dev")
 	s := m.Subsystem("s", "deadline", "bulkhead")
+	s.Policies("bulkhead", "rate global") // as a reload may add
 	s.Methods([]string{"/p.v1.S/M"})
 	for name, want := range map[string]int{
 		"gaia_calls_total":                 len(presetCodes()),
 		"gaia_call_seconds":                1,
-		"gaia_rejected_total":              2,
+		"gaia_rejected_total":              3,
 		"gaia_held_total":                  1,
 		"gaia_instance_up":                 1,
 		"gaia_instance_generation":         1,
-		"gaia_instance_starts_total":       2,
-		"gaia_instance_exits_total":        4,
+		"gaia_retries_total":               1,
+		"gaia_config_reloads_total":        3,
+		"gaia_instance_starts_total":       5,
+		"gaia_instance_exits_total":        6,
 		"gaia_instance_start_seconds":      1,
 		"gaia_plugin_scrape_errors_total":  1,
 		"gaia_plugin_series_dropped_total": 1,
@@ -131,43 +143,62 @@ func TestTheLifeOfAnInstanceIsCounted(t *testing.T) {
 	m := New("dev")
 	s := m.Subsystem("s")
 	s.Started(StartFirst)
-	s.Ready(1, 8*time.Millisecond)
+	s.StartTook(8 * time.Millisecond)
+	s.Serving(1)
+	s.Serving(0)
 	s.Exited(ExitSignal)
 	s.Started(StartRestart)
 	s.Exited(ExitStart)
 	s.Started(StartRestart)
-	s.Ready(3, 9*time.Millisecond)
+	s.StartTook(9 * time.Millisecond)
+	s.Serving(3)
+	s.Exited(ExitStop) // of an older one, in whose place it is
 	s.Held()
 	s.Rejected("bulkhead")
+	s.Retried()
+	m.Reloaded(ReloadRefused)
 	if again := m.Subsystem("s"); again != s {
 		t.Error("the same name gave other metrics")
 	}
 	expect(t, m, `
+# HELP gaia_config_reloads_total Reloads of the configuration, by result: applied, unchanged or refused.
+# TYPE gaia_config_reloads_total counter
+gaia_config_reloads_total{result="applied"} 0
+gaia_config_reloads_total{result="refused"} 1
+gaia_config_reloads_total{result="unchanged"} 0
 # HELP gaia_held_total Calls that waited for an instance to become ready.
 # TYPE gaia_held_total counter
 gaia_held_total{subsystem="s"} 1
-# HELP gaia_instance_exits_total Instances ended, by reason: exit, signal, start (never became ready) or stop (as asked).
+# HELP gaia_instance_exits_total Instances ended, by reason: exit, signal, start (never became ready), stop (as asked), health (hung, and killed) or oom (out of memory).
 # TYPE gaia_instance_exits_total counter
 gaia_instance_exits_total{reason="exit",subsystem="s"} 0
+gaia_instance_exits_total{reason="health",subsystem="s"} 0
+gaia_instance_exits_total{reason="oom",subsystem="s"} 0
 gaia_instance_exits_total{reason="signal",subsystem="s"} 1
 gaia_instance_exits_total{reason="start",subsystem="s"} 1
-gaia_instance_exits_total{reason="stop",subsystem="s"} 0
+gaia_instance_exits_total{reason="stop",subsystem="s"} 1
 # HELP gaia_instance_generation Serial number of the instance that was last ready; 0 before the first.
 # TYPE gaia_instance_generation gauge
 gaia_instance_generation{subsystem="s"} 3
-# HELP gaia_instance_starts_total Instances started, ready or not, by reason: first or restart.
+# HELP gaia_instance_starts_total Instances started, ready or not, by reason: first, restart (after an exit), swap (to replace a running one), standby (to be at hand) or trial (out of quarantine).
 # TYPE gaia_instance_starts_total counter
 gaia_instance_starts_total{reason="first",subsystem="s"} 1
 gaia_instance_starts_total{reason="restart",subsystem="s"} 2
+gaia_instance_starts_total{reason="standby",subsystem="s"} 0
+gaia_instance_starts_total{reason="swap",subsystem="s"} 0
+gaia_instance_starts_total{reason="trial",subsystem="s"} 0
 # HELP gaia_instance_up Whether the subsystem has an instance that is ready (1) or not (0).
 # TYPE gaia_instance_up gauge
 gaia_instance_up{subsystem="s"} 1
 # HELP gaia_rejected_total Calls that a policy of the gate turned away.
 # TYPE gaia_rejected_total counter
 gaia_rejected_total{policy="bulkhead",subsystem="s"} 1
-`, "gaia_held_total", "gaia_instance_exits_total", "gaia_instance_generation", "gaia_instance_starts_total",
-		"gaia_instance_up", "gaia_rejected_total")
-	s.Exited(ExitStop)
+# HELP gaia_retries_total Times that the host sent a call to an instance again.
+# TYPE gaia_retries_total counter
+gaia_retries_total{subsystem="s"} 1
+`, "gaia_config_reloads_total", "gaia_held_total", "gaia_instance_exits_total", "gaia_instance_generation", "gaia_instance_starts_total",
+		"gaia_instance_up", "gaia_rejected_total", "gaia_retries_total")
+	s.Serving(0)
 	expect(t, m, `
 # HELP gaia_instance_up Whether the subsystem has an instance that is ready (1) or not (0).
 # TYPE gaia_instance_up gauge
@@ -175,52 +206,11 @@ gaia_instance_up{subsystem="s"} 0
 `, "gaia_instance_up")
 }
 
-func TestCallsAreCountedByMethodAndCode(t *testing.T) {
-	m := New("dev")
-	s := m.Subsystem("s")
-	do := s.Method("/p.v1.S/Do")
-	if s.Method("/p.v1.S/Do") != do {
-		t.Error("the same method gave other metrics")
-	}
-	do.Observe(codes.OK, time.Millisecond)
-	do.Observe(codes.OK, 20*time.Millisecond)
-	do.Observe(codes.NotFound, time.Second)
-	do.Observe(codes.Code(4711), time.Second) // not a gRPC code
-	expect(t, m, `
-# HELP gaia_calls_total Calls that ended, by gRPC status code; rejected ones included.
-# TYPE gaia_calls_total counter
-gaia_calls_total{code="Canceled",method="p.v1.S/Do",subsystem="s"} 0
-gaia_calls_total{code="DeadlineExceeded",method="p.v1.S/Do",subsystem="s"} 0
-gaia_calls_total{code="Internal",method="p.v1.S/Do",subsystem="s"} 0
-gaia_calls_total{code="NotFound",method="p.v1.S/Do",subsystem="s"} 1
-gaia_calls_total{code="OK",method="p.v1.S/Do",subsystem="s"} 2
-gaia_calls_total{code="ResourceExhausted",method="p.v1.S/Do",subsystem="s"} 0
-gaia_calls_total{code="Unavailable",method="p.v1.S/Do",subsystem="s"} 0
-gaia_calls_total{code="Unknown",method="p.v1.S/Do",subsystem="s"} 1
-`, "gaia_calls_total")
-}
-
-func TestObservingAllocatesNothing(t *testing.T) {
-	s := New("dev").Subsystem("s")
-	s.Methods([]string{"/p.v1.S/Do"})
-	if n := testing.AllocsPerRun(1000, func() { s.Method("/p.v1.S/Do").Observe(codes.OK, time.Millisecond) }); n != 0 {
-		t.Errorf("%v allocations, want 0", n)
-	}
-}
-
-func BenchmarkObserve(b *testing.B) {
-	m := New("dev").Subsystem("s").Method("/p.v1.S/Do")
-	b.ReportAllocs()
-	for b.Loop() {
-		m.Observe(codes.OK, time.Millisecond)
-	}
-}
-
 func TestTheGateIsReadAtEachScrape(t *testing.T) {
 	m := New("dev")
 	m.Subsystem("unbound") // has no gate yet: nothing to read
 	inFlight := 0
-	m.Subsystem("s").Bind(func() int { return inFlight }, func() int { return 2 * inFlight }, func() int { return 0 })
+	m.Subsystem("s").Bind(Live{InFlight: func() int { return inFlight }, Queued: func() int { return 2 * inFlight }})
 	for inFlight = range 3 {
 		expect(t, m, fmt.Sprintf(`
 # HELP gaia_calls_in_flight Calls admitted by the bulkhead that have not ended.
@@ -230,6 +220,40 @@ gaia_calls_in_flight{subsystem="s"} %d
 # TYPE gaia_calls_queued gauge
 gaia_calls_queued{subsystem="s"} %d
 `, inFlight, 2*inFlight), "gaia_calls_in_flight", "gaia_calls_queued")
+	}
+}
+
+func TestABreakerThatIsNotThereHasNoState(t *testing.T) {
+	m := New("dev")
+	state := -1
+	m.Subsystem("s").Bind(Live{Breaker: func() int { return state }})
+	for _, want := range []int{0, 1, 1, 1} {
+		if got, err := testutil.GatherAndCount(m.registry, "gaia_breaker_state"); err != nil || got != want {
+			t.Errorf("state %d: %d series, want %d (%v)", state, got, want, err)
+		}
+		state++
+	}
+}
+
+func TestASubsystemThatIsRemovedLeavesThePage(t *testing.T) {
+	m := used(t)
+	m.Remove("api_client_pool")
+	families, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, series := range f.GetMetric() {
+			if key := labelsKey(series); strings.Contains(key, "api_client_pool") {
+				t.Errorf("%s{%s} is still there", f.GetName(), key)
+			}
+		}
+	}
+	// It may come back, and begins anew.
+	s := m.Subsystem("api_client_pool")
+	s.SetObjectives(Objectives{Success: .99})
+	if got, err := testutil.GatherAndCount(m.registry, "gaia_calls_total", "gaia_slo_current"); err != nil || got != 0 {
+		t.Errorf("%d old series (%v)", got, err)
 	}
 }
 

@@ -13,11 +13,25 @@ import (
 const (
 	StartFirst   = "first"   // the subsystem's first instance
 	StartRestart = "restart" // after an exit
-	ExitSelf     = "exit"    // it ended by itself, whatever its exit code
-	ExitSignal   = "signal"  // a signal ended it that the host did not send to stop it
-	ExitStart    = "start"   // it ended, or was ended, before it was ready
-	ExitStop     = "stop"    // it was asked to end
+	StartSwap    = "swap"    // to replace an instance that runs
+	StartStandby = "standby" // to be at hand when an instance exits
+	StartTrial   = "trial"   // out of quarantine
+
+	ExitSelf   = "exit"   // it ended by itself, whatever its exit code
+	ExitSignal = "signal" // a signal ended it that the host did not send to stop it
+	ExitStart  = "start"  // it ended, or was ended, before it was ready
+	ExitStop   = "stop"   // it was asked to end
+	ExitHealth = "health" // it did not answer health checks and was killed
+	ExitOOM    = "oom"    // it was killed for the memory it took
 )
+
+func startReasons() []string {
+	return []string{StartFirst, StartRestart, StartSwap, StartStandby, StartTrial}
+}
+
+func exitReasons() []string {
+	return []string{ExitSelf, ExitSignal, ExitStart, ExitStop, ExitHealth, ExitOOM}
+}
 
 // Subsystem is the metrics of one subsystem. Safe for concurrent use; no
 // method blocks.
@@ -26,81 +40,93 @@ type Subsystem struct {
 	name    string
 
 	held         prometheus.Counter
+	retries      prometheus.Counter
 	up           prometheus.Gauge
 	generation   prometheus.Gauge
 	startSeconds prometheus.Observer
-	live         atomic.Pointer[sources]
+	live         atomic.Pointer[Live] // nil before Bind
+	objectives   atomic.Pointer[Objectives]
+	history      *history
 
 	methods atomic.Pointer[map[string]*Method] // read without a lock, replaced under mu
 
 	mu sync.Mutex // serializes writers of methods
 }
 
-// sources are where the values come from that are read at each scrape.
-type sources struct {
-	inFlight, queued, pid func() int
-}
-
 // Subsystem returns the metrics of a subsystem, always the same for a name.
 // All its series start at zero, those of the policies that may reject its
 // calls included: increase() does not see a series' first value.
 func (m *Metrics) Subsystem(name string, policies ...string) *Subsystem {
-	for _, policy := range policies {
-		m.rejected.WithLabelValues(name, policy)
-	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if s, ok := m.subsystems[name]; ok {
-		return s
+	s, ok := m.subsystems[name]
+	if !ok {
+		s = m.newSubsystem(name)
+		m.subsystems[name] = s
 	}
+	s.Policies(policies...)
+	return s
+}
+
+func (m *Metrics) newSubsystem(name string) *Subsystem {
 	s := &Subsystem{
 		metrics:      m,
 		name:         name,
 		held:         m.held.WithLabelValues(name),
+		retries:      m.retries.WithLabelValues(name),
 		up:           m.up.WithLabelValues(name),
 		generation:   m.generation.WithLabelValues(name),
 		startSeconds: m.startSeconds.WithLabelValues(name),
+		history:      newHistory(time.Now()),
 	}
-	for _, reason := range []string{StartFirst, StartRestart} {
+	for _, reason := range startReasons() {
 		m.starts.WithLabelValues(name, reason)
 	}
-	for _, reason := range []string{ExitSelf, ExitSignal, ExitStart, ExitStop} {
+	for _, reason := range exitReasons() {
 		m.exits.WithLabelValues(name, reason)
 	}
 	m.scrapeErrors.WithLabelValues(name)
 	m.seriesDropped.WithLabelValues(name)
 	s.methods.Store(new(map[string]*Method))
-	m.subsystems[name] = s
 	return s
 }
 
-// Bind says where the values come from that are read at each scrape: the calls
-// in flight and in the queue, and the process id of the instance, 0 for none.
-// Before Bind they are absent. The functions must be quick and safe for
-// concurrent use.
-func (s *Subsystem) Bind(inFlight, queued, pid func() int) {
-	s.live.Store(&sources{inFlight: inFlight, queued: queued, pid: pid})
+// Policies makes the series of policies that may reject calls from now on, so
+// that they are there, at zero, before the first rejection.
+func (s *Subsystem) Policies(names ...string) {
+	for _, policy := range names {
+		s.metrics.rejected.WithLabelValues(s.name, policy)
+	}
 }
+
+// Bind says where the values come from that are read at each scrape, replacing
+// what was said before.
+func (s *Subsystem) Bind(l Live) { s.live.Store(&l) }
 
 // Started counts an instance whose process was started.
 func (s *Subsystem) Started(reason string) { s.metrics.starts.WithLabelValues(s.name, reason).Inc() }
 
-// Ready says that an instance can be called and how long that took from its
-// execution on.
-func (s *Subsystem) Ready(generation uint64, took time.Duration) {
-	s.up.Set(1)
-	s.generation.Set(float64(generation))
-	s.startSeconds.Observe(took.Seconds())
+// StartTook says how long an instance needed from its execution to being ready.
+func (s *Subsystem) StartTook(took time.Duration) { s.startSeconds.Observe(took.Seconds()) }
+
+// Serving says which instance answers calls from now on; 0 is none.
+func (s *Subsystem) Serving(generation uint64) {
+	s.up.Set(0)
+	if generation > 0 {
+		s.up.Set(1)
+		s.generation.Set(float64(generation))
+	}
 }
 
-// Exited counts an instance whose process has ended.
-func (s *Subsystem) Exited(reason string) {
-	s.up.Set(0)
-	s.metrics.exits.WithLabelValues(s.name, reason).Inc()
-}
+// Exited counts an instance whose process has ended. Another one may be
+// serving: see Serving.
+func (s *Subsystem) Exited(reason string) { s.metrics.exits.WithLabelValues(s.name, reason).Inc() }
 
 // Held counts a call that has to wait for an instance.
 func (s *Subsystem) Held() { s.held.Inc() }
+
+// Retried counts a call that is sent to an instance once more.
+func (s *Subsystem) Retried() { s.retries.Inc() }
 
 // Rejected counts a call that a policy of the gate turned away.
 func (s *Subsystem) Rejected(policy string) {
