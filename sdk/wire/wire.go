@@ -13,6 +13,13 @@ import (
 // in bytes, in either direction. Larger payloads use streams.
 const MaxMessage = 64 << 20
 
+// What a plugin says in an ErrorInfo when it refuses a call because it is about
+// to end: the call has not begun, so that it may be repeated elsewhere.
+const (
+	ErrorDomain    = "gaia"
+	ReasonDraining = "DRAINING"
+)
+
 // The environment by which a host tells its plugin about itself.
 const (
 	// EnvHostPID is the decimal process id from which alone the plugin accepts
@@ -24,6 +31,9 @@ const (
 	// EnvLogLevel is the least level that the host wants to see: "trace",
 	// "debug", "info", "warn" or "error".
 	EnvLogLevel = "GAIA_LOG_LEVEL"
+	// EnvKeeperFD is the decimal number of the descriptor by which the plugin
+	// reaches the host's keeper, as KeeperConn does. Unset: there is none.
+	EnvKeeperFD = "GAIA_KEEPER_FD"
 )
 
 const (
@@ -39,7 +49,9 @@ const (
 	defaultStartTimeout = 10 * time.Second
 )
 
-func handshake() plugin.HandshakeConfig {
+// Handshake is what go-plugin needs to know to start a gaia plugin, for those
+// who do it without Start.
+func Handshake() plugin.HandshakeConfig {
 	return plugin.HandshakeConfig{
 		ProtocolVersion:  protocolVersion,
 		MagicCookieKey:   cookieKey,
