@@ -5,6 +5,8 @@ import (
 	"runtime/debug"
 	"sync/atomic"
 
+	"github.com/gaia-go/gaia/sdk/wire"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -95,8 +97,15 @@ func (p *plugin) untilStop(serve func() error) error {
 	}
 }
 
+// errDraining says that a call has not begun. The detail tells that to the
+// host, which then gives the call to the next instance, whatever it is.
 func errDraining() error {
-	return status.Error(codes.Unavailable, "plugin is draining and takes no new calls")
+	st := status.New(codes.Unavailable, "plugin is draining and takes no new calls")
+	detailed, err := st.WithDetails(&errdetails.ErrorInfo{Reason: wire.ReasonDraining, Domain: wire.ErrorDomain})
+	if err != nil { // cannot be: the detail is a known message
+		return st.Err()
+	}
+	return detailed.Err()
 }
 
 // recovered turns a panic into an answer: the call is lost, the plugin lives.

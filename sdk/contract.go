@@ -44,7 +44,7 @@ func (c *contract) Configure(ctx context.Context, r *pluginv1.ConfigureRequest) 
 	}
 	defer c.plugin.calls.end()
 	response := &pluginv1.ConfigureResponse{}
-	for _, e := range fieldErrors(config.configure(ctx, message)) {
+	for _, e := range fieldErrors(config.apply(ctx, message)) {
 		response.Diagnostics = append(response.Diagnostics, &pluginv1.Diagnostic{
 			Path:    e.Path,
 			Summary: "Config refused by the plugin",

@@ -5,11 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
+	"time"
 
+	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
@@ -25,6 +29,32 @@ type (
 	noMessage   struct{}
 	noError     struct{}
 	twoResults  struct{}
+	takesAnew   struct{ calls *[]string }
+	takesOther  struct{ takesConfig }
+)
+
+func (s takesAnew) Configure(_ context.Context, c *wrapperspb.StringValue) error {
+	*s.calls = append(*s.calls, "configure "+c.GetValue())
+	if c.GetValue() == "wrong" {
+		return errors.New("wrong")
+	}
+	return nil
+}
+
+func (s takesAnew) Reconfigure(_ context.Context, c *wrapperspb.StringValue) error {
+	*s.calls = append(*s.calls, "reconfigure "+c.GetValue())
+	return nil
+}
+
+func (takesAnew) Exclusive() bool { return true }
+func (takesAnew) Limits() Limits  { return Limits{Concurrency: 7, Queue: -1, Timeout: time.Second} }
+
+func (takesOther) Reconfigure(context.Context, *wrapperspb.BytesValue) error { return nil }
+
+var (
+	_ Reconfigurer[*wrapperspb.StringValue] = takesAnew{}
+	_ Exclusive                             = takesAnew{}
+	_ Limited                               = takesAnew{}
 )
 
 func (s takesConfig) Configure(_ context.Context, c *wrapperspb.StringValue) error {
@@ -90,6 +120,52 @@ func TestAFoundConfigureMethodIsCalledWithTheMessage(t *testing.T) {
 	err = c.configure(t.Context(), wrapperspb.String("hello"))
 	if got != "hello" || err == nil || err.Error() != "as you like" {
 		t.Errorf("got config %q and error %v", got, err)
+	}
+}
+
+func TestOnlyAConfigThatWasTakenMakesTheNextOneAReconfiguration(t *testing.T) {
+	var got []string
+	c, err := findConfigurer(takesAnew{&got})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, value := range []string{"wrong", "first", "second"} {
+		_ = c.apply(t.Context(), wrapperspb.String(value)) // the calls are what counts
+	}
+	if diff := cmp.Diff([]string{"configure wrong", "configure first", "reconfigure second"}, got); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+	if _, err := findConfigurer(takesOther{}); err == nil || !strings.Contains(err.Error(), "they take the same config") {
+		t.Errorf("Reconfigure with another message: got error %v", err)
+	}
+}
+
+func TestADescriptionTellsWhatThePluginIsLike(t *testing.T) {
+	var calls []string
+	for _, test := range []struct {
+		given any
+		want  *pluginv1.DescribeResponse
+	}{
+		{takesConfig{new(string)}, &pluginv1.DescribeResponse{}},
+		{takesAnew{&calls}, &pluginv1.DescribeResponse{
+			LiveConfig: true, Exclusive: true,
+			Defaults: &pluginv1.Defaults{Concurrency: 7, Timeout: durationpb.New(time.Second)},
+		}},
+	} {
+		p, err := newPlugin(func(r grpc.ServiceRegistrar) {
+			r.RegisterService(&grpc.ServiceDesc{ServiceName: "grpc.testing.TestService", Metadata: "grpc/testing/test.proto"}, test.given)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := p.description()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := &pluginv1.DescribeResponse{LiveConfig: d.GetLiveConfig(), Exclusive: d.GetExclusive(), Defaults: d.GetDefaults()}
+		if !proto.Equal(got, test.want) {
+			t.Errorf("%T: got %v, want %v", test.given, got, test.want)
+		}
 	}
 }
 

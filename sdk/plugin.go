@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // service is what one generated Register…Server function registers.
@@ -32,6 +33,8 @@ type plugin struct {
 	services  []service
 	impls     []any       // of the services, each once: one may serve several
 	config    *configurer // nil when no service takes a config
+	exclusive bool
+	limits    Limits
 	gatherers prometheus.Gatherers
 	calls     calls
 	drainOnce sync.Once
@@ -79,6 +82,12 @@ func (p *plugin) take(impl any) error {
 	if c != nil {
 		p.config = c
 	}
+	if e, ok := impl.(Exclusive); ok && e.Exclusive() {
+		p.exclusive = true
+	}
+	if l, ok := impl.(Limited); ok {
+		p.limits = l.Limits()
+	}
 	if g, ok := impl.(Gatherer); ok {
 		p.gatherers = append(p.gatherers, g.Metrics())
 	}
@@ -101,16 +110,35 @@ func (p *plugin) describe() (*pluginv1.DescribeResponse, error) {
 		return nil, status.Error(codes.Internal, err.Error())
 	}
 	description := &pluginv1.DescribeResponse{
-		Name:     filepath.Base(os.Args[0]),
-		Version:  version(),
-		Services: slices.Sorted(maps.Keys(p.own)),
-		Files:    files,
+		Name:      filepath.Base(os.Args[0]),
+		Version:   version(),
+		Services:  slices.Sorted(maps.Keys(p.own)),
+		Files:     files,
+		Exclusive: p.exclusive,
 	}
 	if p.config != nil {
 		description.ConfigMessage = string(p.config.message.ProtoReflect().Descriptor().FullName())
+		description.LiveConfig = p.config.reconfigure != nil
+	}
+	if p.limits != (Limits{}) {
+		description.Defaults = p.limits.message()
 	}
 	return description, nil
 }
+
+func (l Limits) message() *pluginv1.Defaults {
+	d := &pluginv1.Defaults{
+		Concurrency: uint32(min(max(l.Concurrency, 0), maxCalls)),
+		Queue:       uint32(min(max(l.Queue, 0), maxCalls)),
+	}
+	if l.Timeout > 0 {
+		d.Timeout = durationpb.New(l.Timeout)
+	}
+	return d
+}
+
+// maxCalls is the most that a host admits at once.
+const maxCalls = 1_000_000
 
 // version of the program as the Go linker recorded it; "" for a build from a
 // work tree without tags.

@@ -69,7 +69,7 @@ func BenchmarkStart(b *testing.B) {
 		measureStarts(b, func(b *testing.B) (grpc.ClientConnInterface, func()) {
 			b.Helper()
 			client := plugin.NewClient(&plugin.ClientConfig{
-				HandshakeConfig:  handshake(),
+				HandshakeConfig:  Handshake(),
 				Plugins:          plugin.PluginSet{pluginName: end{}},
 				AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 				Cmd:              exec.CommandContext(context.WithoutCancel(b.Context()), path),

@@ -110,7 +110,7 @@ func Start(ctx context.Context, c Command) (*Process, error) {
 
 func newClient(r *processRunner) *plugin.Client {
 	return plugin.NewClient(&plugin.ClientConfig{
-		HandshakeConfig:  handshake(),
+		HandshakeConfig:  Handshake(),
 		Plugins:          plugin.PluginSet{pluginName: end{}},
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		SkipHostEnv:      true,
@@ -188,6 +188,9 @@ func (p *Process) LastWords() string { return lastWords(p.runner.tail.copy()) }
 
 // Terminate asks the process to end (SIGTERM). It does not wait.
 func (p *Process) Terminate() { p.runner.signal(syscall.SIGTERM) }
+
+// Signal sends a signal to the process. It does nothing when that has ended.
+func (p *Process) Signal(s syscall.Signal) { p.runner.signal(s) }
 
 // Kill kills the process and its whole group at once (SIGKILL). It does not
 // wait.

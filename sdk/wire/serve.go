@@ -55,7 +55,7 @@ func Serve(c ServeConfig) error {
 	// stopped, and forgets them: the garbage collector would close both.
 	defer func(stdout, stderr *os.File) { os.Stdout, os.Stderr = stdout, stderr }(os.Stdout, os.Stderr)
 	plugin.Serve(&plugin.ServeConfig{
-		HandshakeConfig: handshake(),
+		HandshakeConfig: Handshake(),
 		Plugins:         plugin.PluginSet{pluginName: end{register: register}},
 		Logger:          c.Logger,
 		GRPCServer: func(fromHost []grpc.ServerOption) *grpc.Server {
