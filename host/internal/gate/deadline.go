@@ -2,7 +2,6 @@ package gate
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -16,20 +15,22 @@ type deadline struct {
 	timeout time.Duration // of unary calls; 0: no ceiling
 }
 
-// set fixes c.Deadline and reports whether it is the operator's, not the
-// caller's.
+// set fixes the call's deadline and reports whether it is the operator's, not
+// the caller's.
 func (d deadline) set(ctx context.Context, c *Call) (ours bool) {
 	if callers, ok := ctx.Deadline(); ok && (c.Deadline.IsZero() || callers.Before(c.Deadline)) {
 		c.Deadline = callers
 	}
-	if c.Stream || d.timeout <= 0 {
-		return false
+	if !c.Stream && d.timeout > 0 {
+		if ceiling := c.Start.Add(d.timeout); c.Deadline.IsZero() || ceiling.Before(c.Deadline) {
+			c.Deadline, ours = ceiling, true
+		}
 	}
-	if ceiling := c.Start.Add(d.timeout); c.Deadline.IsZero() || ceiling.Before(c.Deadline) {
-		c.Deadline = ceiling
-		return true
+	c.deadline = 0
+	if !c.Deadline.IsZero() {
+		c.deadline = c.clock.at(c.Deadline)
 	}
-	return false
+	return ours
 }
 
 // explain adds to an expiry whose bound it was.
@@ -44,18 +45,22 @@ func expired(ctx context.Context, c *Call) error {
 	if err := ctx.Err(); err != nil {
 		return status.FromContextError(err).Err()
 	}
-	if !c.Deadline.IsZero() && !time.Now().Before(c.Deadline) {
+	if c.isOver() {
 		return status.Error(codes.DeadlineExceeded, "deadline: it passed before the call was forwarded")
 	}
 	return nil
 }
 
+// isOver reports whether the deadline had passed when the clock was last read.
+func (c *Call) isOver() bool { return c.deadline != 0 && c.now >= c.deadline }
+
 // await waits until granted is closed, ctx ends or the call's deadline passes,
 // and returns nil, or an error of package context.
-func await(ctx context.Context, c *Call, granted <-chan struct{}) error {
+func (c *Call) await(ctx context.Context, granted <-chan struct{}) error {
+	defer c.read()
 	var passed <-chan time.Time
-	if !c.Deadline.IsZero() {
-		timer := time.NewTimer(time.Until(c.Deadline))
+	if c.deadline != 0 {
+		timer := time.NewTimer(c.deadline.sub(c.clock.now()))
 		defer timer.Stop()
 		passed = timer.C
 	}
@@ -69,5 +74,12 @@ func await(ctx context.Context, c *Call, granted <-chan struct{}) error {
 	}
 }
 
-// isExpiry reports whether an error of await was a deadline.
-func isExpiry(err error) bool { return errors.Is(err, context.DeadlineExceeded) }
+// gaveUp is the status of a call that stopped waiting at a policy, because of
+// an error of await.
+func (c *Call) gaveUp(policy string, err error, remedy string) error {
+	waited := c.clock.now().sub(c.clock.at(c.Start)).Round(time.Millisecond)
+	if err != context.DeadlineExceeded { //nolint:errorlint // await returns it as it is
+		return status.Errorf(codes.Canceled, "%s: cancelled by the caller after %v, while in the queue", policy, waited)
+	}
+	return status.Errorf(codes.DeadlineExceeded, "%s: deadline exceeded after %v, while in the queue: %s", policy, waited, remedy)
+}

@@ -3,6 +3,7 @@ package gate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -21,49 +22,76 @@ type recorder struct {
 	admit error
 }
 
-func (r recorder) Admit(context.Context, *Call) error {
+func (r recorder) Admit(context.Context, *Call) (Ticket, error) {
 	*r.log = append(*r.log, "admit "+r.name)
-	return r.admit
+	return Ticket{number: uint64(len(r.name))}, r.admit
 }
 
-func (r recorder) Done(_ *Call, code codes.Code) {
-	*r.log = append(*r.log, "done "+r.name+" "+code.String())
+func (r recorder) Done(_ *Call, t Ticket, o Outcome) {
+	if t.number != uint64(len(r.name)) {
+		o = -1 // it is another policy's ticket
+	}
+	*r.log = append(*r.log, fmt.Sprintf("done %s %d", r.name, o))
+}
+
+// counter is an Observer.
+type counter struct {
+	rejected []string
+	retried  int
+}
+
+func (c *counter) Rejected(policy string) { c.rejected = append(c.rejected, policy) }
+func (c *counter) Retried()               { c.retried++ }
+
+// answer is a forward that returns an error of the plugin.
+func answer(err error) Forward {
+	return func(context.Context, *Call) Result { return Result{Err: err} }
 }
 
 // recorded is a gate of recorders, one a name; the policy named fails rejects.
 func recorded(fails string, reason error, names ...string) (g *Gate, log *[]string) {
 	log = new([]string)
-	g = &Gate{rejected: func(policy string) { *log = append(*log, "rejected "+policy) }}
+	g = New(Config{}, logger{log})
+	chain := *g.chain.Load()
+	chain.steps = nil
 	for _, name := range names {
 		r := recorder{name: name, log: log}
 		if name == fails {
 			r.admit = reason
 		}
-		g.steps = append(g.steps, step{name, r})
+		chain.steps = append(chain.steps, step{name, r})
 	}
+	g.chain.Store(&chain)
 	return g, log
 }
+
+// logger is an Observer that writes down rejections.
+type logger struct{ log *[]string }
+
+func (l logger) Rejected(policy string) { *l.log = append(*l.log, "rejected "+policy) }
+func (logger) Retried()                 {}
 
 func TestPoliciesAreAskedInOrderAndToldInReverse(t *testing.T) {
 	for _, c := range []struct {
 		given   string
 		forward error
-		code    string
+		outcome Outcome
 	}{
-		{"success", nil, "OK"},
-		{"an error", status.Error(codes.NotFound, "gone"), "NotFound"},
-		{"an error without a code", errors.New("?"), "Unknown"},
+		{"success", nil, Success},
+		{"an error of the caller's", status.Error(codes.NotFound, "gone"), Success},
+		{"an error of the plugin's", status.Error(codes.Internal, "broken"), Failure},
+		{"an error without a code", errors.New("?"), Failure},
 	} {
 		t.Run(c.given, func(t *testing.T) {
-			g, log := recorded("", nil, "a", "b")
-			err := g.Do(t.Context(), &Call{}, func(context.Context, *Call) error {
+			g, log := recorded("", nil, "a", "bb")
+			err := g.Do(t.Context(), &Call{}, func(context.Context, *Call) Result {
 				*log = append(*log, "forward")
-				return c.forward
+				return Result{Err: c.forward}
 			})
 			if !errors.Is(err, c.forward) {
 				t.Errorf("got %v, want %v", err, c.forward)
 			}
-			want := []string{"admit a", "admit b", "forward", "done b " + c.code, "done a " + c.code}
+			want := []string{"admit a", "admit bb", "forward", fmt.Sprintf("done bb %d", c.outcome), fmt.Sprintf("done a %d", c.outcome)}
 			if diff := cmp.Diff(want, *log); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -74,14 +102,14 @@ func TestPoliciesAreAskedInOrderAndToldInReverse(t *testing.T) {
 func TestARejectedCallIsNotForwardedAndOnlyThePoliciesBeforeAreTold(t *testing.T) {
 	full := status.Error(codes.ResourceExhausted, "full")
 	g, log := recorded("b", full, "a", "b", "c")
-	err := g.Do(t.Context(), &Call{}, func(context.Context, *Call) error {
+	err := g.Do(t.Context(), &Call{}, func(context.Context, *Call) Result {
 		t.Error("forwarded")
-		return nil
+		return Result{}
 	})
 	if !errors.Is(err, full) {
 		t.Errorf("got %v", err)
 	}
-	if diff := cmp.Diff([]string{"admit a", "admit b", "rejected b", "done a ResourceExhausted"}, *log); diff != "" {
+	if diff := cmp.Diff([]string{"admit a", "admit b", "rejected b", fmt.Sprintf("done a %d", Neutral)}, *log); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -97,14 +125,14 @@ func TestACallerWhoGivesUpIsNotCountedAsRejected(t *testing.T) {
 }
 
 func TestAPanicInForwardReleasesWhatWasTaken(t *testing.T) {
-	g := New(Limits{Concurrency: 1}, nil)
+	g := New(Config{Limits: Limits{Concurrency: 1}}, nil)
 	func() {
 		defer func() {
 			if recover() == nil {
 				t.Error("the panic was swallowed")
 			}
 		}()
-		_ = g.Do(t.Context(), &Call{}, func(context.Context, *Call) error { panic("boom") })
+		_ = g.Do(t.Context(), &Call{}, func(context.Context, *Call) Result { panic("boom") })
 	}()
 	if g.InFlight() != 0 {
 		t.Errorf("%d in flight", g.InFlight())
@@ -128,14 +156,14 @@ func TestTheDeadlineIsTheEarlierOne(t *testing.T) {
 			{"stream without a deadline", 30 * time.Second, 0, true, 0},
 			{"stream with a deadline", 30 * time.Second, time.Minute, true, time.Minute},
 		} {
-			g := New(Limits{Timeout: c.timeout}, nil)
+			g := New(Config{Limits: Limits{Timeout: c.timeout}}, nil)
 			ctx := t.Context()
 			if c.caller > 0 {
 				var cancel context.CancelFunc
 				ctx, cancel = context.WithTimeout(ctx, c.caller)
 				defer cancel()
 			}
-			err := g.Do(ctx, &Call{Stream: c.stream}, func(ctx context.Context, call *Call) error {
+			err := g.Do(ctx, &Call{Stream: c.stream}, func(ctx context.Context, call *Call) Result {
 				var got time.Duration
 				if !call.Deadline.IsZero() {
 					got = call.Deadline.Sub(start)
@@ -148,7 +176,7 @@ func TestTheDeadlineIsTheEarlierOne(t *testing.T) {
 				if at, ok := bounded.Deadline(); ok != (c.want > 0) || ok && at.Sub(start) != c.want {
 					t.Errorf("%s: context ends at %v, %t", c.given, at, ok)
 				}
-				return nil
+				return Result{}
 			})
 			if err != nil {
 				t.Errorf("%s: %v", c.given, err)
@@ -159,12 +187,12 @@ func TestTheDeadlineIsTheEarlierOne(t *testing.T) {
 
 func TestAnExpiryAtTheCeilingNamesTheSetting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := New(Limits{Timeout: 2 * time.Second}, nil)
-		wait := func(ctx context.Context, c *Call) error {
+		g := New(Config{Limits: Limits{Timeout: 2 * time.Second}}, nil)
+		wait := func(ctx context.Context, c *Call) Result {
 			ctx, cancel := c.Context(ctx)
 			defer cancel()
 			<-ctx.Done()
-			return status.FromContextError(ctx.Err()).Err()
+			return Result{Err: status.FromContextError(ctx.Err()).Err()}
 		}
 		err := g.Do(t.Context(), &Call{}, wait)
 		if status.Code(err) != codes.DeadlineExceeded || !strings.Contains(err.Error(), "(limits.timeout is 2s)") {
@@ -180,12 +208,12 @@ func TestAnExpiryAtTheCeilingNamesTheSetting(t *testing.T) {
 }
 
 func TestACallThatIsAlreadyOverIsNotForwarded(t *testing.T) {
-	forward := func(context.Context, *Call) error {
+	forward := func(context.Context, *Call) Result {
 		t.Error("forwarded")
-		return nil
+		return Result{}
 	}
-	var rejected []string
-	g := New(Limits{Timeout: time.Second, Concurrency: 1}, func(p string) { rejected = append(rejected, p) })
+	observed := &counter{}
+	g := New(Config{Limits: Limits{Timeout: time.Second, Concurrency: 1}}, observed)
 	err := g.Do(t.Context(), &Call{Start: time.Now().Add(-2 * time.Second)}, forward)
 	if status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("expired: got %v", err)
@@ -195,18 +223,18 @@ func TestACallThatIsAlreadyOverIsNotForwarded(t *testing.T) {
 	if err := g.Do(cancelled, &Call{}, forward); status.Code(err) != codes.Canceled {
 		t.Errorf("cancelled: got %v", err)
 	}
-	if diff := cmp.Diff([]string{PolicyDeadline}, rejected); diff != "" {
+	if diff := cmp.Diff([]string{PolicyDeadline}, observed.rejected); diff != "" {
 		t.Errorf("rejected (-want +got):\n%s", diff)
 	}
 }
 
 func TestAGateWithoutLimitsLetsEverythingPass(t *testing.T) {
-	g := New(Limits{}, nil)
-	if err := g.Do(t.Context(), &Call{}, func(context.Context, *Call) error {
+	g := New(Config{Limits: Limits{}}, nil)
+	if err := g.Do(t.Context(), &Call{}, func(context.Context, *Call) Result {
 		if g.InFlight() != 1 {
 			t.Errorf("%d in flight during the call", g.InFlight())
 		}
-		return nil
+		return Result{}
 	}); err != nil {
 		t.Error(err)
 	}
@@ -215,44 +243,18 @@ func TestAGateWithoutLimitsLetsEverythingPass(t *testing.T) {
 	}
 }
 
-func TestAnUncontendedCallAllocatesNothing(t *testing.T) {
-	g := New(Limits{Timeout: time.Minute, Concurrency: 10, Queue: 10}, nil)
-	ctx, c := t.Context(), &Call{}
-	forward := func(context.Context, *Call) error { return nil }
+func TestAnAdmittedCallAllocatesNothing(t *testing.T) {
+	c := shipped()
+	c.PerKey = []KeyLimit{{Key: "domain", Concurrency: 10, Queue: 10}}
+	c.Breakers = append(c.Breakers, Breaker{Key: "domain", Failures: 3, Within: time.Second, OpenFor: time.Second})
+	g := New(c, nil)
+	ctx, call, keys := t.Context(), &Call{}, domains(1)[0]
 	if n := testing.AllocsPerRun(1000, func() {
-		*c = Call{}
-		if err := g.Do(ctx, c, forward); err != nil {
+		*call = Call{Keys: keys}
+		if err := g.Do(ctx, call, answered); err != nil {
 			t.Fatal(err)
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations, want 0", n)
 	}
-}
-
-func BenchmarkGate(b *testing.B) {
-	g := New(Limits{Timeout: time.Minute, Concurrency: 1000, Queue: 10}, nil)
-	forward := func(context.Context, *Call) error { return nil }
-	b.Run("one", func(b *testing.B) {
-		ctx, c := b.Context(), &Call{}
-		b.ReportAllocs()
-		for b.Loop() {
-			*c = Call{}
-			if err := g.Do(ctx, c, forward); err != nil {
-				b.Fatal(err)
-			}
-		}
-	})
-	b.Run("parallel", func(b *testing.B) {
-		b.ReportAllocs()
-		b.SetParallelism(16)
-		b.RunParallel(func(pb *testing.PB) {
-			ctx, c := b.Context(), &Call{}
-			for pb.Next() {
-				*c = Call{}
-				if err := g.Do(ctx, c, forward); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-	})
 }

@@ -1,0 +1,141 @@
+package gate
+
+import (
+	"math"
+	"sync"
+	"time"
+)
+
+// Adaptive is a limit on calls in flight that follows what the plugin bears.
+type Adaptive struct {
+	Min, Max int // at least 1
+}
+
+const (
+	// shortestWindow is how long latencies are gathered for a decision, at the
+	// least; fewestSamples how many there have to be.
+	shortestWindow = 100 * time.Millisecond
+	fewestSamples  = 5
+	// tolerance is how many times the latency without a queue is allowed: with
+	// twice that, as many calls wait inside the plugin as are worked on, and so it
+	// never runs dry.
+	tolerance = 2.0
+	// backOff is what a limit is multiplied with that is too high.
+	backOff = 0.9
+	// probeEvery is after how many windows the limit is halved for one, to learn
+	// the latency without a queue again. At twice what the plugin can work on,
+	// half of it is all of that: the probe costs nothing.
+	probeEvery = 20
+	// inVain is by how much cutting the limit has to cut the latency; if it does
+	// not, the latency is no queue's: the work itself has become slower.
+	inVain, inVainAfter = 0.95, 0.75
+)
+
+// tuner moves the limit of a bulkhead: up while the latency is near what it is
+// without a queue and the limit is used up, down when it is not (additive
+// increase, multiplicative decrease).
+type tuner struct {
+	Adaptive
+
+	mu       sync.Mutex
+	limit    float64
+	began    instant // of the window; 0 before the first call
+	sum      time.Duration
+	samples  int
+	used     bool    // the limit was reached in this window
+	base     float64 // seconds: latency without a queue; 0: not known
+	mean     float64 // seconds: of the last window
+	windows  int     // since the last probe
+	probing  bool
+	restore  float64 // the limit before the probe
+	cutLimit float64 // limit and latency when it was last found to be too high; 0: it is not
+	cutMean  float64
+}
+
+func newTuner(a Adaptive) *tuner {
+	return &tuner{Adaptive: a, limit: float64(min(max(a.Min, 10), a.Max))}
+}
+
+// current is the limit in calls.
+func (t *tuner) current() int { return min(max(int(t.limit), t.Min), t.Max) }
+
+// observe learns from a call that had a permit since it was admitted. Calls
+// that were cancelled, or failed at once, say nothing of how long the work
+// takes.
+func (t *tuner) observe(b *bulkhead, c *Call, admitted instant, o Outcome) {
+	if o == Neutral {
+		return
+	}
+	now := c.read()
+	t.mu.Lock()
+	limit, changed := t.add(now, admitted, b)
+	t.mu.Unlock()
+	if changed {
+		b.set(limit, b.bounds.Load().depth)
+	}
+}
+
+// add adds a latency and, at the end of a window, moves the limit. The caller
+// holds mu.
+func (t *tuner) add(now, admitted instant, b *bulkhead) (limit int, changed bool) {
+	if t.began == 0 {
+		t.began = admitted
+	}
+	inFlight, waiting := b.counts()
+	if waiting > 0 || inFlight+1 >= t.current() { // it has just given up its own permit
+		t.used = true
+	}
+	if admitted < t.began {
+		return 0, false // it was admitted under the limit before
+	}
+	t.sum += now.sub(admitted)
+	t.samples++
+	window := max(shortestWindow, time.Duration(2*t.mean*float64(time.Second)))
+	if now.sub(t.began) < window || t.samples < fewestSamples {
+		return 0, false
+	}
+	before := t.current()
+	t.mean = t.sum.Seconds() / float64(t.samples)
+	t.decide()
+	t.limit = min(max(t.limit, float64(t.Min)), float64(t.Max))
+	t.began, t.sum, t.samples, t.used = now, 0, 0, false
+	return t.current(), t.current() != before
+}
+
+// decide moves the limit after a window.
+func (t *tuner) decide() {
+	switch {
+	case t.probing:
+		t.probing, t.windows = false, 0
+		t.base, t.limit = t.mean, t.restore
+		return
+	case t.base == 0 || t.mean < t.base:
+		t.base = t.mean
+	}
+	t.windows++
+	switch {
+	case t.mean > tolerance*t.base:
+		t.cut()
+	case t.windows >= probeEvery && t.used:
+		t.probing, t.restore = true, t.limit
+		t.limit /= 2
+		t.cutLimit = 0
+	case t.used:
+		t.limit += math.Sqrt(t.limit)
+		t.cutLimit = 0
+	default:
+		t.cutLimit = 0
+	}
+}
+
+// cut lowers a limit that is too high, unless that was in vain.
+func (t *tuner) cut() {
+	if t.cutLimit == 0 {
+		t.cutLimit, t.cutMean = t.limit, t.mean
+	}
+	if t.limit < inVainAfter*t.cutLimit && t.mean > inVain*t.cutMean {
+		t.base, t.limit, t.cutLimit = t.mean, t.cutLimit, 0
+		return
+	}
+	t.limit *= backOff
+}
