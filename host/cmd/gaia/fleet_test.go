@@ -7,7 +7,9 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -33,6 +35,10 @@ func fleet() map[string]func() {
 		"fleet-grandchild": func() { serveEcho(leaveGrandchild) },
 		"fleet-flood":      func() { serveEcho(func() { go flood() }) },
 		"fleet-plain":      servePlain,
+		"fleet-other":      func() { serveEcho(func() {}) }, // the same by another name
+		"fleet-hangs":      serveHangs,
+		"fleet-live":       serveLive,
+		"fleet-exclusive":  serveExclusive,
 	}
 }
 
@@ -55,22 +61,25 @@ func serveEcho(once func()) {
 	sdk.Serve(func(r grpc.ServiceRegistrar) { apiv1.RegisterAPIClientPoolServer(r, &echo{once: once}) })
 }
 
-// echo answers requests with their own body; some URLs have other effects.
+// echo answers requests with their own body and, as headers, who it is; some
+// URLs have other effects.
 type echo struct {
 	apiv1.UnimplementedAPIClientPoolServer
 
-	once func()
+	once  func()
+	agent atomic.Pointer[string] // from the config
 }
 
 func (e *echo) Configure(_ context.Context, c *apiv1.Config) error {
 	if c.GetUserAgent() == "refuse" {
 		return sdk.Invalid("user_agent", "Not this one.")
 	}
+	e.agent.Store(new(c.GetUserAgent()))
 	e.once()
 	return nil
 }
 
-func (*echo) Do(ctx context.Context, r *apiv1.DoRequest) (*apiv1.DoResponse, error) {
+func (e *echo) Do(ctx context.Context, r *apiv1.DoRequest) (*apiv1.DoResponse, error) {
 	switch {
 	case r.GetUrl() == "test:block":
 		<-ctx.Done()
@@ -79,12 +88,155 @@ func (*echo) Do(ctx context.Context, r *apiv1.DoRequest) (*apiv1.DoResponse, err
 		panic("as asked")
 	case r.GetUrl() == "test:deaf":
 		closeSockets()
+	case strings.HasPrefix(r.GetUrl(), "test:note "):
+		if err := note(strings.TrimPrefix(r.GetUrl(), "test:note "), r.GetBody()); err != nil {
+			return nil, err
+		}
+	case r.GetUrl() == "test:hog":
+		hog()
+	case r.GetUrl() == "test:bomb":
+		return &apiv1.DoResponse{Status: uint32(bomb())}, nil
+	case strings.HasPrefix(r.GetUrl(), "test:slow "):
+		if err := awaitFile(ctx, strings.TrimPrefix(r.GetUrl(), "test:slow ")); err != nil {
+			return nil, err
+		}
 	case strings.HasPrefix(r.GetUrl(), "test:exit"):
 		os.Exit(4)
 	case strings.HasPrefix(r.GetUrl(), "test:error"):
 		return nil, status.Error(codes.DataLoss, "as asked")
 	}
-	return &apiv1.DoResponse{Status: 200, Body: r.GetBody(), Url: r.GetUrl()}, nil
+	headers := []*apiv1.Header{{Name: "Plugin", Value: filepath.Base(os.Args[0])}}
+	if agent := e.agent.Load(); agent != nil {
+		headers = append(headers, &apiv1.Header{Name: "Agent", Value: *agent})
+	}
+	return &apiv1.DoResponse{Status: 200, Body: r.GetBody(), Url: r.GetUrl(), Headers: headers}, nil
+}
+
+// header of an answer of echo.
+func header(r *apiv1.DoResponse, name string) string {
+	for _, h := range r.GetHeaders() {
+		if h.GetName() == name {
+			return h.GetValue()
+		}
+	}
+	return ""
+}
+
+// hog takes memory, and uses it, without end.
+func hog() {
+	var all [][]byte
+	for len(all) < 1<<20 {
+		block := make([]byte, 1<<20)
+		for i := 0; i < len(block); i += 4096 {
+			block[i] = 1
+		}
+		all = append(all, block)
+	}
+}
+
+// maxBomb keeps a bomb that nothing limits from harming the machine.
+const maxBomb = 200
+
+// bomb starts processes until that is refused, and returns how many there are.
+func bomb() int {
+	for n := range maxBomb {
+		cmd := exec.Command("sleep", "60") //nolint:noctx // whoever limits us ends it
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if cmd.Start() != nil {
+			return n
+		}
+	}
+	return maxBomb
+}
+
+// note appends a line to a file in one write, which outlives a kill.
+func note(path string, line []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.Write(append(line, '\n'))
+	return err
+}
+
+// awaitFile waits until a file is there.
+func awaitFile(ctx context.Context, path string) error {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := os.Stat(path); err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return status.FromContextError(ctx.Err()).Err()
+		}
+	}
+}
+
+// live is an echo that takes another config while it runs.
+type live struct{ echo }
+
+func (l *live) Reconfigure(ctx context.Context, c *apiv1.Config) error { return l.Configure(ctx, c) }
+
+func serveLive() {
+	sdk.Serve(func(r grpc.ServiceRegistrar) {
+		apiv1.RegisterAPIClientPoolServer(r, &live{echo{once: func() {}}})
+	})
+}
+
+// exclusive is an echo that needs a lock of which there is one.
+type exclusive struct{ echo }
+
+func (*exclusive) Exclusive() bool { return true }
+
+// Configure takes the lock that the user agent names.
+func (x *exclusive) Configure(ctx context.Context, c *apiv1.Config) error {
+	f, err := os.OpenFile(c.GetUserAgent(), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return sdk.Invalid("user_agent", "%v.", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return sdk.Invalid("user_agent", "Somebody has the lock: %v.", err)
+	}
+	return x.echo.Configure(ctx, c) // the lock ends with the process
+}
+
+func serveExclusive() {
+	sdk.Serve(func(r grpc.ServiceRegistrar) {
+		apiv1.RegisterAPIClientPoolServer(r, &exclusive{echo{once: func() {}}})
+	})
+}
+
+// serveHangs serves an echo whose whole process hangs when it is asked to, as
+// one with a deadlock in its runtime does. Goroutines that cannot be preempted
+// keep the garbage collector from stopping the world, for ever.
+func serveHangs() {
+	const env = "GODEBUG=asyncpreemptoff=1"
+	if os.Getenv("GODEBUG") == "" {
+		self, err := os.Executable()
+		if err == nil {
+			err = syscall.Exec(self, os.Args, append(os.Environ(), env))
+		}
+		panic(err)
+	}
+	sdk.Serve(func(r grpc.ServiceRegistrar) { apiv1.RegisterAPIClientPoolServer(r, &hangs{}) })
+}
+
+type hangs struct {
+	apiv1.UnimplementedAPIClientPoolServer
+}
+
+func (*hangs) Do(context.Context, *apiv1.DoRequest) (*apiv1.DoResponse, error) {
+	go func() {
+		for {
+			_ = 0 // nothing that could be interrupted
+		}
+	}()
+	runtime.GC()
+	return &apiv1.DoResponse{}, nil
 }
 
 // closeSockets shuts down every socket of this process, which lives on.

@@ -41,7 +41,7 @@ func TestTheShippedHouseComesBackFromKill9While64CallersCall(t *testing.T) {
 
 	// Callers call until the plugin was seen to come back.
 	ctx, stop := context.WithCancel(t.Context())
-	var good, bad atomic.Int64
+	var good atomic.Int64
 	var callers sync.WaitGroup
 	for range 64 {
 		callers.Go(func() {
@@ -50,10 +50,9 @@ func TestTheShippedHouseComesBackFromKill9While64CallersCall(t *testing.T) {
 				switch {
 				case err == nil && string(r.GetBody()) == "hello from /x":
 					good.Add(1)
-				case status.Code(err) == codes.Unavailable && strings.HasPrefix(status.Convert(err).Message(), pool+": "):
-					bad.Add(1) // it was in flight
 				default:
-					t.Errorf("got %v and %v, want the answer or Unavailable", r, err)
+					t.Errorf("got %v and %v, want the answer: the call may be repeated", r, err)
+					return
 				}
 			}
 		})
@@ -66,8 +65,8 @@ func TestTheShippedHouseComesBackFromKill9While64CallersCall(t *testing.T) {
 	if after.GetPid() == before.GetPid() || after.GetGeneration() != before.GetGeneration()+1 || after.GetRestarts() != 1 {
 		t.Errorf("after the kill: got %v, want the next generation and one restart", after)
 	}
-	if good.Load() == 0 || bad.Load() > 64 {
-		t.Errorf("got %d good and %d bad answers, want many good and at most the 64 in flight bad", good.Load(), bad.Load())
+	if good.Load() == 0 {
+		t.Error("got no good answer, want many")
 	}
 	r, err := h.api().Do(t.Context(), &apiv1.DoRequest{Url: server.URL + "/later"})
 	if err != nil || r.GetStatus() != 200 {
@@ -80,8 +79,8 @@ func TestTheShippedHouseComesBackFromKill9While64CallersCall(t *testing.T) {
 		`gaia_instance_up{subsystem="api_client_pool"}`:                                                          1,
 		`gaia_instance_generation{subsystem="api_client_pool"}`:                                                  2,
 		`gaia_calls_total{code="OK",method="gaia.api.v1.APIClientPool/Do",subsystem="api_client_pool"}`:          float64(good.Load() + 1),
-		`gaia_calls_total{code="Unavailable",method="gaia.api.v1.APIClientPool/Do",subsystem="api_client_pool"}`: float64(bad.Load()),
-		`gaia_call_seconds_count{method="gaia.api.v1.APIClientPool/Do",subsystem="api_client_pool"}`:             float64(good.Load() + bad.Load() + 1),
+		`gaia_calls_total{code="Unavailable",method="gaia.api.v1.APIClientPool/Do",subsystem="api_client_pool"}`: 0,
+		`gaia_call_seconds_count{method="gaia.api.v1.APIClientPool/Do",subsystem="api_client_pool"}`:             float64(good.Load() + 1),
 	} {
 		if got := h.metric(t, series); got != want {
 			t.Errorf("%s: got %v, want %v", series, got, want)
@@ -252,7 +251,7 @@ func TestAPanicCostsOneCallAndNotThePlugin(t *testing.T) {
 
 func TestACallLearnsThatItsInstanceExited(t *testing.T) {
 	h := open(t, newHouse(t), fleetConfig(quick, "echo"), "echo")
-	_, err := h.api().Do(t.Context(), &apiv1.DoRequest{Url: "test:exit"})
+	_, err := h.api().Do(t.Context(), &apiv1.DoRequest{Method: "POST", Url: "test:exit"}) // not to be repeated
 	want := "echo: instance 1 exited during the call: exited with code 4 after "
 	if status.Code(err) != codes.Unavailable || !strings.HasPrefix(status.Convert(err).Message(), want) {
 		t.Errorf("got %v, want Unavailable: %s…", err, want)

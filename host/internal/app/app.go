@@ -10,6 +10,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -17,6 +19,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/gaia-go/gaia/host/internal/config"
+	"github.com/gaia-go/gaia/host/internal/confine"
+	"github.com/gaia-go/gaia/host/internal/nearest"
 	"github.com/gaia-go/gaia/host/internal/registry"
 	"github.com/gaia-go/gaia/host/internal/supervisor"
 )
@@ -24,11 +28,12 @@ import (
 // Options are what `gaia run` was told.
 type Options struct {
 	ConfigPath string
-	Stdout     io.Writer // the table of subsystems
-	Stderr     io.Writer // the log
-	JSON       bool      // table and log as JSON
-	Color      bool      // the log in colour
-	LogLevel   string    // "trace", "debug", "info", "warn" or "error"; "" means info
+	Stdout     io.Writer        // the table of subsystems
+	Stderr     io.Writer        // the log
+	JSON       bool             // table and log as JSON
+	Color      bool             // the log in colour
+	LogLevel   string           // "trace", "debug", "info", "warn" or "error"; "" means info
+	Hangup     <-chan os.Signal // each signal is a reload; may be nil
 	Version    string
 }
 
@@ -61,7 +66,9 @@ func Run(ctx context.Context, o Options) (err error) {
 		return fmt.Errorf("directory for plugins' sockets: %w", err)
 	}
 	defer func() { err = errors.Join(err, supervisor.RemoveSocketDir(socketDir)) }()
-	return newHost(cfg, o, logger, socketDir).run(ctx)
+	confiner := confine.New(cfg.Host.Socket) // sweeps what a host left that is dead, as we know by the lock
+	logger.Debug("limits of process trees", "by", confiner.Mechanism(), "warnings", strings.Join(confiner.Warnings(), "; "))
+	return newHost(cfg, o, logger, socketDir, supervisor.Ties{Confiner: confiner}).run(ctx)
 }
 
 // warn prints the warnings of a report.
@@ -94,14 +101,57 @@ func check(ctx context.Context, path string, logger hclog.Logger) (*config.Confi
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	executables := supervisor.NewExecutables()
-	describe := func(h config.Host, s *config.Subsystem) (protoreflect.MessageDescriptor, error) {
+	describe := func(h config.Host, s *config.Subsystem) (*registry.Description, error) {
 		d, _, err := newCatalog(h, executables, socketDir, logger).describe(ctx, s.Plugin, s.SHA256)
+		return d, err
+	}
+	cfg, report := config.Load(path, askAtOnce(path, func(h config.Host, s *config.Subsystem) (protoreflect.MessageDescriptor, error) {
+		d, err := describe(h, s)
 		if err != nil {
 			return nil, err
 		}
 		return d.ConfigMessage(), nil
+	}))
+	if cfg == nil {
+		return nil, report
 	}
-	return config.Load(path, askAtOnce(path, describe))
+	for i := range cfg.Subsystems {
+		s := &cfg.Subsystems[i]
+		if len(s.KeysUsed()) == 0 {
+			continue
+		}
+		if d, err := describe(cfg.Host, s); err == nil { // that it cannot be described was said
+			report.Add(unknownKeys(s, d))
+		}
+	}
+	return cfg, report
+}
+
+// unknownKeys warns of policies that are kept apart by a key which no method
+// of the plugin has: they would never apply.
+func unknownKeys(s *config.Subsystem, d *registry.Description) *config.Report {
+	var known []string
+	for _, m := range d.Methods() {
+		for _, k := range m.Keys() {
+			known = append(known, k.Name)
+		}
+	}
+	slices.Sort(known)
+	known = slices.Compact(known)
+	report := &config.Report{}
+	for _, use := range s.KeysUsed() {
+		if slices.Contains(known, use.Key) {
+			continue
+		}
+		detail := fmt.Sprintf("No method of %s has a key %q, so that this never applies.", s.Plugin, use.Key)
+		if near, ok := nearest.Name(use.Key, known); ok {
+			detail += fmt.Sprintf(" Did you mean %q?", near)
+		} else if len(known) > 0 {
+			detail += " Keys of its methods: " + strings.Join(known, ", ") + "."
+		}
+		report.Add(s.WarnAt(use.Path, "Key that no method has", detail))
+	}
+	return report
 }
 
 // askTimeout bounds the time in which plugins that were never seen are asked

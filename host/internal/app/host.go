@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -13,7 +14,6 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/gaia-go/gaia/host/internal/config"
-	"github.com/gaia-go/gaia/host/internal/gate"
 	"github.com/gaia-go/gaia/host/internal/gateway"
 	"github.com/gaia-go/gaia/host/internal/registry"
 	"github.com/gaia-go/gaia/host/internal/supervisor"
@@ -27,7 +27,6 @@ const firstLight = 15 * time.Second
 // host is a running host. All fields are set before run.
 type host struct {
 	options     Options
-	config      *config.Config
 	logger      hclog.Logger
 	startedAt   time.Time
 	httpAddress string // as bound; "" when the listener is off
@@ -35,30 +34,29 @@ type host struct {
 	catalog     *catalog
 	registry    *registry.Registry[*gateway.Subsystem]
 	metrics     *telemetry.Metrics
-	subsystems  []*subsystem // sorted by name
+	events      *supervisor.Book[supervisor.Event]
 	gateway     *gateway.Server
-	stopping    chan struct{} // closed when the host begins to stop
+	supervise   supervisor.Options // what all supervisors have in common
+	stopping    chan struct{}      // closed when the host begins to stop
+
+	config     atomic.Pointer[config.Config]
+	subsystems atomic.Pointer[[]*subsystem] // sorted by name; replaced as a whole
+
+	mu      sync.Mutex // held by who changes config or subsystems, or starts a supervisor
+	start   func(s *subsystem)
+	plugins errgroup.Group // supervisors that run
 }
 
-// subsystem is all that the host has for one subsystem block.
-type subsystem struct {
-	config      *config.Subsystem
-	supervisor  *supervisor.Supervisor
-	gate        *gate.Gate
-	settled     chan struct{} // closed when the first start has ended, well or not
-	description atomic.Pointer[registry.Description]
-}
-
-func newHost(cfg *config.Config, o Options, logger hclog.Logger, socketDir string) *host {
+func newHost(cfg *config.Config, o Options, logger hclog.Logger, socketDir string, ties supervisor.Ties) *host {
 	executables := supervisor.NewExecutables()
 	h := &host{
 		options:   o,
-		config:    cfg,
 		logger:    logger,
 		startedAt: time.Now(),
 		catalog:   newCatalog(cfg.Host, executables, socketDir, logger),
 		registry:  &registry.Registry[*gateway.Subsystem]{},
 		metrics:   telemetry.New(o.Version),
+		events:    supervisor.NewBook[supervisor.Event](),
 		stopping:  make(chan struct{}),
 	}
 	h.gateway = gateway.New(gateway.Options{
@@ -66,79 +64,33 @@ func newHost(cfg *config.Config, o Options, logger hclog.Logger, socketDir strin
 		Logger:   logger,
 		Register: func(r grpc.ServiceRegistrar) { hostv1.RegisterHostServer(r, &service{host: h}) },
 	})
-	env := supervisor.Environment(logger.GetLevel().String())
+	h.supervise = supervisor.Options{
+		PluginDir:   cfg.Host.PluginDir,
+		SocketDir:   socketDir,
+		Env:         supervisor.Environment(logger.GetLevel().String()),
+		Executables: executables,
+		Logger:      logger,
+		Ties:        ties,
+		Event:       h.events.Add,
+	}
+	h.config.Store(cfg)
+	h.subsystems.Store(new([]*subsystem))
 	for i := range cfg.Subsystems {
-		h.add(&cfg.Subsystems[i], supervisor.Options{
-			Subsystem:   &cfg.Subsystems[i],
-			PluginDir:   cfg.Host.PluginDir,
-			SocketDir:   socketDir,
-			Env:         env,
-			Executables: executables,
-			Logger:      logger,
-		})
+		h.add(&cfg.Subsystems[i])
 	}
 	return h
 }
 
-// add builds one subsystem. Its methods are known from the first moment if its
-// executable was ever described, so that calls are held and not refused while
-// it starts.
-func (h *host) add(cfg *config.Subsystem, o supervisor.Options) {
-	meter := h.metrics.Subsystem(cfg.Name, gate.Policies()...)
-	s := &subsystem{
-		config:  cfg,
-		settled: make(chan struct{}),
-		gate: gate.New(gate.Limits{
-			Timeout:     cfg.Limits.Timeout,
-			Concurrency: cfg.Limits.Concurrency,
-			Queue:       cfg.Limits.Queue,
-		}, meter.Rejected),
-	}
-	target := &gateway.Subsystem{Name: cfg.Name, Gate: s.gate, Instances: instances{s}, Metrics: meter}
-	publish := func(d *registry.Description) {
-		s.description.Store(d)
-		if d != nil {
-			meter.Methods(d.MethodNames())
-		}
-		h.registry.Set(cfg.Name, d, target)
-	}
-	publish(h.catalog.known(cfg.Plugin, cfg.SHA256))
-	settled := false
-	o.Meter = meter
-	o.Described = func(d *registry.Description, sha256 string) {
-		h.catalog.store(d, sha256)
-		publish(d)
-	}
-	o.Changed = func(st supervisor.Status) { // called from one goroutine
-		h.gateway.SetReady(cfg.Name, st.State == supervisor.Ready)
-		if !settled && st.State != supervisor.Starting {
-			settled = true
-			close(s.settled)
-		}
-	}
-	s.supervisor = supervisor.New(o)
-	meter.Bind(s.gate.InFlight, s.gate.Queued, func() int { return s.supervisor.Status().PID })
-	h.subsystems = append(h.subsystems, s)
-}
-
-// instances lends a subsystem's ready instance to the gateway.
-type instances struct{ subsystem *subsystem }
-
-// Acquire waits for the ready instance as supervisor.Acquire does.
-func (i instances) Acquire(ctx context.Context) (gateway.Instance, error) {
-	instance, err := i.subsystem.supervisor.Acquire(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return instance, nil
-}
+// all returns the subsystems, sorted by name. The slice is not written.
+func (h *host) all() []*subsystem { return *h.subsystems.Load() }
 
 // run serves until ctx ends and then takes everything down: first the doors,
 // then the plugins.
 func (h *host) run(ctx context.Context) error {
-	lis, err := listenUnix(h.config.Host.Socket)
+	socket := h.config.Load().Host.Socket
+	lis, err := listenUnix(socket)
 	if err != nil {
-		return fmt.Errorf("listen on %s: %w", h.config.Host.Socket, err)
+		return fmt.Errorf("listen on %s: %w", socket, err)
 	}
 	serveHTTP, err := h.openHTTP()
 	if err != nil {
@@ -147,13 +99,11 @@ func (h *host) run(ctx context.Context) error {
 	// Plugins outlive the doors: calls in flight still need them.
 	pluginCtx, stopPlugins := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopPlugins()
-	var plugins errgroup.Group
-	for _, s := range h.subsystems {
-		plugins.Go(func() error { return s.supervisor.Run(pluginCtx) })
-	}
+	h.startPlugins(pluginCtx)
 	doors, doorCtx := errgroup.WithContext(ctx)
 	doors.Go(func() error { return h.gateway.Serve(doorCtx, lis) })
 	doors.Go(func() error { return serveHTTP(doorCtx) })
+	doors.Go(func() error { return h.metrics.Run(doorCtx) })
 	doors.Go(func() error {
 		if err := h.announce(doorCtx); err != nil { // a courtesy, no reason to end
 			h.logger.Warn("table not printed", "err", err)
@@ -161,21 +111,41 @@ func (h *host) run(ctx context.Context) error {
 		return nil
 	})
 	doors.Go(func() error {
-		<-doorCtx.Done()
+		h.reloadOnHangup(doorCtx)
 		h.logger.Info("stopping")
 		close(h.stopping)
 		return nil
 	})
 	err = doors.Wait()
 	stopPlugins()
-	return errors.Join(err, plugins.Wait())
+	return errors.Join(err, h.plugins.Wait())
+}
+
+// startPlugins runs the supervisors, those that come later included, until ctx
+// ends.
+func (h *host) startPlugins(ctx context.Context) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.start = func(s *subsystem) {
+		ctx, stop := context.WithCancel(ctx)
+		s.stop = stop
+		h.plugins.Go(func() error {
+			defer stop()
+			err := s.supervisor.Run(ctx)
+			h.forget(s.name)
+			return err
+		})
+	}
+	for _, s := range h.all() {
+		h.start(s)
+	}
 }
 
 // announce prints the table once every subsystem has either started or failed.
 func (h *host) announce(ctx context.Context) error {
 	patience, cancel := context.WithTimeout(ctx, firstLight)
 	defer cancel()
-	for _, s := range h.subsystems {
+	for _, s := range h.all() {
 		select {
 		case <-s.settled:
 		case <-patience.Done():

@@ -17,7 +17,7 @@ import (
 // openHTTP opens the operators' HTTP listener, if there is to be one, and
 // returns what serves it until ctx ends.
 func (h *host) openHTTP() (serve func(ctx context.Context) error, err error) {
-	address := h.config.Host.HTTP
+	address := h.config.Load().Host.HTTP
 	if address == "" {
 		return func(context.Context) error { return nil }, nil
 	}
@@ -26,7 +26,7 @@ func (h *host) openHTTP() (serve func(ctx context.Context) error, err error) {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
 	h.httpAddress = listener.Addr().String()
-	token, path, err := writeToken(h.config.Host.Socket)
+	token, path, err := writeToken(h.config.Load().Host.Socket)
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
@@ -47,11 +47,12 @@ func (h *host) openHTTP() (serve func(ctx context.Context) error, err error) {
 
 // states are what /readyz tells.
 func (h *host) states() []telemetry.State {
-	states := make([]telemetry.State, len(h.subsystems))
-	for i, s := range h.subsystems {
+	all := h.all()
+	states := make([]telemetry.State, len(all))
+	for i, s := range all {
 		st := s.supervisor.Status()
 		states[i] = telemetry.State{
-			Name:   s.config.Name,
+			Name:   s.name,
 			State:  st.State.String(),
 			Reason: st.Reason,
 			Ready:  st.State == supervisor.Ready,
@@ -63,14 +64,14 @@ func (h *host) states() []telemetry.State {
 // sources are the ready instances' own metrics.
 func (h *host) sources() []telemetry.Source {
 	var sources []telemetry.Source
-	for _, s := range h.subsystems {
+	for _, s := range h.all() {
 		instance := s.supervisor.Instance()
 		if instance == nil {
 			continue
 		}
 		client := pluginv1.NewPluginClient(instance)
 		sources = append(sources, telemetry.Source{
-			Subsystem: s.config.Name,
+			Subsystem: s.name,
 			Collect: func(ctx context.Context) (string, []byte, error) {
 				r, err := client.CollectMetrics(ctx, &pluginv1.CollectMetricsRequest{})
 				if status.Code(err) == codes.Unimplemented {

@@ -33,8 +33,8 @@ func (s *service) Status(_ context.Context, r *hostv1.StatusRequest) (*hostv1.St
 		Version:   h.options.Version,
 		Pid:       int32(os.Getpid()), //nolint:gosec // G115: a pid has 22 bits
 		StartedAt: timestamppb.New(h.startedAt),
-		Config:    h.config.Path,
-		Socket:    h.config.Host.Socket,
+		Config:    h.config.Load().Path,
+		Socket:    h.config.Load().Host.Socket,
 		Http:      h.httpAddress,
 	}
 	if name := r.GetSubsystem(); name != "" {
@@ -45,7 +45,7 @@ func (s *service) Status(_ context.Context, r *hostv1.StatusRequest) (*hostv1.St
 		response.Subsystems = []*hostv1.Subsystem{sub.status()}
 		return response, nil
 	}
-	for _, sub := range h.subsystems {
+	for _, sub := range h.all() {
 		response.Subsystems = append(response.Subsystems, sub.status())
 	}
 	return response, nil
@@ -57,27 +57,124 @@ func (s *service) Logs(r *hostv1.LogsRequest, stream grpc.ServerStreamingServer[
 	if err != nil {
 		return err
 	}
-	book := sub.supervisor.Logbook()
-	next := book.Tail(int(r.GetTail()))
+	return read(stream.Context(), s.host.stopping, sub.supervisor.Log(), int(r.GetTail()), r.GetFollow(), func(e supervisor.Entry) error {
+		return stream.Send(logEntry(sub.name, e))
+	})
+}
+
+// Events sends what happened to one subsystem, or to all and the host.
+func (s *service) Events(r *hostv1.EventsRequest, stream grpc.ServerStreamingServer[hostv1.EventsResponse]) error {
+	name := r.GetSubsystem()
+	if name != "" {
+		if _, err := s.host.find(name); err != nil {
+			return err
+		}
+	}
+	tail := int(r.GetTail())
+	if name != "" {
+		tail = s.host.tailOf(name, tail)
+	}
+	return read(stream.Context(), s.host.stopping, s.host.events, tail, r.GetFollow(), func(e supervisor.Event) error {
+		if name != "" && e.Subsystem != name {
+			return nil
+		}
+		return stream.Send(&hostv1.EventsResponse{
+			Time:       timestamppb.New(e.Time),
+			Subsystem:  e.Subsystem,
+			Generation: e.Generation,
+			Pid:        int32(e.PID), //nolint:gosec // G115: a pid has 22 bits
+			Kind:       e.Kind,
+			Reason:     e.Reason,
+		})
+	})
+}
+
+// tailOf is how many of the last events hold the last n of one subsystem.
+func (h *host) tailOf(subsystem string, n int) int {
+	events, _, _ := h.events.Read(0)
+	if n == 0 {
+		return 0
+	}
+	for i, e := range slices.Backward(events) {
+		if e.Subsystem == subsystem {
+			if n--; n == 0 {
+				return len(events) - i
+			}
+		}
+	}
+	return 0
+}
+
+// read sends the last records of a book, all for a tail of 0, and those to
+// come, if they are wanted, until the caller or the host has enough.
+func read[R supervisor.Record](
+	ctx context.Context, stopping <-chan struct{}, book *supervisor.Book[R], tail int, follow bool, send func(R) error,
+) error {
+	next := book.Tail(tail)
 	for {
-		entries, after, changed := book.Read(next)
+		records, after, changed := book.Read(next)
 		next = after
-		for _, e := range entries {
-			if err := stream.Send(logEntry(sub.config.Name, e)); err != nil {
+		for _, r := range records {
+			if err := send(r); err != nil {
 				return err
 			}
 		}
-		if !r.GetFollow() {
+		if !follow {
 			return nil
 		}
 		select {
 		case <-changed:
-		case <-stream.Context().Done():
-			return status.FromContextError(stream.Context().Err()).Err()
-		case <-s.host.stopping:
+		case <-ctx.Done():
+			return status.FromContextError(ctx.Err()).Err()
+		case <-stopping:
 			return nil
 		}
 	}
+}
+
+// Reload applies what has changed in the config file.
+func (s *service) Reload(ctx context.Context, _ *hostv1.ReloadRequest) (*hostv1.ReloadResponse, error) {
+	return s.host.reload(ctx), nil
+}
+
+// Restart replaces a subsystem's instance by one of the same executable.
+func (s *service) Restart(ctx context.Context, r *hostv1.RestartRequest) (*hostv1.RestartResponse, error) {
+	sub, err := s.host.replace(ctx, r.GetSubsystem(), "", "an operator asked for a restart")
+	return &hostv1.RestartResponse{Subsystem: sub}, err
+}
+
+// Swap replaces a subsystem's instance by one of another executable.
+func (s *service) Swap(ctx context.Context, r *hostv1.SwapRequest) (*hostv1.SwapResponse, error) {
+	plugin := r.GetPlugin()
+	if plugin != "" {
+		if _, _, err := s.host.pluginFile(plugin); err != nil {
+			return nil, err
+		}
+	}
+	sub, err := s.host.replace(ctx, r.GetSubsystem(), plugin, "an operator asked for a swap")
+	return &hostv1.SwapResponse{Subsystem: sub}, err
+}
+
+// replace lets the next generation take over. An empty plugin means the one
+// that the subsystem runs.
+func (h *host) replace(ctx context.Context, name, plugin, reason string) (*hostv1.Subsystem, error) {
+	h.mu.Lock() // not while the config changes
+	defer h.mu.Unlock()
+	sub, err := h.find(name)
+	if err != nil {
+		return nil, err
+	}
+	plan := supervisor.NewPlan(sub.config.Load())
+	if running := sub.supervisor.Status().File; plugin == "" && running != plan.File {
+		plugin = running
+	}
+	if plugin != "" && plugin != plan.File { // and so the checksum is not this one's
+		plan.File, plan.SHA256 = plugin, ""
+	}
+	if err := sub.supervisor.Swap(ctx, plan, reason); err != nil {
+		return nil, status.Errorf(codes.FailedPrecondition, "%s: %v", name, err)
+	}
+	return sub.status(), nil
 }
 
 func logEntry(subsystem string, e supervisor.Entry) *hostv1.LogsResponse {
@@ -98,7 +195,7 @@ func logEntry(subsystem string, e supervisor.Entry) *hostv1.LogsResponse {
 
 // ListPlugins reports the executables in the plugin directory.
 func (s *service) ListPlugins(context.Context, *hostv1.ListPluginsRequest) (*hostv1.ListPluginsResponse, error) {
-	plugins, err := s.host.catalog.list(s.host.config.Subsystems)
+	plugins, err := s.host.catalog.list(s.host.config.Load().Subsystems)
 	if err != nil {
 		return nil, status.Error(codes.Internal, err.Error())
 	}
@@ -147,9 +244,9 @@ func configName(d *registry.Description) string {
 
 // pluginFile finds the executable that a subsystem's or plugin's name means.
 func (h *host) pluginFile(name string) (file, sha256 string, err error) {
-	for _, sub := range h.subsystems {
-		if sub.config.Name == name {
-			return sub.config.Plugin, sub.config.SHA256, nil
+	for _, sub := range h.all() {
+		if sub.name == name {
+			return sub.config.Load().Plugin, sub.config.Load().SHA256, nil
 		}
 	}
 	files, err := h.catalog.list(nil)
@@ -168,17 +265,18 @@ func (h *host) pluginFile(name string) (file, sha256 string, err error) {
 
 // find returns a subsystem by name.
 func (h *host) find(name string) (*subsystem, error) {
-	i := slices.IndexFunc(h.subsystems, func(s *subsystem) bool { return s.config.Name == name })
+	all := h.all()
+	i := slices.IndexFunc(all, func(s *subsystem) bool { return s.name == name })
 	if i < 0 {
 		return nil, notFound("subsystem", name, h.names())
 	}
-	return h.subsystems[i], nil
+	return all[i], nil
 }
 
 func (h *host) names() []string {
-	names := make([]string, len(h.subsystems))
-	for i, s := range h.subsystems {
-		names[i] = s.config.Name
+	var names []string
+	for _, s := range h.all() {
+		names = append(names, s.name)
 	}
 	return names
 }
@@ -197,8 +295,8 @@ func notFound(kind, name string, known []string) error {
 func (s *subsystem) status() *hostv1.Subsystem {
 	st := s.supervisor.Status()
 	out := &hostv1.Subsystem{
-		Name:       s.config.Name,
-		Plugin:     s.config.Plugin,
+		Name:       s.name,
+		Plugin:     st.File,
 		Version:    st.Version,
 		Sha256:     st.SHA256,
 		State:      hostv1.State(st.State), //nolint:gosec // G115: the same numbers
@@ -208,6 +306,9 @@ func (s *subsystem) status() *hostv1.Subsystem {
 		Restarts:   st.Restarts,
 		InFlight:   uint32(s.gate.InFlight()), //nolint:gosec // G115: bounded by limits.concurrency
 		Queued:     uint32(s.gate.Queued()),   //nolint:gosec // G115: bounded by limits.queue
+
+		Spares:      uint32(st.Spares), //nolint:gosec // G115: bounded by restart.standby
+		Confinement: st.Confinement,
 	}
 	if d := s.description.Load(); d != nil {
 		out.Services = d.Services

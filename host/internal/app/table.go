@@ -20,16 +20,16 @@ func (h *host) printTable() error {
 	w := tabwriter.NewWriter(&text, 0, 8, 2, ' ', 0)
 	row := func(cells ...string) { _, _ = io.WriteString(w, strings.Join(cells, "\t")+"\n") } // to memory
 	row("SUBSYSTEM", "PLUGIN", "STATE", "PID", "START", "REASON")
-	for _, s := range h.subsystems {
+	for _, s := range h.all() {
 		st := s.supervisor.Status()
 		pid, took := "-", "-"
 		if st.State == supervisor.Ready {
 			pid, took = strconv.Itoa(st.PID), st.StartDuration.Round(time.Millisecond).String()
 		}
-		row(s.config.Name, s.config.Plugin, st.State.String(), pid, took, st.Reason)
+		row(s.name, st.File, st.State.String(), pid, took, st.Reason)
 	}
 	row()
-	row("gRPC", "unix:"+h.config.Host.Socket)
+	row("gRPC", "unix:"+h.config.Load().Host.Socket)
 	if h.httpAddress != "" {
 		row("HTTP", "http://"+h.httpAddress, "(token in "+h.tokenPath+")")
 	}
@@ -58,11 +58,11 @@ func (h *host) printJSON() error {
 		HTTP       string `json:"http,omitempty"`
 		Token      string `json:"token_file,omitempty"`
 		Subsystems []row  `json:"subsystems"`
-	}{Socket: h.config.Host.Socket, HTTP: h.httpAddress, Token: h.tokenPath, Subsystems: []row{}}
-	for _, s := range h.subsystems {
+	}{Socket: h.config.Load().Host.Socket, HTTP: h.httpAddress, Token: h.tokenPath, Subsystems: []row{}}
+	for _, s := range h.all() {
 		st := s.supervisor.Status()
 		table.Subsystems = append(table.Subsystems, row{
-			Name: s.config.Name, Plugin: s.config.Plugin, State: st.State.String(),
+			Name: s.name, Plugin: st.File, State: st.State.String(),
 			PID: st.PID, StartSeconds: st.StartDuration.Seconds(), Reason: st.Reason,
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -50,6 +51,7 @@ type farSide struct {
 	started   chan struct{}    // a message for each call that hangs
 	cancelled chan struct{}    // a message for each hanging call that was cancelled
 	proceed   chan struct{}    // Count waits for one after each message but the last
+	refuse    bool             // reloads
 }
 
 // startHost serves until the test ends.
@@ -144,6 +146,7 @@ func (f *farSide) Status(context.Context, *hostv1.StatusRequest) (*hostv1.Status
 			{
 				Name: "rich", Plugin: "gaia-rich", State: hostv1.State_READY, Pid: 4711, Generation: 3, Restarts: 2,
 				ReadySince: timestamppb.New(now.Add(-3*time.Minute - 7*time.Second)), InFlight: 5, Queued: 2,
+				Spares: 1, Confinement: "memory: cgroup v1",
 			},
 		},
 	}, nil
@@ -187,6 +190,60 @@ func (f *farSide) Logs(r *hostv1.LogsRequest, s grpc.ServerStreamingServer[hostv
 		return f.hang(s.Context())
 	}
 	return nil
+}
+
+func (f *farSide) Events(r *hostv1.EventsRequest, s grpc.ServerStreamingServer[hostv1.EventsResponse]) error {
+	for _, event := range []*hostv1.EventsResponse{
+		{Subsystem: "rich", Generation: 3, Kind: "starting", Reason: "restart"},
+		{Subsystem: "rich", Generation: 3, Pid: 4711, Kind: "exited", Reason: "killed\nby \x1b[2J"},
+		{Kind: "refused", Reason: "the config has faults"},
+	} {
+		event.Time = timestamppb.New(time.Date(2026, 11, 23, 15, 4, 5, 6e6, time.UTC))
+		if err := s.Send(event); err != nil {
+			return err
+		}
+	}
+	if r.GetFollow() {
+		return f.hang(s.Context())
+	}
+	return nil
+}
+
+func (f *farSide) Reload(context.Context, *hostv1.ReloadRequest) (*hostv1.ReloadResponse, error) {
+	if f.refuse {
+		return &hostv1.ReloadResponse{Diagnostics: "Error: Size without a unit\n"}, nil
+	}
+	return &hostv1.ReloadResponse{Applied: true, Changes: []string{"rich: settings applied"}}, nil
+}
+
+func (f *farSide) Restart(_ context.Context, r *hostv1.RestartRequest) (*hostv1.RestartResponse, error) {
+	return &hostv1.RestartResponse{Subsystem: replaced(r.GetSubsystem(), "gaia-rich")}, nil
+}
+
+func (f *farSide) Swap(_ context.Context, r *hostv1.SwapRequest) (*hostv1.SwapResponse, error) {
+	if r.GetPlugin() == "gaia-broken" {
+		return nil, status.Errorf(codes.FailedPrecondition, "%s: generation 4 did not start: no license", r.GetSubsystem())
+	}
+	return &hostv1.SwapResponse{Subsystem: replaced(r.GetSubsystem(), r.GetPlugin())}, nil
+}
+
+func replaced(name, plugin string) *hostv1.Subsystem {
+	return &hostv1.Subsystem{Name: name, Plugin: plugin, Generation: 4, Pid: 4712, StartDuration: durationpb.New(12 * time.Millisecond)}
+}
+
+func (f *farSide) Explain(_ context.Context, r *hostv1.ExplainRequest) (*hostv1.ExplainResponse, error) {
+	text := string(r.GetRequest()) // the key is what the request says
+	return &hostv1.ExplainResponse{
+		Idempotent: strings.HasSuffix(r.GetMethod(), "Echo"),
+		Policies: []*hostv1.Policy{
+			{Name: "deadline", Settings: []*hostv1.Setting{{Path: "limits.timeout", Value: "30s", Source: "host default"}}},
+			{Name: "breaker.domain", Exempt: "the method has no key \"domain\""},
+			{Name: "rate.text", State: fmt.Sprintf("%d bytes of request", len(text)), Settings: []*hostv1.Setting{
+				{Path: `rate["text"].limit`, Value: "9/s", Source: "config.hcl:14"},
+				{Path: `rate["text"].burst`, Value: "1", Source: "plugin default"},
+			}},
+		},
+	}, nil
 }
 
 func (f *farSide) hang(ctx context.Context) error {

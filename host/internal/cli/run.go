@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
 	"slices"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -19,7 +22,7 @@ func (c *command) runCommand() *cobra.Command {
 		Short: "Run the host until it is interrupted",
 		Long: `run starts every subsystem of the config and serves calls until it gets
 SIGINT or SIGTERM. Then it lets the calls in flight finish; a second signal
-ends it at once.`,
+ends it at once. SIGHUP reloads the config.`,
 		Example:           `  gaia run -config config.hcl`,
 		Args:              takes(0, 0, ""),
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -48,6 +51,9 @@ func checkLevel(cmd *cobra.Command, level string) error {
 
 // run ends without an error when ctx ends: for a daemon that is success.
 func (c *command) run(ctx context.Context, level string) error {
+	hangup := make(chan os.Signal, 1) // one that comes during a reload is another reload
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
 	err := app.Run(ctx, app.Options{
 		ConfigPath: c.configPath,
 		Stdout:     c.Stdout,
@@ -56,6 +62,7 @@ func (c *command) run(ctx context.Context, level string) error {
 		Color:      c.color(c.Stderr),
 		LogLevel:   level,
 		Version:    c.version(),
+		Hangup:     hangup,
 	})
 	var faulty *app.ConfigError
 	switch {

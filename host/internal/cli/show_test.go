@@ -29,6 +29,9 @@ rich       gaia-rich    ready    4711  3           2         3m07s   5+2 queued 
 func TestStatusOfOneSubsystem(t *testing.T) {
 	t.Parallel()
 	f := startHost(t)
+	if got := f.run(t, "", "status", "rich"); !strings.HasSuffix(got.stdout, "\nversion  -\nsha256   -\nspares   1\nlimits   memory: cgroup v1\n") {
+		t.Errorf("got %+v", got)
+	}
 	got := f.run(t, "", "status", "rich", "-json")
 	var reply struct {
 		Version    string

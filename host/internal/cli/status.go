@@ -52,7 +52,13 @@ func (c *command) status(ctx context.Context, subsystem string) error {
 	if err != nil {
 		return err
 	}
-	return table(c.Stdout, statusRows(reply.GetSubsystems(), now))
+	if err := table(c.Stdout, statusRows(reply.GetSubsystems(), now)); err != nil || subsystem == "" {
+		return err
+	}
+	s := reply.GetSubsystems()[0]
+	_, err = fmt.Fprintf(c.Stdout, "\nversion  %s\nsha256   %s\nspares   %d\nlimits   %s\n",
+		oneLine(orDash(s.GetVersion())), orDash(s.GetSha256()), s.GetSpares(), oneLine(orDash(s.GetConfinement())))
+	return err
 }
 
 // keepOnly leaves the named subsystem in reply.

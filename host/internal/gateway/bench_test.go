@@ -14,7 +14,7 @@ import (
 // BenchmarkUnary64B is one call through the gateway beside the same call made
 // to the instance directly.
 func BenchmarkUnary64B(b *testing.B) {
-	sub := &Subsystem{Name: "echo", Gate: gate.New(gate.Limits{Concurrency: 1000, Queue: 1000}, nil)}
+	sub := &Subsystem{Name: "echo", Gate: gate.New(gate.Config{Limits: gate.Limits{Concurrency: 1000, Queue: 1000}}, nil)}
 	i := serveEcho(b, echo{})
 	sub.Instances = always(i)
 	h := startHost(b, Options{}, sub)

@@ -20,6 +20,20 @@ func (f *frame) free() {
 	f.data = nil
 }
 
+// bytes returns the message in one piece, which is made if there are several.
+// It is valid until free, and not written.
+func (f *frame) bytes() []byte {
+	if len(f.data) == 0 {
+		return nil
+	}
+	if len(f.data) > 1 {
+		whole := f.data.MaterializeToBuffer(mem.DefaultBufferPool())
+		f.data.Free()
+		f.data = mem.BufferSlice{whole}
+	}
+	return f.data[0].ReadOnlyData()
+}
+
 // codec passes frames through and leaves all other messages, those of the
 // host's own services, to the protobuf codec.
 //

@@ -10,10 +10,14 @@ import (
 	"sync"
 	"testing"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/gaia-go/gaia/host/internal/gate"
 )
 
 // socketEnv makes the test binary a backend process that listens there.
@@ -192,8 +196,14 @@ func TestOnlyTheEndOfAConnectionIsTakenForADeath(t *testing.T) {
 	alive := &instance{exited: make(chan struct{}), generation: 7}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
-	complete := answer{trailer: map[string][]string{"content-type": {"application/grpc"}}}
-	begun := answer{header: map[string][]string{"content-type": {"application/grpc"}}}
+	reached := peer.Peer{Addr: &net.UnixAddr{Name: "x", Net: "unix"}}
+	complete := answer{trailer: map[string][]string{"content-type": {"application/grpc"}}, peer: reached}
+	begun := answer{header: map[string][]string{"content-type": {"application/grpc"}}, peer: reached}
+	sent := answer{peer: reached}
+	draining, err := status.New(codes.Unavailable, "draining").WithDetails(&errdetails.ErrorInfo{Domain: "gaia", Reason: "DRAINING"})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		given     string
 		cancelled bool // by the caller
@@ -202,25 +212,29 @@ func TestOnlyTheEndOfAConnectionIsTakenForADeath(t *testing.T) {
 		err       error
 		code      codes.Code
 		want      string
+		reach     gate.Reach
 	}{
-		{"connection lost", false, dead, answer{}, status.Error(codes.Unavailable, "EOF"), codes.Unavailable, "instance 7 exited during the call: exit code 1"},
-		{"connection lost midway", false, dead, begun, status.Error(codes.Unavailable, "EOF"), codes.Unavailable, "instance 7 exited during the call: exit code 1"},
-		{"connection lost, still alive", false, alive, answer{}, status.Error(codes.Unavailable, "EOF"), codes.Unavailable, "EOF"},
-		{"answered by itself", false, dead, complete, status.Error(codes.Unavailable, "busy"), codes.Unavailable, "busy"},
-		{"connection closed", false, dead, answer{}, status.Error(codes.Canceled, "closing"), codes.Unavailable, "instance 7 exited during the call: exit code 1"},
-		{"connection closed, still alive", false, alive, answer{}, status.Error(codes.Canceled, "closing"), codes.Unavailable, "the connection to instance 7 was closed"},
-		{"the caller cancelled", true, dead, answer{}, status.Error(codes.Canceled, "x"), codes.Canceled, "x"},
-		{"the plugin says cancelled", false, alive, begun, status.Error(codes.Canceled, "x"), codes.Canceled, "x"},
-		{"another error", false, dead, answer{}, status.Error(codes.NotFound, "x"), codes.NotFound, "x"},
+		{"connection lost", false, dead, sent, status.Error(codes.Unavailable, "EOF"), codes.Unavailable, "instance 7 exited during the call: exit code 1", gate.Lost},
+		{"connection lost midway", false, dead, begun, status.Error(codes.Unavailable, "EOF"), codes.Unavailable, "instance 7 exited during the call: exit code 1", gate.Lost},
+		{"connection lost, still alive", false, alive, sent, status.Error(codes.Unavailable, "EOF"), codes.Unavailable, "EOF", gate.Lost},
+		{"no connection", false, dead, answer{}, status.Error(codes.Unavailable, "refused"), codes.Unavailable, "instance 7 exited during the call: exit code 1", gate.Unreached},
+		{"no connection, still alive", false, alive, answer{}, status.Error(codes.Unavailable, "refused"), codes.Unavailable, "refused", gate.Unreached},
+		{"answered by itself", false, dead, complete, status.Error(codes.Unavailable, "busy"), codes.Unavailable, "busy", gate.Answered},
+		{"refused because it drains", false, alive, complete, draining.Err(), codes.Unavailable, "draining", gate.Unreached},
+		{"connection closed", false, dead, sent, status.Error(codes.Canceled, "closing"), codes.Unavailable, "instance 7 exited during the call: exit code 1", gate.Lost},
+		{"connection closed, still alive", false, alive, sent, status.Error(codes.Canceled, "closing"), codes.Unavailable, "the connection to instance 7 was closed", gate.Lost},
+		{"the caller cancelled", true, dead, answer{}, status.Error(codes.Canceled, "x"), codes.Canceled, "x", gate.Answered},
+		{"the plugin says cancelled", false, alive, begun, status.Error(codes.Canceled, "x"), codes.Canceled, "x", gate.Answered},
+		{"another error", false, dead, answer{}, status.Error(codes.NotFound, "x"), codes.NotFound, "x", gate.Answered},
 	} {
 		t.Run(c.given, func(t *testing.T) {
 			ctx := t.Context()
 			if c.cancelled {
 				ctx = cancelled
 			}
-			err := lost(ctx, c.instance, c.answer, c.err)
-			if st := status.Convert(err); st.Code() != c.code || st.Message() != c.want {
-				t.Errorf("got %v", err)
+			reach, err := c.answer.lost(ctx, c.instance, c.err)
+			if st := status.Convert(err); st.Code() != c.code || st.Message() != c.want || reach != c.reach {
+				t.Errorf("got %v and reach %d, want %v %q and reach %d", err, reach, c.code, c.want, c.reach)
 			}
 		})
 	}

@@ -7,9 +7,14 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+
+	"github.com/gaia-go/gaia/host/internal/gate"
+	"github.com/gaia-go/gaia/sdk/wire"
 )
 
 // exitWait is how long a call that lost its connection waits to learn whether
@@ -44,6 +49,7 @@ func statusOf(err error) *status.Status {
 // answer is what came from an instance beside messages.
 type answer struct {
 	header, trailer metadata.MD
+	peer            peer.Peer // without an address if the call was never given to a connection
 }
 
 // isComplete reports whether the instance itself ended the call. Only then are
@@ -51,28 +57,50 @@ type answer struct {
 // them. (Trailers after messages may be empty; then this errs to false.)
 func (a answer) isComplete() bool { return len(a.trailer) > 0 }
 
-// lost turns the error of a connection that broke into one that says how the
-// instance ended, if it did. Errors that the instance sent are passed on.
-func lost(ctx context.Context, instance Instance, a answer, err error) error {
+// lost says how far a call got that ended with an error. It turns the error of
+// a connection that broke into one that says how the instance ended, if it
+// did. Errors that the instance sent are passed on.
+func (a answer) lost(ctx context.Context, instance Instance, err error) (gate.Reach, error) {
 	code := status.Code(err)
 	// Nobody cancelled: the supervisor has closed the connection of an instance
 	// that it knows to be dead, or the instance says so of itself.
 	closed := code == codes.Canceled && ctx.Err() == nil
-	if a.isComplete() || code != codes.Unavailable && !closed {
-		return err
+	switch {
+	case code == codes.Unavailable && isDraining(err):
+		return gate.Unreached, err
+	case a.isComplete() || code != codes.Unavailable && !closed:
+		return gate.Answered, err
+	}
+	reach := gate.Lost
+	if a.peer.Addr == nil {
+		reach = gate.Unreached
 	}
 	timer := time.NewTimer(exitWait)
 	defer timer.Stop()
 	select {
 	case <-instance.Exited():
-		return status.Errorf(codes.Unavailable, "instance %d exited during the call: %s", instance.Generation(), instance.Exit())
+		return reach, status.Errorf(codes.Unavailable, "instance %d exited during the call: %s", instance.Generation(), instance.Exit())
 	case <-ctx.Done():
 	case <-timer.C:
 	}
 	if closed && a.header == nil { // it was not the instance that said so
-		return status.Errorf(codes.Unavailable, "the connection to instance %d was closed", instance.Generation())
+		return reach, status.Errorf(codes.Unavailable, "the connection to instance %d was closed", instance.Generation())
 	}
-	return err
+	if closed {
+		return gate.Answered, err
+	}
+	return reach, err
+}
+
+// isDraining reports whether the instance refused the call because it is about
+// to end. The call has not begun there.
+func isDraining(err error) bool {
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetDomain() == wire.ErrorDomain && info.GetReason() == wire.ReasonDraining {
+			return true
+		}
+	}
+	return false
 }
 
 // oversize makes gRPC's words on a message over the limit say what was too

@@ -2,6 +2,8 @@ package gateway
 
 import (
 	"context"
+	"errors"
+	"io"
 	"time"
 
 	"google.golang.org/grpc"
@@ -31,34 +33,78 @@ func (s *Server) forward(_ any, stream grpc.ServerStream) error {
 	if err != nil {
 		return err
 	}
-	err = s.pass(metadata.NewOutgoingContext(ctx, forwarded(md)), stream, route, start)
+	forwarded, err := s.pass(metadata.NewOutgoingContext(ctx, crossing(md)), stream, route, start)
 	err = named(route.Subsystem, err)
-	route.Value.Metrics.Method(route.Method.Name).Observe(status.Code(err), time.Since(start))
+	metrics, code := route.Value.Metrics.Method(route.Method.Name), status.Code(err)
+	switch {
+	case !forwarded:
+		metrics.ObserveRejected(code)
+	case route.Method.IsUnary():
+		metrics.Observe(code, time.Since(start))
+	default:
+		metrics.ObserveStream(code, time.Since(start))
+	}
 	return err
 }
 
-// pass takes a call through the gate to an instance. A panic on the way is
-// turned into an error here already, so that it is counted.
-func (s *Server) pass(ctx context.Context, stream grpc.ServerStream, route registry.Route[*Subsystem], start time.Time) (err error) {
+// pass takes a call through the gate to an instance, and reports whether it
+// got through the gate. A panic on the way is turned into an error here
+// already, so that it is counted.
+func (s *Server) pass(ctx context.Context, stream grpc.ServerStream, route registry.Route[*Subsystem], start time.Time) (forwarded bool, err error) {
 	defer s.recovered(route.Method.Name, &err)
 	call := gate.Call{
 		Method: route.Method.Name,
 		Stream: !route.Method.IsUnary(),
 		Start:  start,
 	}
-	if call.Stream {
-		return route.Value.Gate.Do(ctx, &call, func(ctx context.Context, c *gate.Call) error {
-			return s.stream(ctx, c, stream, route.Value.Instances)
-		})
-	}
-	request, err := receiveOne(stream)
+	first, err := firstMessage(stream, route.Method)
 	if err != nil {
-		return err
+		return false, err
 	}
-	defer request.free()
-	return route.Value.Gate.Do(ctx, &call, func(ctx context.Context, c *gate.Call) error {
-		return s.unary(ctx, c, stream, route.Value.Instances, request)
+	if first != nil {
+		defer first.free()
+		r := &request{method: route.Method, message: first}
+		call.Keys, call.Idempotent = r, r.Idempotent
+	}
+	instances := route.Value.Instances
+	if call.Stream {
+		var lost uint64
+		err = route.Value.Gate.Do(ctx, &call, func(ctx context.Context, c *gate.Call) gate.Result {
+			forwarded = true
+			return s.stream(ctx, c, stream, instances, first, &lost)
+		})
+		return forwarded, err
+	}
+	u := unaryCall{server: s, caller: stream, method: route.Method, instances: instances, request: first}
+	err = route.Value.Gate.Do(ctx, &call, func(ctx context.Context, c *gate.Call) gate.Result {
+		forwarded = true
+		return u.try(ctx, c)
 	})
+	if err != nil {
+		u.refuse()
+	}
+	return forwarded, err
+}
+
+// firstMessage reads what policies have to know before the call may pass: the
+// only message of a unary call, and the first one of a stream whose method
+// declares keys. Other streams are forwarded before a message has come: their
+// callers may wait for the instance to speak first. It may be nil.
+func firstMessage(stream grpc.ServerStream, method *registry.Method) (*frame, error) {
+	if method.IsUnary() {
+		return receiveOne(stream)
+	}
+	if len(method.Keys()) == 0 {
+		return nil, nil
+	}
+	first := new(frame)
+	switch err := stream.RecvMsg(first); {
+	case errors.Is(err, io.EOF):
+		return nil, nil // and so it will be for who asks again
+	case err != nil:
+		return nil, err
+	}
+	return first, nil
 }
 
 // callOptions are the same for every call to an instance. Fail-fast is gRPC's

@@ -186,11 +186,18 @@ type instance struct {
 func (i *instance) Exited() <-chan struct{} { return i.exited }
 func (i *instance) Exit() string            { return i.exit }
 func (i *instance) Generation() uint64      { return i.generation }
+func (i *instance) Release()                {}
+
+// observer is a subsystem's metrics, which it may get only later.
+type observer struct{ subsystem *Subsystem }
+
+func (o observer) Rejected(policy string) { o.subsystem.Metrics.Rejected(policy) }
+func (o observer) Retried()               { o.subsystem.Metrics.Retried() }
 
 // acquire implements Instances.
 type acquire func(ctx context.Context) (Instance, error)
 
-func (a acquire) Acquire(ctx context.Context) (Instance, error) { return a(ctx) }
+func (a acquire) Acquire(ctx context.Context, _ uint64) (Instance, error) { return a(ctx) }
 
 // always is Instances of one instance.
 func always(i Instance) Instances {
@@ -240,9 +247,9 @@ func startHost(tb testing.TB, options Options, subsystems ...*Subsystem) *host {
 
 // add makes a subsystem known that serves the test service.
 func (h *host) add(s *Subsystem) {
-	s.Metrics = h.metrics.Subsystem(s.Name, gate.Policies()...)
+	s.Metrics = h.metrics.Subsystem(s.Name)
 	if s.Gate == nil {
-		s.Gate = gate.New(gate.Limits{}, s.Metrics.Rejected)
+		s.Gate = gate.New(gate.Config{}, s.Metrics)
 	}
 	h.registry.Set(s.Name, echoDescription(h.tb), s)
 }

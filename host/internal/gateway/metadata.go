@@ -11,11 +11,11 @@ import (
 // subsystemKey is the metadata by which a caller names the subsystem.
 const subsystemKey = "gaia-subsystem"
 
-// forwarded returns the metadata that crosses the host, in either direction: a
+// crossing returns the metadata that crosses the host, in either direction: a
 // copy without what belongs to one hop (gRPC's own and HTTP's), to the host
 // (gaia-…), or to nobody else (authorization is the caller's key to the host,
 // not to the plugin).
-func forwarded(md metadata.MD) metadata.MD {
+func crossing(md metadata.MD) metadata.MD {
 	out := make(metadata.MD, len(md))
 	for key, values := range md {
 		if !isHop(key) {

@@ -12,25 +12,29 @@ import (
 
 // stream connects the caller's stream with one to an instance until either
 // ends. Messages are pumped one at a time in each direction, so a slow reader
-// on one side slows the writer on the other.
-func (s *Server) stream(ctx context.Context, c *gate.Call, caller grpc.ServerStream, instances Instances) error {
+// on one side slows the writer on the other. first is a message of the caller
+// that was read already, or nil. lost is as in Acquire, and is set.
+func (s *Server) stream(ctx context.Context, c *gate.Call, caller grpc.ServerStream, instances Instances, first *frame, lost *uint64) gate.Result {
 	ctx, cancel := c.Context(ctx)
 	defer cancel() // ends the stream to the instance, whatever happened
-	instance, err := instances.Acquire(ctx)
+	instance, err := instances.Acquire(ctx, *lost)
 	if err != nil {
-		return err
+		return gate.Result{Err: err, Reach: gate.Unreached, Final: true}
 	}
+	defer instance.Release()
 	var a answer
-	remote, err := instance.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, c.Method, s.callOptions()...)
+	remote, err := instance.NewStream(ctx, &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, c.Method, s.callOptions(grpc.Peer(&a.peer))...)
 	if err != nil {
-		return lost(ctx, instance, a, err)
+		reach, err := a.lost(ctx, instance, err)
+		*lost = instance.Generation()
+		return gate.Result{Err: err, Reach: reach}
 	}
 	// The pump of requests may be waiting for the caller when the instance has
 	// already ended the call. It then ends when this handler returns, which
 	// ends the caller's stream; Serve waits for it.
 	callerFault := make(chan error, 1)
 	s.pumps.Go(func() {
-		if err := s.pumpRequests(c.Method, caller, remote); err != nil {
+		if err := s.pumpRequests(c.Method, caller, remote, first); err != nil {
 			callerFault <- err
 			cancel()
 		}
@@ -38,19 +42,24 @@ func (s *Server) stream(ctx context.Context, c *gate.Call, caller grpc.ServerStr
 	err = pumpResponses(caller, remote, &a)
 	select {
 	case fault := <-callerFault: // the reason why remote ended
-		return fault
+		return gate.Result{Err: fault}
 	default:
 	}
-	if err != nil {
-		err = oversize(lost(ctx, instance, a, err))
+	if err == nil {
+		return gate.Result{}
 	}
-	return err
+	// The pump may have sent a message: never is the stream started again.
+	_, err = a.lost(ctx, instance, err)
+	return gate.Result{Err: oversize(err), Reach: gate.Lost}
 }
 
 // pumpRequests sends the caller's messages to the instance, and their end. It
 // returns an error only when the caller's stream has one.
-func (s *Server) pumpRequests(method string, caller grpc.ServerStream, remote grpc.ClientStream) (fault error) {
+func (s *Server) pumpRequests(method string, caller grpc.ServerStream, remote grpc.ClientStream, first *frame) (fault error) {
 	defer s.recovered(method, &fault)
+	if first != nil && remote.SendMsg(first) != nil {
+		return nil // the other pump learns why
+	}
 	message := new(frame)
 	for {
 		switch err := caller.RecvMsg(message); {
@@ -75,7 +84,7 @@ func pumpResponses(caller grpc.ServerStream, remote grpc.ClientStream, a *answer
 	// comes back from RecvMsg, too.
 	if header, err := remote.Header(); err == nil && header != nil {
 		a.header = header
-		if err := caller.SendHeader(forwarded(header)); err != nil {
+		if err := caller.SendHeader(crossing(header)); err != nil {
 			return err
 		}
 	}
@@ -83,7 +92,7 @@ func pumpResponses(caller grpc.ServerStream, remote grpc.ClientStream, a *answer
 	for {
 		if err := remote.RecvMsg(message); err != nil {
 			a.trailer = remote.Trailer()
-			caller.SetTrailer(forwarded(a.trailer))
+			caller.SetTrailer(crossing(a.trailer))
 			if errors.Is(err, io.EOF) {
 				return nil
 			}

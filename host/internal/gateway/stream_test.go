@@ -197,7 +197,7 @@ func TestAStreamHasNoCeilingButTheCallersDeadline(t *testing.T) {
 		return nil
 	}}
 	h := startHost(t, Options{}, &Subsystem{
-		Name: "echo", Instances: always(serveEcho(t, e)), Gate: gate.New(gate.Limits{Timeout: time.Minute}, nil),
+		Name: "echo", Instances: always(serveEcho(t, e)), Gate: gate.New(gate.Config{Limits: gate.Limits{Timeout: time.Minute}}, nil),
 	})
 	if _, err := rest(h.open(t.Context(), bothMethod)); err != nil {
 		t.Fatal(err)
@@ -276,7 +276,7 @@ func TestAMessageOverTheLimitEndsTheStream(t *testing.T) {
 }
 
 func TestAStreamHoldsItsPlaceInTheBulkheadWhileItIsOpen(t *testing.T) {
-	sub := &Subsystem{Name: "echo", Instances: always(serveEcho(t, echo{})), Gate: gate.New(gate.Limits{Concurrency: 1}, nil)}
+	sub := &Subsystem{Name: "echo", Instances: always(serveEcho(t, echo{})), Gate: gate.New(gate.Config{Limits: gate.Limits{Concurrency: 1}}, nil)}
 	h := startHost(t, Options{}, sub)
 	s := h.open(t.Context(), bothMethod)
 	send(t, s, "x")

@@ -20,11 +20,15 @@ type Subsystem struct {
 
 // Instances hands out a subsystem's instance. Safe for concurrent use.
 type Instances interface {
-	// Acquire returns an instance that is ready. While there is none it waits,
+	// Acquire lends an instance that is ready; the caller releases it when the
+	// call is over. While there is none it waits,
 	// no longer than the subsystem holds calls and than ctx lives. The error is
 	// a gRPC status: Unavailable with RetryInfo and the state of the
 	// subsystem, or what became of ctx.
-	Acquire(ctx context.Context) (Instance, error)
+	//
+	// lost is the generation of an instance on which the call was lost before,
+	// 0 for none; that one is not returned.
+	Acquire(ctx context.Context, lost uint64) (Instance, error)
 }
 
 // Instance is one running process of a subsystem, to which calls can be made.
@@ -33,6 +37,8 @@ type Instances interface {
 type Instance interface {
 	grpc.ClientConnInterface
 
+	// Release gives back what Acquire lent.
+	Release()
 	// Exited is closed once the process has ended.
 	Exited() <-chan struct{}
 	// Generation is the instance's serial number.

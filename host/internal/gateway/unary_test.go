@@ -162,7 +162,7 @@ func TestTheDeadlineReachesTheInstance(t *testing.T) {
 		return r, nil
 	}}
 	h := startHost(t, Options{}, &Subsystem{
-		Name: "echo", Instances: always(serveEcho(t, e)), Gate: gate.New(gate.Limits{Timeout: time.Minute}, nil),
+		Name: "echo", Instances: always(serveEcho(t, e)), Gate: gate.New(gate.Config{Limits: gate.Limits{Timeout: time.Minute}}, nil),
 	})
 	for _, c := range []struct {
 		given, atLeast, atMost time.Duration
@@ -189,7 +189,7 @@ func TestTheDeadlineReachesTheInstance(t *testing.T) {
 func TestACallThatTakesTooLongNamesTheCeiling(t *testing.T) {
 	h := startHost(t, Options{}, &Subsystem{
 		Name: "echo",
-		Gate: gate.New(gate.Limits{Timeout: 50 * time.Millisecond}, nil),
+		Gate: gate.New(gate.Config{Limits: gate.Limits{Timeout: 50 * time.Millisecond}}, nil),
 		Instances: always(serveEcho(t, echo{unary: func(ctx context.Context, _ *wrapperspb.BytesValue) (*wrapperspb.BytesValue, error) {
 			<-ctx.Done()
 			return nil, ctx.Err()
@@ -304,7 +304,7 @@ func TestAFullQueueIsTheCallersAnswer(t *testing.T) {
 			return r, nil
 		},
 	}))}
-	sub.Gate = gate.New(gate.Limits{Concurrency: 1}, func(p string) { sub.Metrics.Rejected(p) })
+	sub.Gate = gate.New(gate.Config{Limits: gate.Limits{Concurrency: 1}}, observer{sub})
 	h := startHost(t, Options{}, sub)
 	var wg sync.WaitGroup
 	wg.Go(func() {

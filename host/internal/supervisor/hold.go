@@ -11,29 +11,39 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// Acquire returns the ready instance. While one is being started it holds the
-// caller, up to the subsystem's hold time. Errors are gRPC statuses:
-// Unavailable with the state and, where waiting helps, RetryInfo; or ctx's.
-func (s *Supervisor) Acquire(ctx context.Context) (*Instance, error) {
+// Acquire lends the ready instance; the caller releases it. While one is being
+// started it holds the caller, up to the subsystem's hold time. Errors are gRPC
+// statuses: Unavailable with the state and, where waiting helps, RetryInfo; or
+// ctx's.
+//
+// lost is the generation on which the call was lost before, 0 for none: its
+// connection is broken, and it will be replaced, though it may be some
+// milliseconds until its end is seen.
+func (s *Supervisor) Acquire(ctx context.Context, lost uint64) (*Instance, error) {
 	view := s.current.Load()
-	if view.instance != nil && !view.instance.hasExited() {
+	if view.lend(lost) {
 		return view.instance, nil
 	}
-	return s.hold(ctx, view)
+	return s.hold(ctx, view, lost)
 }
 
-func (s *Supervisor) hold(ctx context.Context, view *snapshot) (*Instance, error) {
-	limit := s.options.Subsystem.Restart.Hold
+// lend counts a call in, if there is an instance that can take it.
+func (s *snapshot) lend(lost uint64) bool {
+	return s.instance != nil && s.instance.generation != lost && s.instance.enter()
+}
+
+func (s *Supervisor) hold(ctx context.Context, view *snapshot, lost uint64) (*Instance, error) {
+	limit := s.config.Load().Restart.Hold
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	began, held := time.Now(), false
 	for {
 		switch {
-		case view.instance != nil && !view.instance.hasExited():
+		case view.lend(lost):
 			return view.instance, nil
 		case view.State == Failed, view.State == Draining, view.State == Stopped:
 			return nil, status.Errorf(codes.Unavailable, "%s: %s", view.State, view.Reason)
-		case view.State == Backoff && view.NextStart.Sub(began) > limit:
+		case view.State == Quarantined, view.State == Backoff && view.NextStart.Sub(began) > limit:
 			return nil, unavailable(view.Status, time.Until(view.NextStart))
 		}
 		if !held {

@@ -17,17 +17,18 @@ import (
 // tally is a Meter that counts held calls.
 type tally struct{ held int }
 
-func (*tally) Started(string)              {}
-func (*tally) Ready(uint64, time.Duration) {}
-func (*tally) Exited(string)               {}
-func (m *tally) Held()                     { m.held++ }
+func (*tally) Started(string)          {}
+func (*tally) StartTook(time.Duration) {}
+func (*tally) Serving(uint64)          {}
+func (*tally) Exited(string)           {}
+func (m *tally) Held()                 { m.held++ }
 
 // standing is a supervisor whose life stands still in a state.
 func standing(s Status) (*Supervisor, *tally) {
 	m := &tally{}
 	sup := New(Options{
-		Subsystem: &config.Subsystem{Restart: config.Restart{Hold: 2 * time.Second}},
-		Meter:     m,
+		Plan:  NewPlan(&config.Subsystem{Restart: config.Restart{Hold: 2 * time.Second}}),
+		Meter: m,
 	})
 	sup.current.Store(&snapshot{Status: s, changed: make(chan struct{})})
 	return sup, m
@@ -45,6 +46,7 @@ func TestACallIsHeldNoLongerThanItCanHelp(t *testing.T) {
 		"starting":           {Status{State: Starting, Reason: "as it is"}, 2 * time.Second, 1, 2 * time.Second, "starting: as it is; retry in 2s"},
 		"backoff, soon over": {Status{State: Backoff, Reason: "died", NextStart: now.Add(time.Second)}, 2 * time.Second, 1, 2 * time.Second, "backoff: died; retry in 2s"},
 		"backoff, too long":  {Status{State: Backoff, Reason: "died", NextStart: now.Add(time.Minute)}, 0, 0, time.Minute, "backoff: died; retry in 1m0s"},
+		"quarantined":        {Status{State: Quarantined, Reason: "too often", NextStart: now.Add(time.Second)}, 0, 0, time.Second, "quarantined: too often; retry in 1s"},
 		"failed":             {Status{State: Failed, Reason: "gone"}, 0, 0, -1, "failed: gone"},
 		"draining":           {Status{State: Draining, Reason: "the end"}, 0, 0, -1, "draining: the end"},
 		"stopped":            {Status{State: Stopped, Reason: "the end"}, 0, 0, -1, "stopped: the end"},
@@ -56,7 +58,7 @@ func TestACallIsHeldNoLongerThanItCanHelp(t *testing.T) {
 				}
 				s, meter := standing(tt.status)
 				began := time.Now()
-				_, err := s.Acquire(t.Context())
+				_, err := s.Acquire(t.Context(), 0)
 				if got := time.Since(began); got != tt.wait {
 					t.Errorf("waited %v, want %v", got, tt.wait)
 				}
@@ -84,7 +86,7 @@ func TestAHeldCallEndsWithItsCaller(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		began := time.Now()
-		_, err := s.Acquire(ctx)
+		_, err := s.Acquire(ctx, 0)
 		if status.Code(err) != codes.DeadlineExceeded || time.Since(began) != time.Second {
 			t.Errorf("got %v after %v, want DeadlineExceeded after 1s", err, time.Since(began))
 		}
@@ -102,7 +104,7 @@ func TestAHeldCallSeesEachChangeOfState(t *testing.T) {
 			}
 		}()
 		began := time.Now()
-		_, err := s.Acquire(t.Context())
+		_, err := s.Acquire(t.Context(), 0)
 		if !strings.HasPrefix(status.Convert(err).Message(), "failed") || time.Since(began) != 300*time.Millisecond {
 			t.Errorf("got %v after %v, want failed after 300ms", err, time.Since(began))
 		}

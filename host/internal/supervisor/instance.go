@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -25,16 +26,15 @@ import (
 const (
 	// readyTimeout bounds Describe, and Configure.
 	readyTimeout = 10 * time.Second
-	// drainTimeout is how long calls in flight may take when an instance ends.
-	drainTimeout = 10 * time.Second
+	// cutGrace is how long a drain may take when the time for calls in flight
+	// has run out.
+	cutGrace = time.Second
 	// outputWait is how long the last words of a dead process may hold up what
 	// comes next.
 	outputWait = 5 * time.Millisecond
 	// lingerTime is how long a process may live without its connection; that
 	// of a process that dies ends some milliseconds before it.
 	lingerTime = 500 * time.Millisecond
-	// stopTimeout is the time from SIGTERM to SIGKILL.
-	stopTimeout = 5 * time.Second
 )
 
 // Instance is one running process of a subsystem, ready for calls. Safe for
@@ -42,10 +42,21 @@ const (
 type Instance struct {
 	*grpc.ClientConn
 
-	process    *wire.Process
-	generation uint64
-	executable *Executable
+	process     *wire.Process
+	generation  uint64
+	executable  *Executable
+	description *registry.Description
+	config      atomic.Pointer[proto.Message] // that it has; it holds nil when the plugin takes none
+	tied        *tied
+	leases      leases
 }
+
+// enter counts a call in, or reports false when the instance takes no more.
+func (i *Instance) enter() bool { return !i.hasExited() && i.leases.enter() }
+
+// Release says that a call which Acquire lent the instance to is over. It is
+// called once for each Acquire.
+func (i *Instance) Release() { i.leases.leave() }
 
 // Generation is the serial number of the instance within its subsystem.
 func (i *Instance) Generation() uint64 { return i.generation }
@@ -91,7 +102,7 @@ func (i *Instance) hasExited() bool {
 
 // close kills the process, if it still runs, and releases all it had.
 func (i *Instance) close() error {
-	return errors.Join(i.process.Close(), i.executable.Close())
+	return errors.Join(i.process.Close(), i.tied.close(), i.executable.Close())
 }
 
 // launcher starts processes of one executable.
@@ -101,31 +112,45 @@ type launcher struct {
 	sha256      string // wanted; "" means any
 	socketDir   string
 	env         []string
+	timeout     time.Duration
+	tie         func() *tied // may be nil
 }
 
 // launch opens and executes the plugin and shakes hands with it.
-func (l launcher) launch(ctx context.Context, generation uint64, out func(int, []byte)) (*Instance, error) {
+func (l launcher) launch(ctx context.Context, out func(int, []byte)) (i *Instance, err error) {
 	exe, err := l.executables.Open(l.path, l.sha256)
 	if err != nil {
 		return nil, err
 	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, exe.Close())
+		}
+	}()
 	if err := makePrivate(l.socketDir); err != nil { // cleaners of /tmp remove it after some days
-		return nil, errors.Join(err, exe.Close())
+		return nil, err
+	}
+	t := &tied{}
+	if l.tie != nil {
+		t = l.tie()
 	}
 	process, err := wire.Start(ctx, wire.Command{
-		Path:      exe.Path,
-		File:      exe.File,
-		Env:       l.env,
-		SocketDir: l.socketDir,
-		Output:    out,
+		Path:         exe.Path,
+		File:         exe.File,
+		Env:          append(t.env(), l.env...),
+		SocketDir:    l.socketDir,
+		Output:       out,
+		StartTimeout: l.timeout,
+		ExtraFiles:   t.files(),
+		Launch:       t.launch(),
 	})
 	if err != nil {
 		if errors.Is(err, syscall.ENOEXEC) || errors.Is(err, os.ErrPermission) {
 			err = unusableError{err}
 		}
-		return nil, errors.Join(err, exe.Close())
+		return nil, errors.Join(err, t.close())
 	}
-	return &Instance{ClientConn: process.Conn(), process: process, generation: generation, executable: exe}, nil
+	return &Instance{ClientConn: process.Conn(), process: process, executable: exe, tied: t, leases: leases{idle: make(chan struct{})}}, nil
 }
 
 // describe asks what the instance serves.
@@ -196,14 +221,11 @@ func (i *Instance) endWithConnection(ctx context.Context, logger hclog.Logger) {
 }
 
 // stop lets calls in flight end, asks the process to end, and kills it if it
-// does not. ctx cuts the patience short.
-func (i *Instance) stop(ctx context.Context) {
-	drainCtx, cancel := context.WithTimeout(ctx, drainTimeout)
-	defer cancel()
-	// Whatever it answers, the process is told to end next.
-	_, _ = pluginv1.NewPluginClient(i).Drain(drainCtx, &pluginv1.DrainRequest{Grace: durationpb.New(drainTimeout)})
+// does not. Nobody is lent the instance any more. ctx cuts the patience short.
+func (i *Instance) stop(ctx context.Context, drain, grace time.Duration) {
+	i.drain(ctx, drain)
 	i.process.Terminate()
-	timer := time.NewTimer(stopTimeout)
+	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
 	case <-i.Exited():
@@ -212,6 +234,22 @@ func (i *Instance) stop(ctx context.Context) {
 	}
 	i.process.Kill()
 	<-i.Exited()
+}
+
+// drain waits until the calls that have the instance are over, and then for
+// what the plugin itself has to finish. The plugin is asked last: it refuses
+// new calls from then on, and some may be on their way to it.
+func (i *Instance) drain(ctx context.Context, limit time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	grace := limit
+	if !i.leases.drain(ctx, i.Exited()) {
+		grace = min(limit, cutGrace)
+	}
+	drainCtx, cancelDrain := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancelDrain()
+	// Whatever it answers, the process is told to end next.
+	_, _ = pluginv1.NewPluginClient(i).Drain(drainCtx, &pluginv1.DrainRequest{Grace: durationpb.New(grace)})
 }
 
 // Environment is what plugins inherit of the host's environment: where
@@ -237,7 +275,7 @@ func Environment(logLevel string) []string {
 // Probe starts the executable at path once, asks what it serves, and ends it.
 func Probe(ctx context.Context, executables *Executables, path, sha256, socketDir string) (*registry.Description, error) {
 	l := launcher{executables: executables, path: path, sha256: sha256, socketDir: socketDir, env: Environment("error")}
-	instance, err := l.launch(ctx, 0, func(int, []byte) {})
+	instance, err := l.launch(ctx, func(int, []byte) {})
 	if err != nil {
 		return nil, err
 	}

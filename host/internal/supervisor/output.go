@@ -29,7 +29,7 @@ const (
 // the host's log. Safe for concurrent use.
 type output struct {
 	generation uint64
-	book       *Logbook
+	book       *Book[Entry]
 	logger     hclog.Logger // has subsystem and generation
 	now        func() time.Time
 
@@ -41,7 +41,7 @@ type output struct {
 	panics  bool      // the rest is a stack trace
 }
 
-func newOutput(generation uint64, book *Logbook, logger hclog.Logger) *output {
+func newOutput(generation uint64, book *Book[Entry], logger hclog.Logger) *output {
 	return &output{generation: generation, book: book, logger: logger, now: time.Now, tokens: outputBurst}
 }
 

@@ -39,7 +39,7 @@ func TestALineIsUnderstoodAsItsWriterMeantIt(t *testing.T) {
 }
 
 func TestAStackTraceIsAnErrorToItsEnd(t *testing.T) {
-	book := NewLogbook()
+	book := NewBook[Entry]()
 	o := newOutput(2, book, quiet())
 	for _, line := range []string{"working", "panic: no more", "", "goroutine 1 [running]:", "main.main()"} {
 		o.line(77, []byte(line))
@@ -59,7 +59,7 @@ func TestAStackTraceIsAnErrorToItsEnd(t *testing.T) {
 }
 
 func TestAFloodIsCutToTheRateAndTheCutIsCounted(t *testing.T) {
-	book := NewLogbook()
+	book := NewBook[Entry]()
 	o := newOutput(1, book, quiet())
 	now := time.Unix(0, 0)
 	o.now = func() time.Time { return now }
@@ -89,12 +89,12 @@ func TestAFloodIsCutToTheRateAndTheCutIsCounted(t *testing.T) {
 }
 
 func TestALogbookKeepsTheLastEntriesWithinItsBounds(t *testing.T) {
-	b := NewLogbook()
+	b := NewBook[Entry]()
 	_, next, changed := b.Read(0)
 	if next != 0 {
 		t.Fatalf("an empty book: got next %d, want 0", next)
 	}
-	for i := range bookLines + 10 {
+	for i := range bookRecords + 10 {
 		b.Add(Entry{Message: fmt.Sprint(i)})
 	}
 	select {
@@ -103,13 +103,13 @@ func TestALogbookKeepsTheLastEntriesWithinItsBounds(t *testing.T) {
 		t.Error("a reader was not told of new entries")
 	}
 	entries, next, _ := b.Read(0)
-	if len(entries) != bookLines || entries[0].Message != "10" || next != bookLines+10 {
-		t.Errorf("got %d entries from %q, next %d; want %d from 10, next %d", len(entries), entries[0].Message, next, bookLines, bookLines+10)
+	if len(entries) != bookRecords || entries[0].Message != "10" || next != bookRecords+10 {
+		t.Errorf("got %d entries from %q, next %d; want %d from 10, next %d", len(entries), entries[0].Message, next, bookRecords, bookRecords+10)
 	}
-	if entries, _, _ := b.Read(b.Tail(3)); len(entries) != 3 || entries[2].Message != fmt.Sprint(bookLines+9) {
+	if entries, _, _ := b.Read(b.Tail(3)); len(entries) != 3 || entries[2].Message != fmt.Sprint(bookRecords+9) {
 		t.Errorf("a tail of 3: got %v", entries)
 	}
-	if entries, next, _ := b.Read(1 << 40); len(entries) != 0 || next != bookLines+10 {
+	if entries, next, _ := b.Read(1 << 40); len(entries) != 0 || next != bookRecords+10 {
 		t.Errorf("a read from beyond the end: got %d entries, next %d", len(entries), next)
 	}
 	for range 20 {

@@ -1,0 +1,128 @@
+package app
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/gaia-go/gaia/host/internal/config"
+	"github.com/gaia-go/gaia/host/internal/gate"
+	"github.com/gaia-go/gaia/host/internal/gateway"
+	"github.com/gaia-go/gaia/host/internal/registry"
+	"github.com/gaia-go/gaia/host/internal/supervisor"
+	"github.com/gaia-go/gaia/host/internal/telemetry"
+)
+
+// subsystem is all that the host has for one subsystem block.
+type subsystem struct {
+	name       string
+	supervisor *supervisor.Supervisor
+	gate       *gate.Gate
+	metrics    *telemetry.Subsystem
+	target     *gateway.Subsystem
+	settled    chan struct{} // closed when the first start has ended, well or not
+
+	config      atomic.Pointer[config.Subsystem]
+	description atomic.Pointer[registry.Description]
+
+	stop context.CancelFunc // ends the supervisor; set by start
+}
+
+// add builds one subsystem. Its methods are known from the first moment if its
+// executable was ever described, so that calls are held and not refused while
+// it starts. The caller holds mu, or is the only one there is.
+func (h *host) add(cfg *config.Subsystem) *subsystem {
+	s := &subsystem{
+		name:    cfg.Name,
+		metrics: h.metrics.Subsystem(cfg.Name),
+		settled: make(chan struct{}),
+	}
+	s.config.Store(cfg)
+	s.description.Store(h.catalog.known(cfg.Plugin, cfg.SHA256))
+	s.gate = gate.New(gateConfig(cfg, s.description.Load()), s.metrics)
+	s.target = &gateway.Subsystem{Name: cfg.Name, Gate: s.gate, Instances: instances{s}, Metrics: s.metrics}
+	s.supervisor = supervisor.New(h.supervisorOptions(s, cfg))
+	s.metrics.Bind(telemetry.Live{
+		InFlight: s.gate.InFlight,
+		Queued:   s.gate.Queued,
+		Breaker:  s.gate.Breakers,
+		PID:      func() int { return s.supervisor.Status().PID },
+	})
+	h.apply(s, cfg)
+	h.publish(s)
+	all := append(slices.Clone(h.all()), s)
+	slices.SortFunc(all, func(a, b *subsystem) int { return strings.Compare(a.name, b.name) })
+	h.subsystems.Store(&all)
+	return s
+}
+
+func (h *host) supervisorOptions(s *subsystem, cfg *config.Subsystem) supervisor.Options {
+	o := h.supervise
+	o.Plan = supervisor.NewPlan(cfg)
+	o.Meter = s.metrics
+	o.Described = func(d *registry.Description, sha256 string) {
+		h.catalog.store(d, sha256)
+		s.description.Store(d)
+		h.publish(s)
+		s.gate.Update(gateConfig(s.config.Load(), d))
+	}
+	settled := false
+	o.Changed = func(st supervisor.Status) { // called from one goroutine
+		h.gateway.SetReady(s.name, st.State == supervisor.Ready)
+		if !settled && st.State != supervisor.Starting {
+			settled = true
+			close(s.settled)
+		}
+	}
+	return o
+}
+
+// publish makes the methods of a subsystem known to callers.
+func (h *host) publish(s *subsystem) {
+	d := s.description.Load()
+	if d != nil {
+		s.metrics.Methods(d.MethodNames())
+	}
+	h.registry.Set(s.name, d, s.target)
+}
+
+// apply puts into force what needs no instance to know of it.
+func (h *host) apply(s *subsystem, cfg *config.Subsystem) {
+	s.config.Store(cfg)
+	s.gate.Update(gateConfig(cfg, s.description.Load()))
+	s.metrics.Policies(s.gate.Policies()...)
+	s.metrics.SetObjectives(Objectives(cfg))
+}
+
+// forget takes a subsystem that has ended off the metrics page, if it was
+// removed and none of its name has come since.
+func (h *host) forget(name string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, err := h.find(name); err != nil {
+		h.metrics.Remove(name)
+	}
+}
+
+// remove makes a subsystem unknown and ends it. Its calls in flight finish.
+// The caller holds mu.
+func (h *host) remove(s *subsystem) {
+	h.registry.Remove(s.name)
+	h.gateway.SetReady(s.name, false)
+	all := slices.DeleteFunc(slices.Clone(h.all()), func(other *subsystem) bool { return other == s })
+	h.subsystems.Store(&all)
+	s.stop()
+}
+
+// instances lends a subsystem's ready instance to the gateway.
+type instances struct{ subsystem *subsystem }
+
+// Acquire waits for the ready instance as supervisor.Acquire does.
+func (i instances) Acquire(ctx context.Context, lost uint64) (gateway.Instance, error) {
+	instance, err := i.subsystem.supervisor.Acquire(ctx, lost)
+	if err != nil {
+		return nil, err
+	}
+	return instance, nil
+}
