@@ -39,6 +39,7 @@ func fleet() map[string]func() {
 		"fleet-hangs":      serveHangs,
 		"fleet-live":       serveLive,
 		"fleet-exclusive":  serveExclusive,
+		"fleet-keeping":    serveKeeping,
 	}
 }
 

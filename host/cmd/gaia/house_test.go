@@ -159,7 +159,7 @@ func (h *house) close(t testing.TB) {
 		_ = h.conn.Close()
 	}
 	if err := h.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		return // a test killed it
+		return // a test has ended it
 	}
 	select {
 	case err := <-h.ended:

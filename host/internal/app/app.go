@@ -16,10 +16,12 @@ import (
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/gaia-go/gaia/host/internal/config"
 	"github.com/gaia-go/gaia/host/internal/confine"
+	"github.com/gaia-go/gaia/host/internal/keeper"
 	"github.com/gaia-go/gaia/host/internal/nearest"
 	"github.com/gaia-go/gaia/host/internal/registry"
 	"github.com/gaia-go/gaia/host/internal/supervisor"
@@ -49,7 +51,7 @@ func (e *ConfigError) Error() string { return e.Report.Err().Error() }
 // a *ConfigError if the config has faults.
 func Run(ctx context.Context, o Options) (err error) {
 	logger := newLogger(o)
-	cfg, report := check(ctx, o.ConfigPath, logger)
+	cfg, report := check(ctx, o.ConfigPath, logger, supervisor.Ties{})
 	if report.HasErrors() {
 		return &ConfigError{Report: report}
 	}
@@ -68,7 +70,25 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer func() { err = errors.Join(err, supervisor.RemoveSocketDir(socketDir)) }()
 	confiner := confine.New(cfg.Host.Socket) // sweeps what a host left that is dead, as we know by the lock
 	logger.Debug("limits of process trees", "by", confiner.Mechanism(), "warnings", strings.Join(confiner.Warnings(), "; "))
-	return newHost(cfg, o, logger, socketDir, supervisor.Ties{Confiner: confiner}).run(ctx)
+	keep, stopKeeper := startKeeper(ctx, logger)
+	defer func() { err = errors.Join(err, stopKeeper()) }()
+	return newHost(cfg, o, logger, socketDir, confiner, keep).run(ctx)
+}
+
+// startKeeper runs the keeper until stop, which ends the processes that are
+// kept. It outlives ctx: plugins that stop still use it.
+func startKeeper(ctx context.Context, logger hclog.Logger) (k *keeper.Keeper, stop func() error) {
+	k = keeper.New()
+	if err := k.Degraded(); err != nil {
+		logger.Debug("keeper adopts no orphans", "err", err)
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var running errgroup.Group
+	running.Go(func() error { return k.Run(ctx) })
+	return k, func() error {
+		cancel()
+		return running.Wait()
+	}
 }
 
 // warn prints the warnings of a report.
@@ -87,10 +107,12 @@ func warn(o Options, report *config.Report) error {
 // whose description is not known yet is asked for it and ended. The config is
 // nil if the report has errors.
 func Check(ctx context.Context, path string) (*config.Config, *config.Report) {
-	return check(ctx, path, hclog.NewNullLogger())
+	return check(ctx, path, hclog.NewNullLogger(), supervisor.Ties{})
 }
 
-func check(ctx context.Context, path string, logger hclog.Logger) (*config.Config, *config.Report) {
+// check is Check within a host, which binds the plugins that are asked as it
+// binds its own.
+func check(ctx context.Context, path string, logger hclog.Logger, ties supervisor.Ties) (*config.Config, *config.Report) {
 	// Not beside the host's socket: a host may be running there.
 	socketDir, err := os.MkdirTemp("", "gaia")
 	if err != nil { // then what is not cached cannot be asked
@@ -102,7 +124,7 @@ func check(ctx context.Context, path string, logger hclog.Logger) (*config.Confi
 	defer cancel()
 	executables := supervisor.NewExecutables()
 	describe := func(h config.Host, s *config.Subsystem) (*registry.Description, error) {
-		d, _, err := newCatalog(h, executables, socketDir, logger).describe(ctx, s.Plugin, s.SHA256)
+		d, _, err := newCatalog(h, executables, socketDir, logger, ties).describe(ctx, s.Plugin, s.SHA256)
 		return d, err
 	}
 	cfg, report := config.Load(path, askAtOnce(path, func(h config.Host, s *config.Subsystem) (protoreflect.MessageDescriptor, error) {
@@ -185,7 +207,7 @@ func askAtOnce(path string, describe config.DescribeFunc) config.DescribeFunc {
 	}
 }
 
-func newCatalog(h config.Host, executables *supervisor.Executables, socketDir string, logger hclog.Logger) *catalog {
+func newCatalog(h config.Host, executables *supervisor.Executables, socketDir string, logger hclog.Logger, ties supervisor.Ties) *catalog {
 	cache, err := registry.OpenCache(filepath.Join(h.DataDir, "descriptions"))
 	if err != nil { // it costs a start here and there, no more
 		logger.Warn("descriptions are not cached", "err", err)
@@ -196,6 +218,7 @@ func newCatalog(h config.Host, executables *supervisor.Executables, socketDir st
 		executables: executables,
 		cache:       cache,
 		logger:      logger,
+		ties:        ties,
 	}
 }
 

@@ -25,6 +25,7 @@ type catalog struct {
 	executables *supervisor.Executables
 	cache       *registry.Cache
 	logger      hclog.Logger
+	ties        supervisor.Ties // of those that are asked what they serve
 }
 
 // describe says what an executable serves, and its checksum.
@@ -38,7 +39,7 @@ func (c *catalog) describe(ctx context.Context, plugin, sha256 string) (*registr
 	if d, ok := c.cache.Load(exe.SHA256); ok {
 		return d, exe.SHA256, nil
 	}
-	d, err := supervisor.Probe(ctx, c.executables, path, exe.SHA256, c.socketDir)
+	d, err := supervisor.Probe(ctx, c.executables, path, exe.SHA256, c.socketDir, c.ties)
 	if err != nil {
 		return nil, exe.SHA256, err
 	}

@@ -14,7 +14,9 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/gaia-go/gaia/host/internal/config"
+	"github.com/gaia-go/gaia/host/internal/confine"
 	"github.com/gaia-go/gaia/host/internal/gateway"
+	"github.com/gaia-go/gaia/host/internal/keeper"
 	"github.com/gaia-go/gaia/host/internal/registry"
 	"github.com/gaia-go/gaia/host/internal/supervisor"
 	"github.com/gaia-go/gaia/host/internal/telemetry"
@@ -37,7 +39,8 @@ type host struct {
 	events      *supervisor.Book[supervisor.Event]
 	gateway     *gateway.Server
 	supervise   supervisor.Options // what all supervisors have in common
-	stopping    chan struct{}      // closed when the host begins to stop
+	keeper      *keeper.Keeper
+	stopping    chan struct{} // closed when the host begins to stop
 
 	config     atomic.Pointer[config.Config]
 	subsystems atomic.Pointer[[]*subsystem] // sorted by name; replaced as a whole
@@ -47,17 +50,21 @@ type host struct {
 	plugins errgroup.Group // supervisors that run
 }
 
-func newHost(cfg *config.Config, o Options, logger hclog.Logger, socketDir string, ties supervisor.Ties) *host {
+func newHost(cfg *config.Config, o Options, logger hclog.Logger, socketDir string, confiner *confine.Confiner, keep *keeper.Keeper) *host {
 	executables := supervisor.NewExecutables()
 	h := &host{
 		options:   o,
 		logger:    logger,
 		startedAt: time.Now(),
-		catalog:   newCatalog(cfg.Host, executables, socketDir, logger),
-		registry:  &registry.Registry[*gateway.Subsystem]{},
-		metrics:   telemetry.New(o.Version),
-		events:    supervisor.NewBook[supervisor.Event](),
-		stopping:  make(chan struct{}),
+		catalog: newCatalog(cfg.Host, executables, socketDir, logger, supervisor.Ties{
+			Confiner: confiner,
+			Store:    keep.Store("plugins that are asked what they serve"),
+		}),
+		registry: &registry.Registry[*gateway.Subsystem]{},
+		metrics:  telemetry.New(o.Version),
+		events:   supervisor.NewBook[supervisor.Event](),
+		stopping: make(chan struct{}),
+		keeper:   keep,
 	}
 	h.gateway = gateway.New(gateway.Options{
 		Registry: h.registry,
@@ -70,7 +77,7 @@ func newHost(cfg *config.Config, o Options, logger hclog.Logger, socketDir strin
 		Env:         supervisor.Environment(logger.GetLevel().String()),
 		Executables: executables,
 		Logger:      logger,
-		Ties:        ties,
+		Ties:        supervisor.Ties{Confiner: confiner},
 		Event:       h.events.Add,
 	}
 	h.config.Store(cfg)
@@ -132,7 +139,7 @@ func (h *host) startPlugins(ctx context.Context) {
 		h.plugins.Go(func() error {
 			defer stop()
 			err := s.supervisor.Run(ctx)
-			h.forget(s.name)
+			h.forget(context.WithoutCancel(ctx), s) // it has bounds of its own
 			return err
 		})
 	}

@@ -43,7 +43,7 @@ func (h *host) reload(ctx context.Context) *hostv1.ReloadResponse {
 	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
 	defer cancel()
 	old := h.config.Load()
-	cfg, report := check(ctx, old.Path, h.logger)
+	cfg, report := check(ctx, old.Path, h.logger, h.catalog.ties)
 	r := &hostv1.ReloadResponse{Diagnostics: text(report)}
 	if report.HasErrors() {
 		h.refused("the config has faults: " + report.Err().Error())

@@ -9,6 +9,7 @@ import (
 	"github.com/gaia-go/gaia/host/internal/config"
 	"github.com/gaia-go/gaia/host/internal/gate"
 	"github.com/gaia-go/gaia/host/internal/gateway"
+	"github.com/gaia-go/gaia/host/internal/keeper"
 	"github.com/gaia-go/gaia/host/internal/registry"
 	"github.com/gaia-go/gaia/host/internal/supervisor"
 	"github.com/gaia-go/gaia/host/internal/telemetry"
@@ -22,6 +23,7 @@ type subsystem struct {
 	metrics    *telemetry.Subsystem
 	target     *gateway.Subsystem
 	settled    chan struct{} // closed when the first start has ended, well or not
+	store      *keeper.Store // of what outlives the instances
 
 	config      atomic.Pointer[config.Subsystem]
 	description atomic.Pointer[registry.Description]
@@ -37,6 +39,7 @@ func (h *host) add(cfg *config.Subsystem) *subsystem {
 		name:    cfg.Name,
 		metrics: h.metrics.Subsystem(cfg.Name),
 		settled: make(chan struct{}),
+		store:   h.keeper.Store(cfg.Name),
 	}
 	s.config.Store(cfg)
 	s.description.Store(h.catalog.known(cfg.Plugin, cfg.SHA256))
@@ -60,6 +63,7 @@ func (h *host) add(cfg *config.Subsystem) *subsystem {
 func (h *host) supervisorOptions(s *subsystem, cfg *config.Subsystem) supervisor.Options {
 	o := h.supervise
 	o.Plan = supervisor.NewPlan(cfg)
+	o.Ties.Store = s.store
 	o.Meter = s.metrics
 	o.Described = func(d *registry.Description, sha256 string) {
 		h.catalog.store(d, sha256)
@@ -95,13 +99,16 @@ func (h *host) apply(s *subsystem, cfg *config.Subsystem) {
 	s.metrics.SetObjectives(Objectives(cfg))
 }
 
-// forget takes a subsystem that has ended off the metrics page, if it was
-// removed and none of its name has come since.
-func (h *host) forget(name string) {
+// forget ends what a subsystem has kept that has ended, and takes it off the
+// metrics page if it was removed and none of its name has come since.
+func (h *host) forget(ctx context.Context, s *subsystem) {
+	if err := s.store.Close(ctx); err != nil {
+		h.logger.Error("kept processes not ended", "subsystem", s.name, "err", err)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if _, err := h.find(name); err != nil {
-		h.metrics.Remove(name)
+	if _, err := h.find(s.name); err != nil {
+		h.metrics.Remove(s.name)
 	}
 }
 

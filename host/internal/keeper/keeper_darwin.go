@@ -35,6 +35,9 @@ func (*Store) Open() (*Session, error) { return &Session{}, nil }
 // Close does nothing.
 func (*Store) Close(context.Context) error { return nil }
 
+// Keeps is false.
+func (*Store) Keeps() bool { return false }
+
 // Session tells the plugin nothing.
 type Session struct{}
 

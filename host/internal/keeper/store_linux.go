@@ -210,6 +210,18 @@ func (s *Store) Close(ctx context.Context) error {
 	return err
 }
 
+// Keeps reports whether a process is kept that still runs. Whatever kills what
+// an instance has left behind must leave it alone.
+func (s *Store) Keeps() bool {
+	kept := false
+	_ = s.keeper.do(func() { // after the end of the host nothing is kept
+		for _, e := range s.entries {
+			kept = kept || e.process != nil && e.process.isAlive()
+		}
+	})
+	return kept
+}
+
 // running are the kept processes that the host has to end: its children.
 func (s *Store) running() (found []*process) {
 	for _, e := range s.entries {

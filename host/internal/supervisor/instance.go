@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -20,6 +21,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/gaia-go/gaia/host/internal/confine"
 	"github.com/gaia-go/gaia/host/internal/registry"
 )
 
@@ -48,6 +50,7 @@ type Instance struct {
 	description *registry.Description
 	config      atomic.Pointer[proto.Message] // that it has; it holds nil when the plugin takes none
 	tied        *tied
+	logger      hclog.Logger
 	leases      leases
 }
 
@@ -102,7 +105,7 @@ func (i *Instance) hasExited() bool {
 
 // close kills the process, if it still runs, and releases all it had.
 func (i *Instance) close() error {
-	return errors.Join(i.process.Close(), i.tied.close(), i.executable.Close())
+	return errors.Join(i.process.Close(), i.tied.close(i.logger), i.executable.Close())
 }
 
 // launcher starts processes of one executable.
@@ -113,7 +116,10 @@ type launcher struct {
 	socketDir   string
 	env         []string
 	timeout     time.Duration
-	tie         func() *tied // may be nil
+	ties        Ties
+	group       string         // name of the group that limits the process
+	limits      confine.Limits // of its process tree
+	logger      hclog.Logger
 }
 
 // launch opens and executes the plugin and shakes hands with it.
@@ -130,9 +136,10 @@ func (l launcher) launch(ctx context.Context, out func(int, []byte)) (i *Instanc
 	if err := makePrivate(l.socketDir); err != nil { // cleaners of /tmp remove it after some days
 		return nil, err
 	}
-	t := &tied{}
-	if l.tie != nil {
-		t = l.tie()
+	// The session ends with the process, which ctx may not outlive.
+	t, err := l.ties.tie(context.WithoutCancel(ctx), l.group, l.limits)
+	if err != nil {
+		return nil, err
 	}
 	process, err := wire.Start(ctx, wire.Command{
 		Path:         exe.Path,
@@ -148,9 +155,10 @@ func (l launcher) launch(ctx context.Context, out func(int, []byte)) (i *Instanc
 		if errors.Is(err, syscall.ENOEXEC) || errors.Is(err, os.ErrPermission) {
 			err = unusableError{err}
 		}
-		return nil, errors.Join(err, t.close())
+		return nil, errors.Join(err, t.close(l.logger))
 	}
-	return &Instance{ClientConn: process.Conn(), process: process, executable: exe, tied: t, leases: leases{idle: make(chan struct{})}}, nil
+	t.warn(l.logger)
+	return &Instance{ClientConn: process.Conn(), process: process, executable: exe, tied: t, logger: l.logger, leases: leases{idle: make(chan struct{})}}, nil
 }
 
 // describe asks what the instance serves.
@@ -273,8 +281,11 @@ func Environment(logLevel string) []string {
 }
 
 // Probe starts the executable at path once, asks what it serves, and ends it.
-func Probe(ctx context.Context, executables *Executables, path, sha256, socketDir string) (*registry.Description, error) {
-	l := launcher{executables: executables, path: path, sha256: sha256, socketDir: socketDir, env: Environment("error")}
+func Probe(ctx context.Context, executables *Executables, path, sha256, socketDir string, ties Ties) (*registry.Description, error) {
+	l := launcher{
+		executables: executables, path: path, sha256: sha256, socketDir: socketDir, env: Environment("error"),
+		ties: ties, group: "probe-" + filepath.Base(path), logger: hclog.NewNullLogger(),
+	}
 	instance, err := l.launch(ctx, func(int, []byte) {})
 	if err != nil {
 		return nil, err

@@ -46,13 +46,15 @@ func (s *Supervisor) start(ctx context.Context, generation uint64, plan *Plan, o
 		socketDir:   s.options.SocketDir,
 		env:         s.options.Env,
 		timeout:     plan.Subsystem.Restart.StartTimeout,
-		tie:         func() *tied { return s.options.Ties.tie(plan.Subsystem, generation) },
+		ties:        s.options.Ties,
+		group:       fmt.Sprintf("%s-%d", plan.Subsystem.Name, generation),
+		limits:      limitsOf(plan.Subsystem),
+		logger:      out.logger,
 	}
 	i, err := l.launch(ctx, out.line)
 	if err != nil {
 		return nil, err
 	}
-	i.tied.warn(out.logger)
 	i.generation = generation
 	if i.description, err = s.describe(ctx, i); err != nil {
 		return nil, errors.Join(err, i.close())

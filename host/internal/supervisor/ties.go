@@ -1,36 +1,52 @@
 package supervisor
 
 import (
-	"fmt"
+	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"strings"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/gaia-go/gaia/host/internal/config"
 	"github.com/gaia-go/gaia/host/internal/confine"
+	"github.com/gaia-go/gaia/host/internal/keeper"
 )
 
 // Ties are what a host offers to a subsystem's processes and imposes on them.
 // The zero value is nothing.
 type Ties struct {
 	Confiner *confine.Confiner // enforces limits.memory and the like; may be nil
+	Store    *keeper.Store     // keeps descriptors and children for the next instance; may be nil
 }
 
 // tied is what one instance is bound by.
 type tied struct {
-	group *confine.Group // nil without a confiner
+	group   *confine.Group // nil without a confiner
+	store   *keeper.Store  // nil without a keeper
+	session *keeper.Session
+	serving errgroup.Group // the session
 }
 
-// tie prepares what an instance is to be bound by. The caller closes it, when
-// the process has ended.
-func (t Ties) tie(s *config.Subsystem, generation uint64) *tied {
-	bound := &tied{}
-	if t.Confiner != nil {
-		bound.group = t.Confiner.Group(fmt.Sprintf("%s-%d", s.Name, generation), limitsOf(s))
+// tie prepares what a process is to be bound by; its group gets the name. ctx
+// lives longer than the process. The caller closes it, when the process has
+// ended.
+func (t Ties) tie(ctx context.Context, name string, limits confine.Limits) (*tied, error) {
+	bound := &tied{store: t.Store}
+	if t.Store != nil {
+		session, err := t.Store.Open()
+		if err != nil {
+			return nil, err
+		}
+		bound.session = session
+		bound.serving.Go(func() error { return session.Serve(ctx) })
 	}
-	return bound
+	if t.Confiner != nil {
+		bound.group = t.Confiner.Group(name, limits)
+	}
+	return bound, nil
 }
 
 func limitsOf(s *config.Subsystem) confine.Limits {
@@ -44,14 +60,33 @@ func limitsOf(s *config.Subsystem) confine.Limits {
 
 // launch is wire.Command.Launch.
 func (t *tied) launch() func(*exec.Cmd) error {
-	if t.group == nil {
-		return nil
+	var start func(*exec.Cmd) error
+	if t.group != nil {
+		start = t.group.Launch
 	}
-	return t.group.Launch
+	if t.session != nil {
+		return t.session.Launch(start)
+	}
+	return start
 }
 
-func (t *tied) env() []string     { return nil }
-func (t *tied) files() []*os.File { return nil }
+// firstFile is the descriptor of the first extra file in the process.
+const firstFile = 3
+
+// env is what the process's environment says of its extra files.
+func (t *tied) env() []string {
+	if t.session == nil {
+		return nil
+	}
+	return t.session.Env(firstFile)
+}
+
+func (t *tied) files() []*os.File {
+	if t.session == nil {
+		return nil
+	}
+	return t.session.Files()
+}
 
 // confinement says in words what limits the process; "" for nothing.
 func (t *tied) confinement() string {
@@ -88,11 +123,22 @@ func (t *tied) oomKills() uint64 {
 	return t.group.OOMKills()
 }
 
-// close ends what is left of the process tree and releases what bound it.
-func (t *tied) close() error {
-	if t.group == nil {
-		return nil
+// close ends what is left of the process tree, but for what is kept, and
+// releases what bound it.
+func (t *tied) close(logger hclog.Logger) (err error) {
+	keeps := t.store != nil && t.store.Keeps()
+	if t.group != nil && !keeps {
+		t.group.Kill() // quicker than one by one
 	}
-	t.group.Kill()
-	return t.group.Close()
+	if t.session != nil {
+		orphans, closing := t.session.Close()
+		if orphans > 0 {
+			logger.Warn("plugin left processes behind; they were killed", "processes", orphans)
+		}
+		err = errors.Join(closing, t.serving.Wait())
+	}
+	if t.group == nil || keeps { // then the group stays with those who live in it, until a host finds it empty
+		return err
+	}
+	return errors.Join(err, t.group.Close())
 }
