@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -26,7 +27,7 @@ import (
 // fleet is the test binary as plugins of all manners, by the name that it is
 // called by.
 func fleet() map[string]func() {
-	return map[string]func(){
+	members := map[string]func(){
 		"fleet-echo":       func() { serveEcho(func() {}) },
 		"fleet-deaf":       func() { signal.Ignore(syscall.SIGTERM); serveEcho(func() {}) },
 		"fleet-rubbish":    func() { _, _ = os.Stdout.WriteString("Hello, I am no plugin.\n"); select {} },
@@ -39,8 +40,9 @@ func fleet() map[string]func() {
 		"fleet-hangs":      serveHangs,
 		"fleet-live":       serveLive,
 		"fleet-exclusive":  serveExclusive,
-		"fleet-keeping":    serveKeeping,
 	}
+	maps.Copy(members, systemFleet())
+	return members
 }
 
 // install puts members of the fleet into a plugin directory.

@@ -23,6 +23,9 @@ type keeping struct {
 	apiv1.UnimplementedAPIClientPoolServer
 }
 
+// systemFleet is the part of the fleet that only this system has.
+func systemFleet() map[string]func() { return map[string]func(){"fleet-keeping": serveKeeping} }
+
 func serveKeeping() {
 	sdk.Serve(func(r grpc.ServiceRegistrar) { apiv1.RegisterAPIClientPoolServer(r, keeping{}) })
 }
@@ -108,7 +111,14 @@ func TestAKeptChildOutlivesCrashAndSwapAndNobodyElseDoes(t *testing.T) {
 	if again, _ := h.family(t); again != child || !isAlive(child) {
 		t.Errorf("after a restart the child is process %d, want %d, alive", again, child)
 	}
+	before, err := filepath.Glob("/sys/fs/cgroup/*/gaia-*-keeping-*")
+	if err != nil {
+		t.Fatal(err)
+	}
 	h.close(t)
+	if after, _ := filepath.Glob("/sys/fs/cgroup/*/gaia-*-keeping-*"); len(after) > 0 {
+		t.Errorf("groups are left of %v: %v", before, after)
+	}
 	if isAlive(child) {
 		t.Errorf("process %d, which was kept, outlived the host", child)
 	}

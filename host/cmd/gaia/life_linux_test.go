@@ -27,7 +27,8 @@ func TestAStoppedPluginLosesItsCallsToTheirDeadlineAndCannotKeepTheHostAlive(t *
 }
 
 func TestNoPluginSurvivesItsHost(t *testing.T) {
-	h := open(t, newHouse(t), fleetConfig("", "echo", "deaf"), "echo", "deaf")
+	dir, config := newHouse(t), fleetConfig("", "echo", "deaf")
+	h := open(t, dir, config, "echo", "deaf")
 	var pids []int
 	for _, name := range []string{"echo", "deaf"} {
 		pids = append(pids, int(h.status(t, name).GetPid()))
@@ -52,6 +53,12 @@ func TestNoPluginSurvivesItsHost(t *testing.T) {
 		if n, err := unix.Poll(poll, int(patience.Milliseconds())); err != nil || n != 1 {
 			t.Errorf("plugin process %d survived its host by %v", pids[i], patience)
 		}
+	}
+	// The next host finds what this one left, and removes it.
+	again := open(t, dir, config)
+	again.close(t)
+	if left, err := os.ReadDir(filepath.Join(dir, "run", "p")); err == nil {
+		t.Errorf("sockets are left: %v", left)
 	}
 }
 

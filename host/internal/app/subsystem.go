@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -102,7 +103,7 @@ func (h *host) apply(s *subsystem, cfg *config.Subsystem) {
 // forget ends what a subsystem has kept that has ended, and takes it off the
 // metrics page if it was removed and none of its name has come since.
 func (h *host) forget(ctx context.Context, s *subsystem) {
-	if err := s.store.Close(ctx); err != nil {
+	if err := errors.Join(s.store.Close(ctx), s.supervisor.Release()); err != nil {
 		h.logger.Error("kept processes not ended", "subsystem", s.name, "err", err)
 	}
 	h.mu.Lock()

@@ -83,10 +83,14 @@ func (s *Supervisor) serveUntilEnd(ctx context.Context, i *Instance, logger hclo
 
 // words say how the instance has ended and why.
 func (c cause) words(i *Instance) string {
-	if c.note == "" {
+	switch {
+	case c.asked: // its last words are no reason for anything
+		return i.Exit()
+	case c.note != "":
+		return c.note + "; " + i.Exit()
+	default:
 		return i.end()
 	}
-	return c.note + "; " + i.Exit()
 }
 
 // startFailed reports an instance that never became ready.

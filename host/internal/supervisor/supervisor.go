@@ -105,6 +105,7 @@ func New(o Options) *Supervisor {
 		events:  make(chan happening),
 		ended:   make(chan struct{}),
 	}
+	s.options.Ties.left = new(groupsLeft)
 	s.config.Store(o.Plan.Subsystem)
 	s.current.Store(&snapshot{
 		Status:  Status{State: Starting, File: o.Plan.File}, // as Run will do at once
@@ -160,6 +161,10 @@ func rulesOf(c *config.Subsystem, exclusive bool) rules {
 	}
 	return r
 }
+
+// Release lets go of what kept processes were bound by. It is called when Run
+// has returned and nothing is kept any more.
+func (s *Supervisor) Release() error { return s.options.Ties.left.close() }
 
 // Run keeps an instance alive until ctx ends, then drains and stops it, within
 // about the sum of its grace times. It returns when everything it started has

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
@@ -20,6 +21,8 @@ import (
 type Ties struct {
 	Confiner *confine.Confiner // enforces limits.memory and the like; may be nil
 	Store    *keeper.Store     // keeps descriptors and children for the next instance; may be nil
+
+	left *groupsLeft // of the supervisor; nil where nothing is kept
 }
 
 // tied is what one instance is bound by.
@@ -28,13 +31,14 @@ type tied struct {
 	store   *keeper.Store  // nil without a keeper
 	session *keeper.Session
 	serving errgroup.Group // the session
+	left    *groupsLeft
 }
 
 // tie prepares what a process is to be bound by; its group gets the name. ctx
 // lives longer than the process. The caller closes it, when the process has
 // ended.
 func (t Ties) tie(ctx context.Context, name string, limits confine.Limits) (*tied, error) {
-	bound := &tied{store: t.Store}
+	bound := &tied{store: t.Store, left: t.left}
 	if t.Store != nil {
 		session, err := t.Store.Open()
 		if err != nil {
@@ -124,7 +128,8 @@ func (t *tied) oomKills() uint64 {
 }
 
 // close ends what is left of the process tree, but for what is kept, and
-// releases what bound it.
+// releases what bound it. The group of kept processes goes to the groups that
+// are left.
 func (t *tied) close(logger hclog.Logger) (err error) {
 	keeps := t.store != nil && t.store.Keeps()
 	if t.group != nil && !keeps {
@@ -137,8 +142,38 @@ func (t *tied) close(logger hclog.Logger) (err error) {
 		}
 		err = errors.Join(closing, t.serving.Wait())
 	}
-	if t.group == nil || keeps { // then the group stays with those who live in it, until a host finds it empty
+	if t.group == nil {
 		return err
 	}
-	return errors.Join(err, t.group.Close())
+	closing := t.group.Close()
+	if closing != nil && keeps && t.left != nil {
+		t.left.add(t.group)
+		return err
+	}
+	return errors.Join(err, closing)
+}
+
+// groupsLeft are groups in which kept processes live on. Safe for concurrent
+// use.
+type groupsLeft struct {
+	mu     sync.Mutex
+	groups []*confine.Group
+}
+
+func (l *groupsLeft) add(g *confine.Group) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.groups = append(l.groups, g)
+}
+
+// close kills who is left in them and removes them.
+func (l *groupsLeft) close() (err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, g := range l.groups {
+		g.Kill()
+		err = errors.Join(err, g.Close())
+	}
+	l.groups = nil
+	return err
 }
