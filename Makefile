@@ -34,16 +34,18 @@ run: build ## Build, then run the host on config.hcl in the foreground
 	@exec bin/gaia run -config config.hcl
 
 .PHONY: test
-test: compiler ## Run all tests of all modules under the race detector
+test: compiler promtool ## Run all tests of all modules under the race detector
 	@go test -race -timeout 20m work
 
 .PHONY: test-slow
-test-slow: compiler ## Run the soaks too: a thousand kills, and what else takes minutes
-	@GAIA_SLOW=1 go test -race -timeout 60m -run '^TestSlow' -v ./host/cmd/gaia
+test-slow: compiler ## Run the soaks: ten thousand kills, and a storm of kills, swaps and reloads
+	@GAIA_SLOW=1 go test -race -timeout 60m -run '^TestSlow|^TestKills' -v ./host/cmd/gaia
 
 .PHONY: bench
-bench: ## Measure one call through the whole house beside plain go-plugin
+bench: build ## Measure a call, the gate and a restart, beside plain go-plugin
 	@go test -run '^$$' -bench 'BenchmarkCall' -benchmem ./host/cmd/gaia
+	@go test -run '^$$' -bench 'BenchmarkGate' -benchmem -cpu 1,2 ./host/internal/gate
+	@bin/gaia bench restart
 
 .PHONY: check
 check: fmt-check lint proto-check generate-check test ## All that must hold before a change lands
@@ -88,6 +90,13 @@ compiler: # of C, which the race detector needs
 	@command -v cc >/dev/null || command -v gcc >/dev/null || { \
 		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq gcc libc6-dev; \
 		else echo "the race detector needs a C compiler: apt-get install gcc libc6-dev, or xcode-select --install"; exit 1; fi; }
+
+.PHONY: promtool
+promtool: # of Prometheus, which judges our rules and metrics
+	@command -v promtool >/dev/null || { \
+		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+			apt-get update -qq && apt-get install -y -qq --no-install-recommends prometheus >/dev/null; \
+		else echo "without promtool the tests of alerting rules are skipped: apt-get install prometheus"; fi; }
 
 .PHONY: clean
 clean: ## Remove what was built and what runs left

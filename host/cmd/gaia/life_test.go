@@ -165,7 +165,7 @@ func TestAPluginThatRefusesItsConfigSaysWhyAndWhere(t *testing.T) {
 func TestAPluginThatClosesItsConnectionAndLivesOnIsReplaced(t *testing.T) {
 	h := open(t, newHouse(t), fleetConfig(quick, "echo"), "echo")
 	// The answer is lost with the connection, or not.
-	_, _ = h.api().Do(t.Context(), &apiv1.DoRequest{Url: "test:deaf"})
+	_, _ = h.api().Do(t.Context(), &apiv1.DoRequest{Method: "POST", Url: "test:deaf"})
 	h.await(t, "echo", func(s *hostv1.Subsystem) bool { return isReady(s) && s.GetGeneration() == 2 })
 	if _, err := h.api().Do(t.Context(), &apiv1.DoRequest{}); err != nil {
 		t.Errorf("a later call: %v", err)
