@@ -17,6 +17,23 @@ subsystem "api_client_pool" {
     timeout     = "30s"
   }
 
+  # Ten failures of one domain within ten seconds: refuse calls to it for five.
+  breaker { key = "domain" }
+
+  # To be asked for by `gaia slo rules`, and shown in /metrics.
+  slo {
+    success   = "99%"
+    p95       = "100ms"
+    in_flight = 450
+  }
+
+  # rate "domain" {
+  #   key   = "domain"
+  #   limit = "100/s"
+  #   wait  = "5s"
+  #   override "api.github.com" { limit = "5000/h" }
+  # }
+
   config {
     connections_per_host = 64
     max_response_body    = "8MiB"

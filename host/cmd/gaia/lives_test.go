@@ -241,13 +241,17 @@ func TestAnInvalidReloadNeverDisturbsARunningCall(t *testing.T) {
 	for name, config := range map[string]string{
 		"syntax":              "subsystem \"echo\" {",
 		"no such argument":    fleetConfig("  plugin_ = 1\n", "echo"),
-		"the plugin's no":     fleetConfig("  config { user_agent = \"refuse\" }\n", "echo", "live"),
+		"the plugin refuses":  fleetConfig("  config { user_agent = \"refuse\" }\n", "echo", "live"),
 		"one of two refuses":  fleetConfig("  config { user_agent = \"better\" }\n", "live") + "subsystem \"echo\" {\n  plugin = \"fleet-echo\"\n  config { user_agent = \"refuse\" }\n}\n",
 		"another that exits":  fleetConfig(good, "live") + "subsystem \"echo\" {\n  plugin = \"fleet-exit\"\n}\n",
 		"another not present": fleetConfig(good, "live") + "subsystem \"echo\" {\n  plugin = \"fleet-nowhere\"\n}\n",
 	} {
-		if r := h.configure(t, config); r.GetApplied() || r.GetDiagnostics() == "" {
+		r := h.configure(t, config)
+		if r.GetApplied() || r.GetDiagnostics() == "" {
 			t.Errorf("%s: %v, want a refusal that says why", name, r)
+		}
+		if strings.Contains(name, "refuse") && !strings.Contains(r.GetDiagnostics(), "user_agent = \"refuse\" }\n") {
+			t.Errorf("%s: the line is not shown:\n%s", name, r.GetDiagnostics())
 		}
 		for _, s := range []string{"echo", "live"} {
 			if got := header(h.do(t, s, &apiv1.DoRequest{}), "Agent"); got != "good" {

@@ -23,11 +23,11 @@ func (c *command) socketPath() (string, error) {
 	if socket := c.Getenv("GAIA_SOCKET"); socket != "" {
 		return socket, nil
 	}
-	cfg, report := config.Load(c.configPath, nil)
-	if report.HasErrors() {
-		return "", c.noSocket(report)
+	if h, ok := config.LoadHost(c.configPath); ok {
+		return shortPath(h.Socket), nil
 	}
-	return shortPath(cfg.Host.Socket), nil
+	_, report := config.Load(c.configPath, nil)
+	return "", c.noSocket(report)
 }
 
 func (c *command) noSocket(report *config.Report) error {

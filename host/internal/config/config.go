@@ -55,6 +55,20 @@ func unreadable(path string, err error) *hcl.Diagnostic {
 	return d
 }
 
+// LoadHost reads no more than the host block of the config at path. It reports
+// false when there is a fault in it or in the syntax of the file, or the file
+// cannot be read; what the other blocks say may be as wrong as it will.
+func LoadHost(path string) (Host, bool) {
+	text, err := readBounded(path)
+	if err != nil {
+		return Host{}, false
+	}
+	src := newSource(path, text)
+	d := decoder{evaluator: newEvaluator(src)}
+	h := d.host()
+	return h, len(src.faults) == 0 && !d.diags.HasErrors() // after a fault of syntax, blocks may be anything
+}
+
 func load(src *source, describe DescribeFunc) (*Config, *Report) {
 	d := decoder{evaluator: newEvaluator(src)}
 	d.diags = slices.Concat(src.faults, src.twice)

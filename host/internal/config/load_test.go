@@ -242,3 +242,27 @@ func write(t *testing.T, path, text string) {
 		t.Fatal(err)
 	}
 }
+
+func TestTheHostBlockIsReadWhateverElseIsWrong(t *testing.T) {
+	for _, tt := range []struct {
+		text string
+		want string // the socket; "" when the block cannot be relied on
+	}{
+		{"host {\n  socket = \"/run/a.sock\"\n}\nsubsystem \"x\" {\n  plugin = 7\n  limits { queue = \"many\" }\n}\n", "/run/a.sock"},
+		{"subsystem \"x\" {\n", ""},
+		{"host {\n  socket = 7\n}\n", ""},
+		{"host {\n  sokcet = \"/run/a.sock\"\n}\n", ""},
+		{"host {\n  socket = \"/run/a.sock\n}\n", ""},
+	} {
+		path := filepath.Join(t.TempDir(), "config.hcl")
+		if err := os.WriteFile(path, []byte(tt.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if h, ok := LoadHost(path); ok != (tt.want != "") || ok && h.Socket != tt.want {
+			t.Errorf("%q: got %q and %t, want %q", tt.text, h.Socket, ok, tt.want)
+		}
+	}
+	if _, ok := LoadHost("/nowhere/config.hcl"); ok {
+		t.Error("a file that is not there was read")
+	}
+}

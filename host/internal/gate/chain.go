@@ -1,8 +1,10 @@
 package gate
 
 import (
+	"context"
 	"math"
 	"reflect"
+	"strings"
 	"time"
 )
 
@@ -136,6 +138,24 @@ func totalBulkhead(l Limits, before *chain) *bulkhead {
 	}
 	before.bulkhead.set(limit, l.Queue)
 	return before.bulkhead
+}
+
+// mayRepeat reports whether the rates allow another try, and waits for its
+// tokens. A call that the plugin answered has spent those of its first one: what
+// is behind the plugin sees each try. One that was lost is still the same call.
+func (c *chain) mayRepeat(ctx context.Context, call *Call, r Result) bool {
+	if r.Reach != Answered {
+		return true
+	}
+	for _, s := range c.steps {
+		if !strings.HasPrefix(s.name, PolicyRate+".") {
+			continue
+		}
+		if _, err := s.policy.Admit(ctx, call); err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // step returns the policy of a name, or nil.

@@ -102,7 +102,7 @@ func (g *Gate) Do(ctx context.Context, c *Call, forward Forward) error {
 	}
 	chain.retrier.begin()
 	result := forward(ctx, c)
-	for tried := 1; chain.retrier.again(ctx, c, result, tried); tried++ {
+	for tried := 1; chain.retrier.again(ctx, c, result, tried) && chain.mayRepeat(ctx, c, result); tried++ {
 		g.observer.Retried()
 		result = forward(ctx, c)
 	}

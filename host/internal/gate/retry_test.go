@@ -154,6 +154,22 @@ func TestTheDelayGrowsAndIsJittered(t *testing.T) {
 	})
 }
 
+func TestARetryOfAnAnsweredCallTakesTokensAndOneOfALostCallDoesNot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for reach, want := range map[Reach]int{Answered: 2, Lost: 3} {
+			g := New(Config{Retry: Retry{Attempts: 3, Budget: 1}, Rates: []Rate{{Name: "global", Quota: Quota{1, time.Hour, 2}}}}, nil)
+			tries := 0
+			err := g.Do(t.Context(), &Call{Idempotent: yes}, func(context.Context, *Call) Result {
+				tries++
+				return Result{Err: errDown, Reach: reach}
+			})
+			if tries != want || !errors.Is(err, errDown) {
+				t.Errorf("reach %d: %d tries and %v, want %d and what the plugin said", reach, tries, err, want)
+			}
+		}
+	})
+}
+
 func TestACallThatIsRepeatedKeepsItsPermit(t *testing.T) {
 	g := New(Config{Limits: Limits{Concurrency: 1}, Retry: Retry{Attempts: 3, Budget: 1}}, nil)
 	_ = g.Do(t.Context(), &Call{Idempotent: yes}, func(context.Context, *Call) Result {

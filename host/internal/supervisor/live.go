@@ -95,7 +95,7 @@ func (c cause) words(i *Instance) string {
 
 // startFailed reports an instance that never became ready.
 func (s *Supervisor) startFailed(ctx context.Context, generation uint64, logger hclog.Logger, err error) {
-	h := happening{event: event{kind: exited, generation: generation}, reason: oneLine(err)}
+	h := happening{event: event{kind: exited, generation: generation}, reason: oneLine(err), err: err}
 	if errors.Is(err, ErrUnusable) {
 		h.kind = broken
 	}

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,6 +50,7 @@ type happening struct {
 	instance *Instance     // of ready
 	took     time.Duration // of ready
 	reason   string        // of exited, broken, propose, renew and stop
+	err      error         // of exited and broken, when it was not ready before
 	plan     *Plan         // of propose and renew
 	settled  chan<- error  // of propose and renew; has room for one
 	accepted chan<- uint64 // of propose: the generation, 0 for a refusal; has room for one
@@ -171,7 +173,7 @@ func (l *loop) note(h happening, before machine) {
 		l.emit(Event{Kind: "ready", Generation: h.generation, PID: r.pid(), Reason: "after " + h.took.Round(time.Millisecond).String()})
 	case exited, broken:
 		delete(l.runs, h.generation)
-		r.settle(errors.New(h.reason))
+		r.settle(cmp.Or(h.err, errors.New(h.reason)))
 		l.noteEnd(h, r, before.members[before.find(h.generation)].role)
 	case commit:
 		l.plan = r.plan
