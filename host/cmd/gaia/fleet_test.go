@@ -40,6 +40,7 @@ func fleet() map[string]func() {
 		"fleet-hangs":      serveHangs,
 		"fleet-live":       serveLive,
 		"fleet-exclusive":  serveExclusive,
+		"fleet-narrow":     serveNarrow,
 	}
 	maps.Copy(members, systemFleet())
 	return members
@@ -211,6 +212,42 @@ func serveExclusive() {
 	sdk.Serve(func(r grpc.ServiceRegistrar) {
 		apiv1.RegisterAPIClientPoolServer(r, &exclusive{echo{once: func() {}}})
 	})
+}
+
+// What narrow can do: so many calls at once, each for a time.
+const (
+	narrowWorkers = 4
+	narrowTime    = 20 * time.Millisecond
+)
+
+// narrow works on few calls at once and lets all others wait in front of it.
+type narrow struct {
+	apiv1.UnimplementedAPIClientPoolServer
+
+	workers chan struct{}
+}
+
+func serveNarrow() {
+	sdk.Serve(func(r grpc.ServiceRegistrar) {
+		apiv1.RegisterAPIClientPoolServer(r, &narrow{workers: make(chan struct{}, narrowWorkers)})
+	})
+}
+
+func (n *narrow) Do(ctx context.Context, _ *apiv1.DoRequest) (*apiv1.DoResponse, error) {
+	select {
+	case n.workers <- struct{}{}:
+		defer func() { <-n.workers }()
+	case <-ctx.Done():
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
+	work := time.NewTimer(narrowTime)
+	defer work.Stop()
+	select {
+	case <-work.C:
+		return &apiv1.DoResponse{Status: 200}, nil
+	case <-ctx.Done():
+		return nil, status.FromContextError(ctx.Err()).Err()
+	}
 }
 
 // serveHangs serves an echo whose whole process hangs when it is asked to, as

@@ -6,7 +6,10 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 	hostv1 "github.com/gaia-go/gaia/proto/gaia/host/v1"
@@ -101,4 +104,68 @@ func (h *house) left(t *testing.T) left {
 		}
 	}
 	return l
+}
+
+// At three times what a plugin can do, an adaptive limit lets it do at least
+// nine tenths of what it does for callers who never ask for more; a fixed limit
+// that is too high lets all calls wait inside the plugin until they expire.
+func TestSlowGoodputOfAnAdaptiveLimitStaysNearCapacity(t *testing.T) {
+	if os.Getenv("GAIA_SLOW") == "" {
+		t.Skip("takes a minute; make test-slow runs it")
+	}
+	limit := func(concurrency string) string {
+		return "  limits {\n    concurrency = " + concurrency + "\n    queue = 20\n    timeout = \"500ms\"\n  }\n"
+	}
+	config := "host { http = \"127.0.0.1:0\" }\n" +
+		"subsystem \"adaptive\" {\n  plugin = \"fleet-narrow\"\n" + limit(`"adaptive"`) + "}\n" +
+		"subsystem \"fixed\" {\n  plugin = \"fleet-narrow\"\n" + limit("1000") + "}\n"
+	h := open(t, newHouse(t), config, "narrow")
+	capacity := h.closedLoop(t, "fixed", narrowWorkers, 5*time.Second)
+	h.openLoop(t, "adaptive", 3*capacity, 5*time.Second)
+	adaptive := h.openLoop(t, "adaptive", 3*capacity, 15*time.Second)
+	fixed := h.openLoop(t, "fixed", 3*capacity, 15*time.Second)
+	t.Logf("capacity %.0f calls/s; goodput at three times that: adaptive %.0f (%.0f %%), fixed limit of 1000 %.0f (%.0f %%)",
+		capacity, adaptive, 100*adaptive/capacity, fixed, 100*fixed/capacity)
+	if adaptive < 0.9*capacity {
+		t.Errorf("goodput %.0f calls/s, want at least 90 %% of %.0f", adaptive, capacity)
+	}
+}
+
+// closedLoop makes calls by so many callers, one after the other, and returns
+// how many were answered well, a second.
+func (h *house) closedLoop(t *testing.T, subsystem string, callers int, span time.Duration) float64 {
+	t.Helper()
+	var good atomic.Int64
+	var calls sync.WaitGroup
+	end := time.Now().Add(span)
+	for range callers {
+		calls.Go(func() {
+			for time.Now().Before(end) {
+				if _, err := h.api().Do(withSubsystem(t.Context(), subsystem), &apiv1.DoRequest{}); err == nil {
+					good.Add(1)
+				}
+			}
+		})
+	}
+	calls.Wait()
+	return float64(good.Load()) / span.Seconds()
+}
+
+// openLoop makes calls at a rate, whatever becomes of those before, and returns
+// how many were answered well, a second.
+func (h *house) openLoop(t *testing.T, subsystem string, perSecond float64, span time.Duration) float64 {
+	t.Helper()
+	var good atomic.Int64
+	var calls sync.WaitGroup
+	tick := time.NewTicker(time.Duration(float64(time.Second) / perSecond))
+	defer tick.Stop()
+	for end := time.Now().Add(span); time.Now().Before(end); <-tick.C {
+		calls.Go(func() {
+			if _, err := h.api().Do(withSubsystem(t.Context(), subsystem), &apiv1.DoRequest{Method: "POST"}); err == nil {
+				good.Add(1)
+			}
+		})
+	}
+	calls.Wait()
+	return float64(good.Load()) / span.Seconds()
 }

@@ -13,6 +13,7 @@ type request struct {
 	method  *registry.Method
 	message *frame
 	scratch [maxScratch]byte
+	used    int // of scratch, by keys that were read before
 }
 
 // Key reads the value of a key of the request.
@@ -21,7 +22,9 @@ func (r *request) Key(name string) ([]byte, bool) {
 	if key == nil {
 		return nil, false
 	}
-	return key.Value(r.message.bytes(), r.scratch[:0]), true
+	value := key.Value(r.message.bytes(), r.scratch[r.used:r.used])
+	r.used = min(r.used+len(value), maxScratch) // though it may be part of the message
+	return value, true
 }
 
 // Idempotent reports whether the call may be repeated.
