@@ -88,7 +88,7 @@ func (b *backend) load(t *testing.T, g *Gate, perSecond float64, span time.Durat
 // well; and again ten seconds after the backend became three times as slow, in
 // either way, or as quick as before.
 func TestGoodputStaysNearCapacityWhateverBecomesOfTheBackend(t *testing.T) {
-	const workers, service = 30, 20 * time.Millisecond
+	const workers, service = 21, 40 * time.Millisecond
 	for _, tt := range []struct {
 		given    string
 		constant bool
@@ -103,7 +103,7 @@ func TestGoodputStaysNearCapacityWhateverBecomesOfTheBackend(t *testing.T) {
 		t.Run(tt.given, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b := newBackend(workers, service, tt.constant)
-				g := New(Config{Limits: Limits{Timeout: 500 * time.Millisecond, Adaptive: &Adaptive{Min: 1, Max: 1000}, Queue: 50}}, nil)
+				g := New(Config{Limits: Limits{Timeout: time.Second, Adaptive: &Adaptive{Min: 1, Max: 1000}, Queue: 50}}, nil)
 				capacity := float64(workers) / service.Seconds()
 				check := func(when string, share float64, span time.Duration) {
 					t.Helper()
@@ -115,13 +115,13 @@ func TestGoodputStaysNearCapacityWhateverBecomesOfTheBackend(t *testing.T) {
 					}
 				}
 				b.load(t, g, 3*capacity, 5*time.Second)
-				check("under three times the load", 1, 30*time.Second)
+				check("under three times the load", 1, 20*time.Second)
 				tt.change(b)
 				b.load(t, g, 3*capacity, 10*time.Second)
-				check("ten seconds after the fall", 1.0/3, 20*time.Second)
+				check("ten seconds after the fall", 1.0/3, 10*time.Second)
 				tt.restore(b)
 				b.load(t, g, 3*capacity, 10*time.Second)
-				check("ten seconds after the rise", 1, 20*time.Second)
+				check("ten seconds after the rise", 1, 10*time.Second)
 				time.Sleep(time.Second) //nolint:forbidigo // the bubble's clock does not pass by itself
 			})
 		})
