@@ -73,6 +73,26 @@ func (l left) within(bound left) bool {
 		l.resident <= bound.resident+16
 }
 
+// groups is how many control groups the host has made that are still there.
+// What they are called is known by the one that the instance is in.
+func (h *house) groups(t *testing.T) int {
+	t.Helper()
+	in, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", h.await(t, "echo", isReady).GetPid()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, name, found := strings.Cut(string(in), "/gaia-")
+	if !found {
+		return 0
+	}
+	hash, _, _ := strings.Cut(name, "-")
+	groups, err := filepath.Glob("/sys/fs/cgroup/*/gaia-" + hash + "-*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(groups)
+}
+
 func (h *house) left(t *testing.T) left {
 	t.Helper()
 	pid := h.cmd.Process.Pid
@@ -84,12 +104,9 @@ func (h *house) left(t *testing.T) left {
 	if err != nil {
 		t.Fatal(err)
 	}
-	groups, err := filepath.Glob("/sys/fs/cgroup/*/gaia-*") // of all hosts; there is one
-	if err != nil {
-		t.Fatal(err)
-	}
+	groups := h.groups(t)
 	l := left{
-		descriptors: len(descriptors), sockets: len(sockets), groups: len(groups),
+		descriptors: len(descriptors), sockets: len(sockets), groups: groups,
 		goroutines: int(h.metric(t, "go_goroutines")),
 		resident:   int(h.metric(t, "process_resident_memory_bytes")) >> 20,
 	}

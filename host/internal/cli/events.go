@@ -2,13 +2,10 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"google.golang.org/protobuf/encoding/protojson"
 
 	hostv1 "github.com/gaia-go/gaia/proto/gaia/host/v1"
 )
@@ -44,22 +41,7 @@ func (c *command) events(ctx context.Context, r *hostv1.EventsRequest) error {
 	if err != nil {
 		return err
 	}
-	for {
-		event, err := events.Recv()
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
-		case c.json:
-			err = c.printProtoJSON(event, protojson.MarshalOptions{EmitDefaultValues: true}, false)
-		default:
-			_, err = fmt.Fprintln(c.Stdout, eventLine(event))
-		}
-		if err != nil {
-			return err
-		}
-	}
+	return printStream(c, events.Recv, eventLine)
 }
 
 // eventLine writes an event for people, with the time of their time zone.

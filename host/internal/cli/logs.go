@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 
 	hostv1 "github.com/gaia-go/gaia/proto/gaia/host/v1"
 )
@@ -48,17 +49,22 @@ func (c *command) logs(ctx context.Context, r *hostv1.LogsRequest) error {
 		return err
 	}
 	color := c.color(c.Stdout)
+	return printStream(c, lines.Recv, func(l *hostv1.LogsResponse) string { return logLine(l, color) })
+}
+
+// printStream prints each message that comes as one line, of JSON or for people.
+func printStream[M proto.Message](c *command, receive func() (M, error), line func(M) string) error {
 	for {
-		line, err := lines.Recv()
+		m, err := receive()
 		switch {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
 			return err
 		case c.json:
-			err = c.printProtoJSON(line, protojson.MarshalOptions{EmitDefaultValues: true}, false)
+			err = c.printProtoJSON(m, protojson.MarshalOptions{EmitDefaultValues: true}, false)
 		default:
-			_, err = fmt.Fprintln(c.Stdout, logLine(line, color))
+			_, err = fmt.Fprintln(c.Stdout, line(m))
 		}
 		if err != nil {
 			return err
