@@ -20,6 +20,9 @@ import (
 // ready by then.
 const reloadTimeout = time.Minute
 
+// withdrawTimeout bounds the way back from a reload that came to nothing.
+const withdrawTimeout = 10 * time.Second
+
 // reloadOnHangup reloads for each signal until ctx ends.
 func (h *host) reloadOnHangup(ctx context.Context) {
 	for {
@@ -125,7 +128,10 @@ func (h *host) compare(cfg *config.Config) ([]*change, error) {
 			policies:  !next.SettingsEqual(before),
 			swap:      next.Plugin != before.Plugin || next.SHA256 != before.SHA256,
 		}
-		if c.config, err = s.supervisor.ConfigDiffers(c.plan, c.former); err != nil && !c.swap { // of another plugin, it is another message
+		if !c.swap {
+			c.plan.KeepSwap(s.supervisor.Status().File)
+		}
+		if c.config, err = s.supervisor.ConfigDiffers(c.plan, c.former, s.description.Load()); err != nil && !c.swap { // of another plugin, it is another message
 			return nil, fmt.Errorf("%s: %w", s.name, err)
 		}
 		changes = append(changes, c)
@@ -144,6 +150,9 @@ func prepare(ctx context.Context, changes []*change) error {
 	if err == nil {
 		return nil
 	}
+	// ctx may have ended, which may be why.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawTimeout)
+	defer cancel()
 	for _, c := range changes {
 		err = errors.Join(err, c.withdraw(ctx))
 	}
@@ -156,10 +165,12 @@ func (c *change) prepare(ctx context.Context) (err error) {
 	s := c.subsystem.supervisor
 	if c.config && !c.swap {
 		if c.live, err = s.Reconfigure(ctx, c.plan); err != nil {
+			c.live = supervisor.Refusal(err) == nil // else the plugin may have taken it all the same
 			return fmt.Errorf("%s: %w", c.subsystem.name, err)
 		}
-		// An instance that is about to be started will have the new block.
-		c.swap = !c.live && (s.Instance() != nil || s.Status().State == supervisor.Failed)
+		// The next start has the new block; one that is under way has not.
+		state := s.Status().State
+		c.swap = !c.live && state != supervisor.Backoff && state != supervisor.Quarantined
 	}
 	if !c.swap {
 		return nil
@@ -210,29 +221,42 @@ func (h *host) commit(ctx context.Context, cfg *config.Config, changes []*change
 }
 
 func (h *host) commitChange(ctx context.Context, c *change) string {
-	s, words := c.subsystem, []string(nil)
-	if c.policies {
-		h.apply(s, c.plan.Subsystem)
-		words = append(words, "settings applied")
-	} else {
-		s.config.Store(c.plan.Subsystem) // for its positions in the file
-	}
-	switch {
-	case c.candidate != nil:
+	s := c.subsystem
+	var words []string
+	if c.candidate != nil {
 		if err := c.candidate.Commit(ctx); err != nil {
-			words = append(words, "not replaced: "+err.Error())
-			break
+			return "not replaced, and so nothing of it applies: " + err.Error() // the next reload tries again
 		}
 		words = append(words, fmt.Sprintf("generation %d took over", s.supervisor.Status().Generation))
-	case c.live:
-		words = append(words, "config applied while it runs")
-	case c.config:
-		words = append(words, "config applies from the next start on")
 	}
+	if c.policies {
+		words = append(words, "settings applied")
+	}
+	h.apply(s, c.plan.Subsystem)
 	if c.candidate == nil {
 		if err := s.supervisor.Adopt(c.plan, c.config); err != nil {
-			words = append(words, err.Error())
+			return err.Error()
 		}
+		words = append(words, c.commitConfig(ctx)...)
 	}
 	return strings.Join(words, ", ")
+}
+
+// commitConfig says what became of a config{} block that needed no other
+// instance. One that was started meanwhile has the block before.
+func (c *change) commitConfig(ctx context.Context) []string {
+	s := c.subsystem.supervisor
+	switch differs, err := s.ConfigDiffers(c.plan, c.plan, nil); {
+	case !c.config:
+		return nil
+	case err != nil || !differs:
+	default:
+		if err := s.Swap(ctx, c.plan, "the config was reloaded"); err != nil {
+			return []string{"config applies from the next start on: " + err.Error()}
+		}
+	}
+	if c.live {
+		return []string{"config applied while it runs"}
+	}
+	return []string{"config applies from the next start on"}
 }

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"os"
 	"slices"
@@ -165,12 +166,7 @@ func (h *host) replace(ctx context.Context, name, plugin, reason string) (*hostv
 		return nil, err
 	}
 	plan := supervisor.NewPlan(sub.config.Load())
-	if running := sub.supervisor.Status().File; plugin == "" && running != plan.File {
-		plugin = running
-	}
-	if plugin != "" && plugin != plan.File { // and so the checksum is not this one's
-		plan.File, plan.SHA256 = plugin, ""
-	}
+	plan.KeepSwap(cmp.Or(plugin, sub.supervisor.Status().File))
 	if err := sub.supervisor.Swap(ctx, plan, reason); err != nil {
 		return nil, status.Errorf(codes.FailedPrecondition, "%s: %v", name, err)
 	}

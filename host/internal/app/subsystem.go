@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/gaia-go/gaia/host/internal/config"
@@ -30,6 +31,9 @@ type subsystem struct {
 	description atomic.Pointer[registry.Description]
 
 	stop context.CancelFunc // ends the supervisor; set by start
+
+	mu      sync.Mutex // held by who tells others of the subsystem
+	removed bool
 }
 
 // add builds one subsystem. Its methods are known from the first moment if its
@@ -68,16 +72,25 @@ func (h *host) supervisorOptions(s *subsystem, cfg *config.Subsystem) supervisor
 	o.Meter = s.metrics
 	o.Described = func(d *registry.Description, sha256 string) {
 		h.catalog.store(d, sha256)
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.description.Store(d)
+		if s.removed { // there may be another one of its name
+			return
+		}
 		h.publish(s)
 		s.gate.Update(gateConfig(s.config.Load(), d))
 	}
 	settled := false
 	o.Changed = func(st supervisor.Status) { // called from one goroutine
-		h.gateway.SetReady(s.name, st.State == supervisor.Ready)
 		if !settled && st.State != supervisor.Starting {
 			settled = true
 			close(s.settled)
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !s.removed {
+			h.gateway.SetReady(s.name, st.State == supervisor.Ready)
 		}
 	}
 	return o
@@ -94,6 +107,8 @@ func (h *host) publish(s *subsystem) {
 
 // apply puts into force what needs no instance to know of it.
 func (h *host) apply(s *subsystem, cfg *config.Subsystem) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.config.Store(cfg)
 	s.gate.Update(gateConfig(cfg, s.description.Load()))
 	s.metrics.Policies(s.gate.Policies()...)
@@ -116,8 +131,11 @@ func (h *host) forget(ctx context.Context, s *subsystem) {
 // remove makes a subsystem unknown and ends it. Its calls in flight finish.
 // The caller holds mu.
 func (h *host) remove(s *subsystem) {
+	s.mu.Lock()
+	s.removed = true
 	h.registry.Remove(s.name)
 	h.gateway.SetReady(s.name, false)
+	s.mu.Unlock()
 	all := slices.DeleteFunc(slices.Clone(h.all()), func(other *subsystem) bool { return other == s })
 	h.subsystems.Store(&all)
 	s.stop()

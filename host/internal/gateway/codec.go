@@ -20,6 +20,16 @@ func (f *frame) free() {
 	f.data = nil
 }
 
+// ref returns the message once more, with a reference of its own: both are to
+// be freed. Of no message it is none.
+func (f *frame) ref() *frame {
+	if f == nil {
+		return nil
+	}
+	f.data.Ref()
+	return &frame{data: f.data}
+}
+
 // bytes returns the message in one piece, which is made if there are several.
 // It is valid until free, and not written.
 func (f *frame) bytes() []byte {

@@ -9,10 +9,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -237,5 +239,85 @@ func TestOnlyTheEndOfAConnectionIsTakenForADeath(t *testing.T) {
 				t.Errorf("got %v and reach %d, want %v %q and reach %d", err, reach, c.code, c.want, c.reach)
 			}
 		})
+	}
+}
+
+func TestCallersWhoVanishAreNoFaultOfThePlugin(t *testing.T) {
+	ended := make(chan struct{}, 100)
+	sub := &Subsystem{Name: "echo", Instances: always(serveEcho(t, echo{stream: func(s grpc.ServerStream) error {
+		defer func() { ended <- struct{}{} }()
+		for {
+			if err := s.SendMsg(wrapperspb.Bytes(make([]byte, 1000))); err != nil {
+				return err
+			}
+		}
+	}})), Gate: gate.New(gate.Config{Breakers: []gate.Breaker{{Failures: 1, Within: time.Minute, OpenFor: time.Minute}}}, nil)}
+	h := startHost(t, Options{}, sub)
+	for range 20 {
+		caller := dial(t, h.address)
+		s, err := caller.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true}, downMethod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		send(t, s, "")
+		if _, err := receive(s); err != nil {
+			t.Fatalf("after callers that vanished: %v", err)
+		}
+		_ = caller.Close()
+		<-ended
+	}
+	if got := sub.Gate.Breakers(); got != 0 {
+		t.Errorf("breaker in state %d, want closed", got)
+	}
+}
+
+// generations hands out one instance and notes which generation was lost.
+type generations struct {
+	instance Instance
+	lost     []uint64
+}
+
+func (g *generations) Acquire(_ context.Context, lost uint64) (Instance, error) {
+	g.lost = append(g.lost, lost)
+	return g.instance, nil
+}
+
+// What an instance says after its header has no trailers that would tell it
+// from a connection that broke.
+func TestUnavailableAfterAHeaderIsTheInstancesOwnWord(t *testing.T) {
+	for _, header := range []bool{false, true} {
+		t.Run(fmt.Sprintf("header=%t", header), func(t *testing.T) {
+			g := &generations{instance: serveEcho(t, echo{unary: func(ctx context.Context, _ *wrapperspb.BytesValue) (*wrapperspb.BytesValue, error) {
+				if header {
+					if err := grpc.SendHeader(ctx, metadata.Pairs("h", "1")); err != nil {
+						t.Error(err)
+					}
+				}
+				return nil, status.Error(codes.Unavailable, "upstream is down")
+			}})}
+			sub := &Subsystem{Name: "echo", Instances: g, Gate: gate.New(gate.Config{Retry: gate.Retry{Attempts: 3, Budget: 1}}, nil)}
+			_, err := startHost(t, Options{}, sub).call(t.Context(), nil)
+			if status.Convert(err).Message() != "echo: upstream is down" || len(g.lost) != 1 {
+				t.Errorf("got %v after %d tries, want the plugin's error after one: the method is not idempotent", err, len(g.lost))
+			}
+		})
+	}
+}
+
+// A plugin that calls others passes on their errors: it must not speak for
+// itself with what the host was told by them.
+func TestTheWordThatAnInstanceDrainsStaysWithTheHost(t *testing.T) {
+	draining, err := status.New(codes.Unavailable, "draining").WithDetails(
+		&errdetails.ErrorInfo{Domain: "gaia", Reason: "DRAINING"}, &errdetails.ErrorInfo{Domain: "else"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := echoHost(t, echo{unary: func(context.Context, *wrapperspb.BytesValue) (*wrapperspb.BytesValue, error) {
+		return nil, draining.Err()
+	}})
+	_, err = h.call(t.Context(), nil)
+	details := status.Convert(err).Details()
+	if len(details) != 1 || details[0].(*errdetails.ErrorInfo).GetDomain() != "else" {
+		t.Errorf("got details %v, want the other one alone", details)
 	}
 }

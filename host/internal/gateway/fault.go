@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/gaia-go/gaia/host/internal/gate"
 	"github.com/gaia-go/gaia/sdk/wire"
@@ -29,6 +31,7 @@ func named(subsystem string, err error) error {
 		return nil
 	}
 	p := statusOf(err).Proto()
+	p.Details = slices.DeleteFunc(p.GetDetails(), isDrainingDetail)
 	if prefix := subsystem + ": "; !strings.HasPrefix(p.GetMessage(), prefix) {
 		p.Message = prefix + p.GetMessage()
 	}
@@ -86,7 +89,7 @@ func (a answer) lost(ctx context.Context, instance Instance, err error) (gate.Re
 	if closed && a.header == nil { // it was not the instance that said so
 		return reach, status.Errorf(codes.Unavailable, "the connection to instance %d was closed", instance.Generation())
 	}
-	if closed {
+	if a.header != nil { // it is alive and has begun to answer: these are its own words
 		return gate.Answered, err
 	}
 	return reach, err
@@ -95,12 +98,15 @@ func (a answer) lost(ctx context.Context, instance Instance, err error) (gate.Re
 // isDraining reports whether the instance refused the call because it is about
 // to end. The call has not begun there.
 func isDraining(err error) bool {
-	for _, detail := range status.Convert(err).Details() {
-		if info, ok := detail.(*errdetails.ErrorInfo); ok && info.GetDomain() == wire.ErrorDomain && info.GetReason() == wire.ReasonDraining {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(status.Convert(err).Proto().GetDetails(), isDrainingDetail)
+}
+
+// isDrainingDetail reports whether a detail says so. It is for the host alone: a
+// plugin that calls others and passes on their errors would speak for itself.
+func isDrainingDetail(detail *anypb.Any) bool {
+	var info errdetails.ErrorInfo
+	return detail.MessageIs(&info) && detail.UnmarshalTo(&info) == nil &&
+		info.GetDomain() == wire.ErrorDomain && info.GetReason() == wire.ReasonDraining
 }
 
 // oversize makes gRPC's words on a message over the limit say what was too

@@ -2,18 +2,23 @@ package gateway
 
 import (
 	"strings"
+	"sync"
 	"testing"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/mem"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	optionsv1 "github.com/gaia-go/gaia/proto/gaia/options/v1"
 	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
 
 	"github.com/gaia-go/gaia/host/internal/registry"
-	"google.golang.org/protobuf/proto"
 )
 
 // keyedMethod is a method with two keys, "a" and "b", that have to be made.
@@ -69,5 +74,57 @@ func TestOneKeyOfARequestDoesNotOverwriteAnother(t *testing.T) {
 			t.Error("a key that the method does not declare was found")
 		}
 		r.message.free()
+	}
+}
+
+// keyedStream describes the test service with a key on its stream.
+func keyedStream(t *testing.T) *registry.Description {
+	t.Helper()
+	options := &descriptorpb.MethodOptions{}
+	proto.SetExtension(options, optionsv1.E_Call, &optionsv1.Call{Key: []*optionsv1.Key{{Name: "a", Field: "value"}}})
+	d, err := registry.NewDescription(&pluginv1.DescribeResponse{
+		Services: []string{echoService},
+		Files: &descriptorpb.FileDescriptorSet{File: []*descriptorpb.FileDescriptorProto{
+			protodesc.ToFileDescriptorProto(descriptorpb.File_google_protobuf_descriptor_proto),
+			protodesc.ToFileDescriptorProto(wrapperspb.File_google_protobuf_wrappers_proto),
+			{
+				Name: new("echo/v1/echo.proto"), Package: new("echo.v1"), Syntax: new("proto3"),
+				Dependency: []string{"google/protobuf/wrappers.proto"},
+				Service: []*descriptorpb.ServiceDescriptorProto{{Name: new("Echo"), Method: []*descriptorpb.MethodDescriptorProto{{
+					Name: new("Both"), InputType: new(".google.protobuf.BytesValue"), OutputType: new(".google.protobuf.BytesValue"),
+					ClientStreaming: new(true), ServerStreaming: new(true), Options: options,
+				}}}},
+			},
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// The instance may have ended a stream whose first message, which was read for
+// its key, is still being sent.
+func TestTheFirstMessageOfAStreamIsNotFreedWhileItIsSent(t *testing.T) {
+	sub := &Subsystem{Name: "echo", Instances: always(serveEcho(t, echo{stream: func(grpc.ServerStream) error {
+		return status.Error(codes.PermissionDenied, "no")
+	}}))}
+	h := startHost(t, Options{}, sub)
+	h.registry.Set("echo", keyedStream(t), sub)
+	var callers sync.WaitGroup
+	for range 8 {
+		callers.Go(func() {
+			for range 100 {
+				s := h.open(t.Context(), bothMethod)
+				_ = s.SendMsg(wrapperspb.Bytes(make([]byte, 5000))) // the stream may have ended
+				if _, err := receive(s); status.Code(err) != codes.PermissionDenied {
+					t.Errorf("got %v", err)
+				}
+			}
+		})
+	}
+	callers.Wait()
+	if strings.Contains(h.log.String(), "panic") {
+		t.Errorf("the log tells of a panic: %.500s", h.log.String())
 	}
 }

@@ -33,19 +33,22 @@ func (s *Server) stream(ctx context.Context, c *gate.Call, caller grpc.ServerStr
 	// already ended the call. It then ends when this handler returns, which
 	// ends the caller's stream; Serve waits for it.
 	callerFault := make(chan error, 1)
+	own := first.ref() // the handler may return, and free it, while it is sent
 	s.pumps.Go(func() {
-		if err := s.pumpRequests(c.Method, caller, remote, first); err != nil {
+		if err := s.pumpRequests(c.Method, caller, remote, own); err != nil {
 			callerFault <- err
 			cancel()
 		}
 	})
-	err = pumpResponses(caller, remote, &a)
+	err, gone := pumpResponses(caller, remote, &a)
 	select {
-	case fault := <-callerFault: // the reason why remote ended
-		return gate.Result{Err: fault}
+	case gone = <-callerFault: // the reason why remote ended
 	default:
 	}
-	if err == nil {
+	switch {
+	case gone != nil: // which says nothing of the plugin; and the stream to it may not have ended
+		return gate.Result{Err: gone, Reach: gate.Unreached, Final: true}
+	case err == nil:
 		return gate.Result{}
 	}
 	// The pump may have sent a message: never is the stream started again.
@@ -57,8 +60,12 @@ func (s *Server) stream(ctx context.Context, c *gate.Call, caller grpc.ServerStr
 // returns an error only when the caller's stream has one.
 func (s *Server) pumpRequests(method string, caller grpc.ServerStream, remote grpc.ClientStream, first *frame) (fault error) {
 	defer s.recovered(method, &fault)
-	if first != nil && remote.SendMsg(first) != nil {
-		return nil // the other pump learns why
+	if first != nil {
+		err := remote.SendMsg(first)
+		first.free()
+		if err != nil {
+			return nil // the other pump learns why
+		}
 	}
 	message := new(frame)
 	for {
@@ -78,14 +85,15 @@ func (s *Server) pumpRequests(method string, caller grpc.ServerStream, remote gr
 }
 
 // pumpResponses sends the instance's header, messages and trailer to the
-// caller. It returns nil when the instance ended the call with OK.
-func pumpResponses(caller grpc.ServerStream, remote grpc.ClientStream, a *answer) error {
+// caller. err is nil when the instance ended the call with OK; gone is not when
+// the caller could not be sent something.
+func pumpResponses(caller grpc.ServerStream, remote grpc.ClientStream, a *answer) (err, gone error) {
 	// Header waits for it, which may be before the first message; an error
 	// comes back from RecvMsg, too.
 	if header, err := remote.Header(); err == nil && header != nil {
 		a.header = header
 		if err := caller.SendHeader(crossing(header)); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	message := new(frame)
@@ -94,14 +102,14 @@ func pumpResponses(caller grpc.ServerStream, remote grpc.ClientStream, a *answer
 			a.trailer = remote.Trailer()
 			caller.SetTrailer(crossing(a.trailer))
 			if errors.Is(err, io.EOF) {
-				return nil
+				return nil, nil
 			}
-			return err
+			return err, nil
 		}
 		err := caller.SendMsg(message)
 		message.free()
 		if err != nil {
-			return err
+			return nil, err
 		}
 	}
 }

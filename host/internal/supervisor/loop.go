@@ -21,10 +21,12 @@ type loop struct {
 	renewal    *renewal        // under way, or nil
 	runs       map[uint64]*run // by generation
 
+	replies []func() // to be given when the snapshot is published
+
 	next      *time.Timer // the wait for the next start
-	nextFor   uint64      // the last generation when it began
+	nextWait  uint64      // its number
 	spare     *time.Timer // the wait for the next spare
-	spareFor  uint64
+	spareWait uint64
 	instances sync.WaitGroup // goroutines of live
 }
 
@@ -37,10 +39,12 @@ type run struct {
 	settled  chan<- error       // told once: nil when it is ready, or why it is not; may be nil
 }
 
-// renewal is a change of plan that had to end the old instance first.
+// renewal is a change of plan that has to end the old instance first. It is over
+// when the first instance of the new plan is ready, or has come to nothing.
 type renewal struct {
-	previous *Plan        // to go back to if the new one comes to nothing
-	settled  chan<- error // as in run
+	previous   *Plan        // to go back to then
+	generation uint64       // of that instance; 0 before its start
+	settled    chan<- error // until then it is told here, as in run
 }
 
 // happening is an event with what the machine need not know of it.
@@ -82,23 +86,23 @@ func (l *loop) close() {
 func (l *loop) adoptPlan(p *Plan) {
 	l.plan = &Plan{Subsystem: p.Subsystem, File: l.plan.File, SHA256: l.plan.SHA256}
 	l.supervisor.config.Store(p.Subsystem)
-	for generation, r := range l.runs {
-		if r.instance == nil {
-			continue
+	for _, r := range l.runs {
+		if r.instance != nil {
+			l.updateLimits(r, p)
 		}
-		if err := r.instance.tied.update(p.Subsystem); err != nil {
-			l.supervisor.options.Logger.Warn("some limits stay as they were", "subsystem", p.Subsystem.Name, "generation", generation, "err", err)
-		}
+	}
+}
+
+// updateLimits puts the limits of a plan into force for an instance that runs.
+func (l *loop) updateLimits(r *run, p *Plan) {
+	if err := r.instance.tied.update(p.Subsystem); err != nil {
+		l.supervisor.options.Logger.Warn("some limits stay as they were", "subsystem", p.Subsystem.Name, "pid", r.pid(), "err", err)
 	}
 }
 
 // handle moves the machine, tells everybody, and does what it asks for.
 func (l *loop) handle(ctx context.Context, h happening) {
 	h.at = time.Now()
-	if h.kind == adopt || h.kind == adoptAnew {
-		l.adoptPlan(h.plan)
-	}
-	l.machine.rules = rulesOf(l.supervisor.config.Load(), l.supervisor.known.isExclusive())
 	if l.machine.isStale(h.event) {
 		h.refuse()
 		return
@@ -106,6 +110,7 @@ func (l *loop) handle(ctx context.Context, h happening) {
 	if h.kind == broken && l.isRenewed(h.generation) {
 		h.kind = exited // what is beyond help is the new plan, and it is given up
 	}
+	l.prepare(h)
 	before := l.machine
 	var actions []action
 	l.machine, actions = l.machine.next(h.event)
@@ -115,15 +120,19 @@ func (l *loop) handle(ctx context.Context, h happening) {
 		case start:
 			l.start(ctx, a.generation, h, before)
 		case wait:
-			l.nextFor = l.machine.last
+			l.nextWait = a.generation
 			l.status.NextStart = h.at.Add(jitter(l.next, a.wait))
 		case waitSpare:
-			l.spareFor = l.machine.last
+			l.spareWait = a.generation
 			jitter(l.spare, a.wait)
 		case end: // below
 		}
 	}
 	l.publish(before)
+	for _, reply := range l.replies {
+		reply()
+	}
+	l.replies = nil
 	for _, a := range actions {
 		if a.kind == end { // by now nobody is handed this instance any more
 			r := l.runs[a.generation]
@@ -133,11 +142,38 @@ func (l *loop) handle(ctx context.Context, h happening) {
 	}
 }
 
+// prepare puts into force what the rules of the machine depend on.
+func (l *loop) prepare(h happening) {
+	s := l.supervisor
+	switch h.kind {
+	case adopt, adoptAnew:
+		l.adoptPlan(h.plan)
+	case commit:
+		r := l.runs[h.generation]
+		s.config.Store(r.plan.Subsystem)
+		s.alone.Store(r.instance.description.Exclusive)
+	case renew:
+		s.config.Store(h.plan.Subsystem)
+	case ready:
+		if m := l.machine.members[l.machine.find(h.generation)]; m.role == serving {
+			s.alone.Store(h.instance.description.Exclusive)
+		}
+	default:
+	}
+	l.machine.rules = rulesOf(s.config.Load(), s.alone.Load())
+}
+
+// reply gives an answer to who waits for it, when others can see it, too.
+func (l *loop) reply(to chan<- error, err error) {
+	if to != nil {
+		l.replies = append(l.replies, func() { to <- err })
+	}
+}
+
 // isRenewed reports whether a generation is the first one of a plan that
 // another instance had to end for.
 func (l *loop) isRenewed(generation uint64) bool {
-	r := l.runs[generation]
-	return l.renewal != nil && r != nil && r.plan == l.plan
+	return l.renewal != nil && l.renewal.generation == generation && generation != 0
 }
 
 // jitter starts a timer with a random part of the longest wait.
@@ -166,23 +202,30 @@ func (l *loop) note(h happening, before machine) {
 	switch h.kind {
 	case ready:
 		r.instance, r.took = h.instance, h.took
-		r.settle(nil)
-		if r.plan == l.plan {
+		l.settle(r, nil)
+		if l.isRenewed(h.generation) {
 			l.renewal = nil
+		}
+		if r.plan != l.plan && before.members[before.find(h.generation)].role != candidate {
+			l.updateLimits(r, l.plan) // a reload came while it was started
 		}
 		l.emit(Event{Kind: "ready", Generation: h.generation, PID: r.pid(), Reason: "after " + h.took.Round(time.Millisecond).String()})
 	case exited, broken:
 		delete(l.runs, h.generation)
-		r.settle(cmp.Or(h.err, errors.New(h.reason)))
+		l.settle(r, cmp.Or(h.err, errors.New(h.reason)))
 		l.noteEnd(h, r, before.members[before.find(h.generation)].role)
 	case commit:
 		l.plan = r.plan
-		l.supervisor.config.Store(r.plan.Subsystem)
-		h.done <- nil
+		l.endRenewal(errReplaced)
+		l.reply(h.done, nil)
 	case renew:
-		l.renewal = &renewal{previous: l.plan, settled: h.settled}
+		previous := l.plan
+		if l.renewal != nil {
+			previous = l.renewal.previous // the present one has yet to prove itself
+		}
+		l.endRenewal(errReplaced)
+		l.renewal = &renewal{previous: previous, settled: h.settled}
 		l.plan = h.plan
-		l.supervisor.config.Store(h.plan.Subsystem)
 		l.status.Reason = h.reason
 	case stop:
 		l.status.Reason = h.reason
@@ -200,7 +243,7 @@ func (l *loop) noteEnd(h happening, r *run, as role) {
 	if as != serving {
 		return
 	}
-	if l.renewal != nil && r.plan == l.plan { // isRenewed, before the run was forgotten
+	if l.isRenewed(h.generation) {
 		l.plan, l.renewal = l.renewal.previous, nil
 		l.supervisor.config.Store(l.plan.Subsystem)
 	}
@@ -210,6 +253,16 @@ func (l *loop) noteEnd(h happening, r *run, as role) {
 		l.status.Reason = l.loopWords() + ": " + h.reason
 	case l.machine.state == Failed && h.kind == exited:
 		l.status.Reason = l.loopWords() + ", and restart.crash_loop.then is \"disable\": " + h.reason
+	}
+}
+
+var errReplaced = errors.New("another replacement has come in between")
+
+// endRenewal tells who waits for a renewal that it will not come to an end.
+func (l *loop) endRenewal(err error) {
+	if l.renewal != nil {
+		l.reply(l.renewal.settled, err)
+		l.renewal = nil
 	}
 }
 
@@ -228,12 +281,13 @@ func (l *loop) start(ctx context.Context, generation uint64, h happening, before
 	cause := l.cause(as, h.kind, before.state)
 	switch cause {
 	case telemetry.StartSwap:
-		if l.renewal != nil && as == serving {
-			r.settled = l.renewal.settled
-		} else {
+		if as == candidate {
 			r.plan, r.settled = h.plan, h.settled
 			h.accepted <- generation
+			break
 		}
+		l.renewal.generation = generation
+		r.settled, l.renewal.settled = l.renewal.settled, nil
 	case telemetry.StartRestart, telemetry.StartTrial:
 		l.status.Restarts++
 	}
@@ -253,7 +307,7 @@ func (l *loop) start(ctx context.Context, generation uint64, h happening, before
 // cause says why an instance is started, in the words of the metrics.
 func (l *loop) cause(as role, because eventKind, from State) string {
 	switch {
-	case as == candidate, as == serving && l.renewal != nil:
+	case as == candidate, as == serving && l.renewal != nil && l.renewal.generation == 0:
 		return telemetry.StartSwap
 	case as == spare:
 		return telemetry.StartStandby
@@ -266,12 +320,10 @@ func (l *loop) cause(as role, because eventKind, from State) string {
 	}
 }
 
-// settle tells who waits for the instance how its start has ended.
-func (r *run) settle(err error) {
-	if r.settled != nil {
-		r.settled <- err
-		r.settled = nil
-	}
+// settle tells who waits for an instance how its start has ended.
+func (l *loop) settle(r *run, err error) {
+	l.reply(r.settled, err)
+	r.settled = nil
 }
 
 func (r *run) pid() int {

@@ -47,6 +47,10 @@ type machine struct {
 	recent  []time.Time // of the exits that may be a crash loop, oldest first
 	trials  int         // starts out of quarantine that came to nothing, since then
 	misfits int         // spares that ended in a row
+
+	waits     uint64 // numbers the waits
+	nextWait  uint64 // the wait for the next start that counts
+	spareWait uint64 // the wait for the next spare that counts
 }
 
 type eventKind int
@@ -68,8 +72,8 @@ const (
 )
 
 // event is something that happened. Those from ready to broken, commit and
-// withdraw are about the instance of a generation; timer and respare belong to
-// the generation that was the last one when the wait began.
+// withdraw are about the instance of a generation; timer and respare are about a
+// wait, whose number takes that place.
 type event struct {
 	kind       eventKind
 	generation uint64
@@ -80,15 +84,15 @@ type actionKind int
 
 const (
 	start     actionKind = iota // start the instance of a generation
-	wait                        // send a timer event after at most wait
-	waitSpare                   // send a respare event after at most wait
+	wait                        // send a timer event of that number after at most wait
+	waitSpare                   // send a respare event of that number after at most wait
 	end                         // drain and stop the instance of a generation
 )
 
 // action is what the loop must do about an event.
 type action struct {
 	kind       actionKind
-	generation uint64        // of start and end
+	generation uint64        // of start and end; the number of a wait
 	wait       time.Duration // the longest wait; the loop picks a random part of it
 }
 
@@ -147,9 +151,9 @@ func (m machine) isStale(ev event) bool {
 	case exited, broken:
 		return m.find(ev.generation) < 0
 	case timer:
-		return !waiting || ev.generation != m.last
+		return !waiting || ev.generation != m.nextWait
 	case respare:
-		return m.state != Ready || ev.generation != m.last
+		return m.state != Ready || ev.generation != m.spareWait
 	case propose, renew, adopt, adoptAnew:
 		return over
 	case commit:
@@ -191,6 +195,20 @@ func (m *machine) launch(r role) []action {
 	m.last++
 	m.members = append(m.members, member{generation: m.last, role: r})
 	return []action{{kind: start, generation: m.last}}
+}
+
+// waitForStart begins the only wait for the next start that counts from now on.
+func (m *machine) waitForStart(longest time.Duration) []action {
+	m.waits++
+	m.nextWait = m.waits
+	return []action{{kind: wait, generation: m.nextWait, wait: longest}}
+}
+
+// waitForSpare does the same for the next spare.
+func (m *machine) waitForSpare(longest time.Duration) []action {
+	m.waits++
+	m.spareWait = m.waits
+	return []action{{kind: waitSpare, generation: m.spareWait, wait: longest}}
 }
 
 // retire makes a member end.
@@ -250,7 +268,7 @@ func (m *machine) takeOver() []action {
 	if m.missingSpares() <= 0 {
 		return nil
 	}
-	return []action{{kind: waitSpare, wait: respareWait}}
+	return m.waitForSpare(respareWait)
 }
 
 // respareWait is the longest wait for the next spare after one has taken over:
@@ -288,7 +306,7 @@ func (m *machine) exited(ev event, beyondHelp bool) []action {
 	case spare:
 		m.misfits++
 		if m.state == Ready && !beyondHelp {
-			return []action{{kind: waitSpare, wait: m.rules.wait(m.misfits + 1)}}
+			return m.waitForSpare(m.rules.wait(m.misfits + 1))
 		}
 	case ending:
 		switch {
@@ -319,7 +337,7 @@ func (m *machine) lost(gone member, at time.Time, beyondHelp bool) []action {
 	case looping:
 		m.state = Quarantined
 		m.trials++
-		return append(m.retireAll(spare), action{kind: wait, wait: m.rules.trialWait(m.trials)})
+		return append(m.retireAll(spare), m.waitForStart(m.rules.trialWait(m.trials))...)
 	}
 	m.state = Starting
 	if actions := m.takeOver(); m.state == Ready {
@@ -329,7 +347,7 @@ func (m *machine) lost(gone member, at time.Time, beyondHelp bool) []action {
 		return m.launch(serving)
 	}
 	m.state = Backoff
-	return []action{{kind: wait, wait: m.rules.wait(m.exits)}}
+	return m.waitForStart(m.rules.wait(m.exits))
 }
 
 // noteExit reports whether there were too many exits with this one. Once in

@@ -39,9 +39,17 @@ func newDrive(t *testing.T, r rules) *drive {
 	return d
 }
 
-// send sends an event and compares the new state and the actions, in words.
+// send sends an event and compares the new state and the actions, in words. The
+// end of a wait is that of the one that counts.
 func (d *drive) send(kind eventKind, generation uint64, want string) {
 	d.t.Helper()
+	switch kind {
+	case timer:
+		generation = d.machine.nextWait
+	case respare:
+		generation = d.machine.spareWait
+	default:
+	}
 	d.now = d.now.Add(time.Second)
 	var actions []action
 	d.machine, actions = d.machine.next(event{kind: kind, generation: generation, at: d.now})
@@ -72,7 +80,7 @@ func inWords(m machine, actions []action) string {
 func docStates() []machine {
 	with := func(s State, members ...member) machine {
 		return machine{
-			rules: testRules, state: s, last: 8, exits: 1, recent: []time.Time{epoch},
+			rules: testRules, state: s, last: 8, exits: 1, recent: []time.Time{epoch}, waits: 8, nextWait: 8,
 			members: append(members, member{generation: 8, role: candidate, ready: true, since: epoch}),
 		}
 	}
@@ -338,12 +346,15 @@ func TestNoOrderOfEventsMakesTheMachineContradictItself(t *testing.T) {
 		r := testRules
 		r.standby, r.loopExits, r.disable = random.IntN(3), random.IntN(4), random.IntN(2) == 0
 		m, _ := machine{rules: r, state: Stopped}.next(event{kind: begin, at: epoch})
-		now := epoch
+		now, pending := epoch, uint64(0) // the wait for the next start that is under way
 		for range 60 {
 			now = now.Add(time.Duration(random.IntN(int(90 * time.Second))))
 			ev := event{kind: eventKind(random.IntN(int(stop))) + 1, generation: uint64(random.IntN(int(m.last) + 2)), at: now}
-			if ev.kind == stop && random.IntN(10) > 0 {
+			switch {
+			case ev.kind == stop && random.IntN(10) > 0:
 				continue
+			case ev.kind == timer:
+				ev.generation, pending = pending, 0
 			}
 			before := fmt.Sprintf("%+v", m)
 			next, actions := m.next(ev)
@@ -351,7 +362,15 @@ func TestNoOrderOfEventsMakesTheMachineContradictItself(t *testing.T) {
 				t.Fatalf("event %+v changed its receiver from %s to %s", ev, before, after)
 			}
 			m = next
+			for _, a := range actions {
+				if a.kind == wait {
+					pending = a.generation
+				}
+			}
 			checkMachine(t, m, ev, actions)
+			if waits := m.state == Backoff || m.state == Quarantined; waits && (pending == 0 || pending != m.nextWait) {
+				t.Fatalf("after %+v: %v, and no wait is under way that ends it", ev, m.state)
+			}
 		}
 	}
 }

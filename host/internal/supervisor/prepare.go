@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,27 +15,55 @@ import (
 	"github.com/gaia-go/gaia/host/internal/registry"
 )
 
+// maxKnown is how many executables a supervisor remembers: the one that serves,
+// the one before, and some that came to nothing.
+const maxKnown = 8
+
 // known is what the supervisor knows of executables from earlier instances.
 // Asking again and decoding again would make up half of a restart. Safe for
 // concurrent use.
 type known struct {
-	mu          sync.Mutex
-	sha256      string
-	description *registry.Description
-	decodedFor  *Plan
-	config      proto.Message         // of decodedFor; nil when the plugin takes none
-	announced   *registry.Description // what everybody was told of
+	mu           sync.Mutex
+	descriptions map[string]*registry.Description // by checksum
+	announced    *registry.Description            // what everybody was told of: that of who serves, or served last
+	decoded      decoded
 }
 
-func (k *known) lastDescription() *registry.Description {
+// decoded is the config{} block of a plan as a plugin's message.
+type decoded struct {
+	plan        *Plan
+	description *registry.Description
+	config      proto.Message // nil when the plugin takes none
+}
+
+func (k *known) find(sha256 string) *registry.Description {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.description
+	return k.descriptions[sha256]
 }
 
-func (k *known) isExclusive() bool {
-	d := k.lastDescription()
-	return d != nil && d.Exclusive
+func (k *known) add(sha256 string, d *registry.Description) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.descriptions == nil || len(k.descriptions) >= maxKnown {
+		k.descriptions = make(map[string]*registry.Description)
+	}
+	k.descriptions[sha256] = d
+}
+
+// announce remembers what serves now, and reports whether that is news.
+func (k *known) announce(d *registry.Description) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	news := k.announced != d
+	k.announced = d
+	return news
+}
+
+func (k *known) lastAnnounced() *registry.Description {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.announced
 }
 
 // start makes an instance that is ready for calls.
@@ -68,39 +97,34 @@ func (s *Supervisor) start(ctx context.Context, generation uint64, plan *Plan, o
 // describe asks the instance, unless its executable was asked before. The
 // checksum of a script says nothing of what it loads.
 func (s *Supervisor) describe(ctx context.Context, i *Instance) (*registry.Description, error) {
-	k, exe := &s.known, i.executable
-	k.mu.Lock()
-	description := k.description
-	fresh := exe.SHA256 == k.sha256 && !exe.Script
-	k.mu.Unlock()
-	if fresh {
-		return description, nil
+	exe := i.executable
+	if d := s.known.find(exe.SHA256); d != nil && !exe.Script {
+		return d, nil
 	}
-	description, err := i.describe(ctx)
+	d, err := i.describe(ctx)
 	if err != nil {
 		return nil, err
 	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.sha256, k.description, k.decodedFor = exe.SHA256, description, nil
-	return description, nil
+	s.known.add(exe.SHA256, d)
+	return d, nil
 }
 
 // decode returns the plan's config{} block as the plugin's message.
 func (s *Supervisor) decode(d *registry.Description, plan *Plan) (proto.Message, error) {
 	k := &s.known
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.decodedFor == plan && k.description == d {
-		return k.config, nil
+	last := k.decoded
+	k.mu.Unlock()
+	if last.plan == plan && last.description == d {
+		return last.config, nil
 	}
 	message, report := plan.Subsystem.DecodeConfig(d.ConfigMessage())
 	if report.HasErrors() {
 		return nil, s.refused(report)
 	}
-	if k.description == d {
-		k.decodedFor, k.config = plan, message
-	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.decoded = decoded{plan, d, message}
 	return message, nil
 }
 
@@ -122,11 +146,12 @@ func (s *Supervisor) configure(ctx context.Context, i *Instance, plan *Plan) err
 }
 
 // ConfigDiffers reports whether the config{} block of a plan is another one
-// than the instance has that serves or, without one, than former had. An error
-// says that the block is none for the plugin.
-func (s *Supervisor) ConfigDiffers(plan, former *Plan) (bool, error) {
+// than the instance has that serves or, without one, than former had. known is
+// what the plugin serves as far as others know; it may be nil. An error says that
+// the block is none for the plugin.
+func (s *Supervisor) ConfigDiffers(plan, former *Plan, known *registry.Description) (bool, error) {
 	var has proto.Message
-	d := s.known.lastDescription()
+	d := cmp.Or(s.known.lastAnnounced(), known)
 	if i := s.Instance(); i != nil {
 		d, has = i.description, *i.config.Load()
 	} else if d == nil {
@@ -168,12 +193,7 @@ func (s *Supervisor) refused(report *config.Report) error {
 
 // announce tells what the instance serves that takes over, if that is news.
 func (s *Supervisor) announce(i *Instance) {
-	k := &s.known
-	k.mu.Lock()
-	news := k.announced != i.description
-	k.announced = i.description
-	k.mu.Unlock()
-	if news {
+	if s.known.announce(i.description) {
 		s.options.Described(i.description, i.executable.SHA256)
 	}
 }

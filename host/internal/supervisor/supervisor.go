@@ -59,6 +59,14 @@ func NewPlan(s *config.Subsystem) *Plan {
 	return &Plan{Subsystem: s, File: s.Plugin, SHA256: s.SHA256}
 }
 
+// KeepSwap lets the plan start file, which may be another executable than the
+// config says, because an operator has swapped it.
+func (p *Plan) KeepSwap(file string) {
+	if file != p.File { // and so the checksum is not this one's
+		p.File, p.SHA256 = file, ""
+	}
+}
+
 // Status is a subsystem at one moment.
 type Status struct {
 	State         State
@@ -87,6 +95,7 @@ type Supervisor struct {
 	ended   chan struct{} // closed when Run has returned
 
 	known known
+	alone atomic.Bool // the plugin that serves, or served last, is exclusive
 }
 
 // snapshot is what others see. It is never written after it is published.
@@ -180,9 +189,9 @@ func (s *Supervisor) Run(ctx context.Context) error {
 		case h := <-s.events:
 			l.handle(ctx, h)
 		case <-l.next.C:
-			l.handle(ctx, happening{event: event{kind: timer, generation: l.nextFor}})
+			l.handle(ctx, happening{event: event{kind: timer, generation: l.nextWait}})
 		case <-l.spare.C:
-			l.handle(ctx, happening{event: event{kind: respare, generation: l.spareFor}})
+			l.handle(ctx, happening{event: event{kind: respare, generation: l.spareWait}})
 		case <-done:
 			done = nil
 			l.handle(ctx, happening{event: event{kind: stop}, reason: "the host is stopping"})

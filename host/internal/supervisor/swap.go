@@ -22,7 +22,7 @@ type Candidate struct {
 // follows.
 func (s *Supervisor) Prepare(ctx context.Context, plan *Plan, reason string) (*Candidate, error) {
 	c := &Candidate{supervisor: s, plan: plan, reason: reason}
-	if s.known.isExclusive() {
+	if s.alone.Load() {
 		return c, nil
 	}
 	settled, accepted := make(chan error, 1), make(chan uint64, 1)
