@@ -43,7 +43,7 @@ func (*echo) Configure(ctx context.Context, c *apiv1.Config) error {
 	defer tick.Stop()
 	for {
 		if _, err := os.Stat(c.GetUserAgent()); err != nil {
-			return nil //nolint:nilerr // it is gone, or was never there
+			return nil // it is gone, or was never there
 		}
 		select {
 		case <-tick.C:
