@@ -246,14 +246,14 @@ func (h *host) commitChange(ctx context.Context, c *change) string {
 // instance. One that was started meanwhile has the block before.
 func (c *change) commitConfig(ctx context.Context) []string {
 	s := c.subsystem.supervisor
-	switch differs, err := s.ConfigDiffers(c.plan, c.plan, nil); {
-	case !c.config:
+	if !c.config {
 		return nil
-	case err != nil || !differs:
-	default:
+	}
+	if differs, err := s.ConfigDiffers(c.plan, c.plan, nil); err == nil && differs {
 		if err := s.Swap(ctx, c.plan, "the config was reloaded"); err != nil {
 			return []string{"config applies from the next start on: " + err.Error()}
 		}
+		return []string{fmt.Sprintf("generation %d took over", s.Status().Generation)}
 	}
 	if c.live {
 		return []string{"config applied while it runs"}
