@@ -42,7 +42,7 @@ func (r *RatePolicy) table() table {
 			{name: "limit", required: true, doc: "Calls per period, in the long run.", target: rateAt{&r.Limit}},
 			{name: "burst", doc: "Calls admitted at once after an idle spell. Default: those of 100ms, at least 1.", target: intAt{&r.Burst, 1, maxBurst}},
 			{name: "key", doc: "A key that the plugin's methods declare, such as `\"domain\"`: each value of it has a rate of its own.", target: stringAt{&r.Key, "key", checkKey}},
-			{name: "wait", doc: "How long a call waits for a token; 0s refuses it at once.", target: durationAt{p: &r.Wait, high: time.Hour}},
+			{name: "wait", doc: "How long a call waits for a token, of its limits.timeout; 0s refuses it at once.", target: durationAt{p: &r.Wait, high: time.Hour}},
 		},
 		blocks: []table{repeated(&r.Overrides, newRateOverride, func(o *RateOverride) table { return o.table(r) })},
 		checks: []check{

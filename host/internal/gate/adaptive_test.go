@@ -17,9 +17,12 @@ import (
 // and lets the others wait in front of it, first come first served.
 type backend struct {
 	slots    chan struct{}
-	service  atomic.Int64 // mean, in nanoseconds
-	constant bool         // each call takes the mean; else exponentially distributed
-	random   *rand.Rand   // of the goroutine that makes the calls
+	service  atomic.Int64  // mean, in nanoseconds
+	constant bool          // each call takes the mean; else exponentially distributed
+	stubborn bool          // it goes on with calls that are over
+	patience time.Duration // of callers; 0: any
+	random   *rand.Rand    // of the goroutine that makes the calls
+	answered atomic.Int64  // calls, well
 }
 
 func newBackend(workers int, service time.Duration, constant bool) *backend {
@@ -53,6 +56,21 @@ func (b *backend) draw() time.Duration {
 func (b *backend) serve(ctx context.Context, c *Call, takes time.Duration) Result {
 	ctx, cancel := c.Context(ctx)
 	defer cancel()
+	if b.stubborn {
+		done := make(chan struct{})
+		go func() {
+			<-b.slots
+			time.Sleep(takes) //nolint:forbidigo // this is the work
+			b.slots <- struct{}{}
+			close(done)
+		}()
+		select {
+		case <-done:
+			return Result{}
+		case <-ctx.Done():
+			return Result{Err: status.FromContextError(ctx.Err()).Err()}
+		}
+	}
 	select {
 	case <-b.slots:
 		defer func() { b.slots <- struct{}{} }()
@@ -67,21 +85,26 @@ func (b *backend) serve(ctx context.Context, c *Call, takes time.Duration) Resul
 	}
 }
 
-// load offers calls at a rate for a time and returns how many were answered
-// well. They come at random moments.
+// load offers calls at a rate for a time, at random moments, and returns how
+// many were answered well meanwhile.
 func (b *backend) load(t *testing.T, g *Gate, perSecond float64, span time.Duration) (good int) {
 	t.Helper()
-	var answered atomic.Int64
+	before := b.answered.Load()
 	for end := time.Now().Add(span); time.Now().Before(end); {
 		takes := b.draw()
 		go func() {
-			if g.Do(t.Context(), &Call{}, func(ctx context.Context, c *Call) Result { return b.serve(ctx, c, takes) }) == nil {
-				answered.Add(1)
+			ctx, cancel := t.Context(), context.CancelFunc(func() {})
+			if b.patience > 0 {
+				ctx, cancel = context.WithTimeout(ctx, b.patience)
+			}
+			defer cancel()
+			if g.Do(ctx, &Call{}, func(ctx context.Context, c *Call) Result { return b.serve(ctx, c, takes) }) == nil {
+				b.answered.Add(1)
 			}
 		}()
 		time.Sleep(time.Duration(b.random.ExpFloat64() / perSecond * float64(time.Second))) //nolint:forbidigo // the bubble's clock does not pass by itself
 	}
-	return int(answered.Load())
+	return int(b.answered.Load() - before)
 }
 
 // At three times what the backend can do, at least nine tenths of that is done
@@ -146,12 +169,70 @@ func TestTheLimitStaysWithinItsBounds(t *testing.T) {
 	}
 }
 
+// A plugin that goes on with what nobody waits for any more has all of its time
+// spent on that, unless the limit falls below what it can do.
+func TestGoodputComesBackFromCallsThatAllCameTooLate(t *testing.T) {
+	for _, ours := range []bool{true, false} {
+		t.Run(fmt.Sprintf("ours=%t", ours), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBackend(30, 20*time.Millisecond, true)
+				b.stubborn, b.patience = true, 500*time.Millisecond
+				limits := Limits{Timeout: time.Minute, Adaptive: &Adaptive{Min: 1, Max: 1000}, Queue: 50}
+				if ours {
+					limits.Timeout, b.patience = b.patience, time.Minute
+				}
+				g := New(Config{Limits: limits}, nil)
+				b.load(t, g, 4500, 20*time.Second)
+				b.resize(-28) // two workers, which do 100 a second
+				b.load(t, g, 600, 30*time.Second)
+				if good := b.load(t, g, 600, 20*time.Second); good < 20*85 {
+					t.Errorf("%d calls in 20 s were answered, want nearly 2000", good)
+				}
+				b.resize(28)
+				time.Sleep(2 * time.Minute) //nolint:forbidigo // the bubble's clock does not pass by itself
+			})
+		})
+	}
+}
+
+// From the smallest limit the latency cannot be cut to see what of it is queue.
+func TestTheLimitDoesNotStayAtItsMinimum(t *testing.T) {
+	for _, least := range []int{1, 8, 50} {
+		t.Run(fmt.Sprintf("min=%d", least), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBackend(900, time.Millisecond, true)
+				g := New(Config{Limits: Limits{Timeout: time.Second, Adaptive: &Adaptive{Min: least, Max: 1000}, Queue: 50}}, nil)
+				b.load(t, g, 200, 5*time.Second)
+				b.service.Store(int64(20 * time.Millisecond)) // for good
+				b.load(t, g, 6000, 5*time.Second)
+				if good := b.load(t, g, 6000, 2*time.Second); good < 2*6000*85/100 {
+					t.Errorf("%d of 12000 calls were answered", good)
+				}
+				time.Sleep(3 * time.Second) //nolint:forbidigo // the bubble's clock does not pass by itself
+			})
+		})
+	}
+}
+
+func TestATunerThatWasReplacedChangesNothing(t *testing.T) {
+	g := New(Config{Limits: Limits{Adaptive: &Adaptive{Min: 1, Max: 1000}}}, nil)
+	b := g.chain.Load().bulkhead
+	old := b.tuner.Load()
+	g.Update(Config{Limits: Limits{Concurrency: 3, Queue: 7}})
+	old.limit = 500
+	b.follow(old)
+	if got := *b.bounds.Load(); got.limit != 3 || got.depth != 7 {
+		t.Errorf("%d and %d are in force, want 3 and 7", got.limit, got.depth)
+	}
+}
+
 func TestCallsThatAreNotWorkSayNothingOfTheLatency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Config{Limits: Limits{Adaptive: &Adaptive{Min: 1, Max: 100}}}, nil)
 		before := g.chain.Load().bulkhead.bounds.Load().limit
 		for range 1000 {
 			_ = g.Do(t.Context(), &Call{}, answer(status.Error(codes.Canceled, "never mind")))
+			_ = g.Do(t.Context(), &Call{}, answer(errBroken))
 			time.Sleep(time.Millisecond) //nolint:forbidigo // the bubble's clock does not pass by itself
 		}
 		if got := g.chain.Load().bulkhead.bounds.Load().limit; got != before {

@@ -28,7 +28,7 @@ const probeRetry = 100 * time.Millisecond
 const (
 	closed   = iota // calls pass
 	open            // calls are rejected
-	halfOpen        // one call has passed to try; the others are rejected
+	halfOpen        // one call has passed to try; the others are rejected for another OpenFor
 	phases
 )
 
@@ -36,8 +36,9 @@ const (
 type breakers struct {
 	Breaker
 
-	policy string
-	in     [phases]atomic.Int64 // breakers in each phase but closed
+	policy  string
+	in      [phases]atomic.Int64 // breakers in each phase but closed
+	rejects atomic.Int64         // instant until which the last one to open rejects calls
 }
 
 func newBreakers(b Breaker) *breakers {
@@ -48,13 +49,14 @@ func newBreakers(b Breaker) *breakers {
 	return &breakers{Breaker: b, policy: policy}
 }
 
-// worst is the largest phase that any of the breakers is in, as
-// gaia_breaker_state has it: 0 closed, 1 half-open, 2 open.
-func (b *breakers) worst() int {
+// worst is how the breaker stands that is worst off, as gaia_breaker_state has
+// it: 0 closed, 1 half-open, 2 open. One that has been open for its time and
+// would let the next call try is half-open.
+func (b *breakers) worst(now instant) int {
 	switch {
-	case b.in[open].Load() > 0:
+	case b.in[open].Load() > 0 && now < instant(b.rejects.Load()):
 		return 2
-	case b.in[halfOpen].Load() > 0:
+	case b.in[open].Load()+b.in[halfOpen].Load() > 0:
 		return 1
 	}
 	return 0
@@ -72,7 +74,7 @@ type breaker struct {
 
 	mu     sync.Mutex
 	failed []instant // of this term, the oldest first; at most Failures
-	until  instant   // when an open breaker lets a call through
+	until  instant   // when a breaker that is not closed lets a call through, the next one
 }
 
 func newBreaker(b *breakers, value string) *breaker { return &breaker{breakers: b, value: value} }
@@ -97,6 +99,8 @@ func (b *breaker) Admit(_ context.Context, c *Call) (Ticket, error) {
 	return t, err
 }
 
+// try lets one call through for each OpenFor that has passed: a call that never
+// ends, such as a stream, must not be the only one that may try.
 func (b *breaker) try(c *Call) (Ticket, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -104,11 +108,12 @@ func (b *breaker) try(c *Call) (Ticket, error) {
 	switch phase := phaseOf(state); {
 	case phase == closed:
 		return Ticket{number: termOf(state)}, nil
-	case phase == halfOpen:
+	case phase == halfOpen && c.now < b.until:
 		return Ticket{}, b.refuse("half-open: one call is trying", probeRetry)
 	case c.now < b.until:
 		return Ticket{}, b.refuse(fmt.Sprintf("open: %d calls failed within %v", b.Failures, b.Within), b.until.sub(c.now))
 	}
+	b.until = c.now.add(b.OpenFor)
 	return Ticket{number: b.enter(halfOpen)}, nil
 }
 
@@ -133,11 +138,9 @@ func (b *breaker) Done(c *Call, t Ticket, o Outcome) {
 	case phase == halfOpen && o == Success:
 		b.enter(closed)
 	case phase == halfOpen && o == Failure:
-		b.until = now.add(b.OpenFor)
-		b.enter(open)
+		b.open(now.add(b.OpenFor))
 	case phase == halfOpen: // it told nothing: let another one try
-		b.until = now
-		b.enter(open)
+		b.open(now)
 	}
 }
 
@@ -145,8 +148,19 @@ func (b *breaker) Done(c *Call, t Ticket, o Outcome) {
 func (b *breaker) fail(now instant) {
 	b.failed = append(b.recent(now), now)
 	if len(b.failed) >= b.Failures {
-		b.until = now.add(b.OpenFor)
-		b.enter(open)
+		b.open(now.add(b.OpenFor))
+	}
+}
+
+// open rejects calls until an instant. The caller holds mu.
+func (b *breaker) open(until instant) {
+	b.until = until
+	b.enter(open)
+	for {
+		last := b.rejects.Load()
+		if int64(until) <= last || b.rejects.CompareAndSwap(last, int64(until)) {
+			return
+		}
 	}
 }
 
@@ -196,11 +210,19 @@ func (b *breaker) refuse(why string, retry time.Duration) error {
 	}.status()
 }
 
-// isIdle reports whether a new breaker would be the same.
+// isIdle reports whether a new breaker would be the same. One that nobody has
+// asked since it would have let a call try is closed, after as long as a failure
+// counts: of what nobody calls any more, nothing must stay.
 func (b *breaker) isIdle(now instant) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.inside.Load() == 0 && phaseOf(b.state.Load()) == closed && len(b.recent(now)) == 0
+	if b.inside.Load() > 0 {
+		return false
+	}
+	if phaseOf(b.state.Load()) == open && now.sub(b.until) >= b.Within {
+		b.enter(closed)
+	}
+	return phaseOf(b.state.Load()) == closed && len(b.recent(now)) == 0
 }
 
 // describe says in which phase the breaker is.
@@ -214,7 +236,7 @@ func (b *breaker) describe(now instant) string {
 		}
 		return "open, the next call may try"
 	case halfOpen:
-		return "half-open, one call is trying"
+		return fmt.Sprintf("half-open, one call is trying; the next one may in %v", max(b.until.sub(now), 0).Round(time.Millisecond))
 	}
 	return fmt.Sprintf("closed, %d failures in the last %v", len(b.recent(now)), b.Within)
 }

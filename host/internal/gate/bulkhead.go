@@ -45,6 +45,8 @@ type bulkhead struct {
 	state  atomic.Int64          // in flight in the low half, waiting in the high
 	tuner  atomic.Pointer[tuner] // moves the limit; nil when it is fixed
 
+	ruling sync.Mutex // held by who changes tuner or bounds
+
 	mu    sync.Mutex
 	queue list.List // of *waiter, the longest waiting in front
 }
@@ -85,7 +87,33 @@ func newKeyBulkhead(l KeyLimit, value string) *bulkhead {
 	return b
 }
 
-// set puts other limits into force.
+// rule puts an operator's limits into force. A tuner that stays keeps the
+// limit that it has found.
+func (b *bulkhead) rule(limit, depth int, t *tuner) {
+	b.ruling.Lock()
+	defer b.ruling.Unlock()
+	if t != nil && t == b.tuner.Load() {
+		limit = b.bounds.Load().limit
+	}
+	b.tuner.Store(t)
+	b.set(limit, depth)
+}
+
+// follow puts the limit into force that a tuner has found, if it still rules.
+func (b *bulkhead) follow(t *tuner) {
+	b.ruling.Lock()
+	defer b.ruling.Unlock()
+	if t != b.tuner.Load() {
+		return
+	}
+	t.mu.Lock()
+	limit := t.current()
+	t.mu.Unlock()
+	b.set(limit, b.bounds.Load().depth)
+}
+
+// set puts other limits into force. The caller holds ruling, or is the only one
+// there is.
 func (b *bulkhead) set(limit, depth int) {
 	if old := b.bounds.Load(); old != nil && old.limit == limit && old.depth == depth {
 		return
@@ -107,16 +135,28 @@ func (b *bulkhead) Admit(ctx context.Context, c *Call) (Ticket, error) {
 	return Ticket{number: uint64(c.now)}, nil //nolint:gosec // G115: never negative
 }
 
+// wait waits for a permit. Under a limit that adapts it gives up at half of the
+// call's time, which leaves the other half for the work: in a queue that is
+// served in order and always full, the first would have no time left, ever, and
+// all work would be in vain.
 func (b *bulkhead) wait(ctx context.Context, c *Call) error {
 	w, full := b.join()
 	if w == nil {
 		return full
 	}
-	if err := c.await(ctx, w.granted); err != nil {
-		b.leave(w)
+	latest := c.deadline
+	if latest != 0 && b.tuner.Load() != nil {
+		latest = c.now.add(latest.sub(c.now) / 2)
+	}
+	err := c.await(ctx, w.granted, latest)
+	if err == nil {
+		return nil
+	}
+	b.leave(w)
+	if err != context.DeadlineExceeded || c.isOver() { //nolint:errorlint // await returns it as it is
 		return c.gaveUp(b.policy, err, fmt.Sprintf("%d calls were in flight, the limit; retry later or raise %s.concurrency", b.bounds.Load().limit, b.path))
 	}
-	return nil
+	return b.waitedEnough(c)
 }
 
 // Done passes the permit on to the first waiter, or gives it back.
@@ -254,6 +294,20 @@ func (b *bulkhead) describe(instant) string {
 		text += fmt.Sprintf("; the limit is adaptive, %d to %d", t.Min, t.Max)
 	}
 	return text
+}
+
+// waitedEnough is what a call is told that has to leave the queue.
+func (b *bulkhead) waitedEnough(c *Call) error {
+	limit := b.bounds.Load().limit
+	return rejection{
+		code:   codes.ResourceExhausted,
+		reason: "BULKHEAD_FULL",
+		policy: b.policy,
+		retry:  bulkheadRetry,
+		values: map[string]string{b.path + ".concurrency": "adaptive", "limit": strconv.Itoa(limit)},
+		text: fmt.Sprintf("%s: no place within %v, half of the time that the call had: %d calls in flight, the limit that the plugin bears; retry later or give the call more time",
+			b.policy, c.now.sub(c.clock.at(c.Start)).Round(time.Millisecond), limit),
+	}.status()
 }
 
 // queueFull is the same for every call: a call is turned away only when

@@ -5,6 +5,7 @@ package gate
 
 import (
 	"context"
+	"math"
 	"time"
 )
 
@@ -100,7 +101,10 @@ type clock struct{ epoch time.Time }
 // now is never 0, which stands for no time at all.
 func (c *clock) now() instant { return instant(time.Since(c.epoch)) + 1 }
 
-func (c *clock) at(t time.Time) instant { return max(instant(t.Sub(c.epoch))+1, 1) }
+// at keeps within what an instant can tell, some 292 years.
+func (c *clock) at(t time.Time) instant {
+	return max(instant(min(t.Sub(c.epoch), math.MaxInt64-1))+1, 1)
+}
 
 // Policy is one decision. Policies know nothing of each other and are safe for
 // concurrent use.

@@ -109,10 +109,12 @@ func ratePolicy(r Rate) Policy {
 	if r.Key == "" {
 		return newBucket(common, r.Quota, "")
 	}
-	return newKeyed(r.Key, func(value string) keyedPolicy {
+	k := newKeyed(r.Key, func(value string) keyedPolicy {
 		quota, _ := r.quotaFor(value)
 		return newBucket(common, quota, value)
 	})
+	k.reserved = r.isNamed
+	return k
 }
 
 // totalBulkhead is the one of the chain before with other limits.
@@ -126,17 +128,15 @@ func totalBulkhead(l Limits, before *chain) *bulkhead {
 		t = newTuner(*l.Adaptive)
 		limit = t.current()
 	}
-	switch {
-	case before == nil:
+	if before == nil {
 		b := newBulkhead(limit, l.Queue)
 		b.tuner.Store(t)
 		return b
-	case reflect.DeepEqual(before.config.Limits.Adaptive, l.Adaptive) && t != nil:
-		limit = before.bulkhead.bounds.Load().limit // where it has moved to
-	default:
-		before.bulkhead.tuner.Store(t)
 	}
-	before.bulkhead.set(limit, l.Queue)
+	if reflect.DeepEqual(before.config.Limits.Adaptive, l.Adaptive) {
+		t = before.bulkhead.tuner.Load()
+	}
+	before.bulkhead.rule(limit, l.Queue, t)
 	return before.bulkhead
 }
 

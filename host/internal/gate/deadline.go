@@ -54,13 +54,13 @@ func expired(ctx context.Context, c *Call) error {
 // isOver reports whether the deadline had passed when the clock was last read.
 func (c *Call) isOver() bool { return c.deadline != 0 && c.now >= c.deadline }
 
-// await waits until granted is closed, ctx ends or the call's deadline passes,
-// and returns nil, or an error of package context.
-func (c *Call) await(ctx context.Context, granted <-chan struct{}) error {
+// await waits until granted is closed, ctx ends or the latest instant has come,
+// 0 for none, and returns nil, or an error of package context.
+func (c *Call) await(ctx context.Context, granted <-chan struct{}, latest instant) error {
 	defer c.read()
 	var passed <-chan time.Time
-	if c.deadline != 0 {
-		timer := time.NewTimer(c.deadline.sub(c.clock.now()))
+	if latest != 0 {
+		timer := time.NewTimer(latest.sub(c.clock.now()))
 		defer timer.Stop()
 		passed = timer.C
 	}

@@ -101,14 +101,16 @@ func (g *Gate) Do(ctx context.Context, c *Call, forward Forward) error {
 		tickets = append(tickets, ticket)
 	}
 	chain.retrier.begin()
+	forwarded := c.now
 	result := forward(ctx, c)
 	for tried := 1; chain.retrier.again(ctx, c, result, tried) && chain.mayRepeat(ctx, c, result); tried++ {
 		g.observer.Retried()
 		result = forward(ctx, c)
 	}
 	err := result.Err
-	outcome = result.outcome(ours)
-	if ours && err != nil && status.Code(err) == codes.DeadlineExceeded && c.read() >= c.deadline {
+	late := ours && status.Code(err) == codes.DeadlineExceeded && c.read() >= c.deadline
+	outcome = result.outcome(late && c.deadline.sub(forwarded) >= chain.deadline.timeout/2)
+	if late {
 		err = chain.deadline.explain(err)
 	}
 	return err
@@ -146,10 +148,10 @@ func (g *Gate) Queued() int {
 // Breakers is the state of the breaker that is worst off: 0 closed, 1
 // half-open, 2 open; -1 when there is none.
 func (g *Gate) Breakers() int {
-	worst := -1
+	worst, now := -1, g.clock.now()
 	for _, s := range g.chain.Load().steps {
 		if b := breakersOf(s.policy); b != nil {
-			worst = max(worst, b.worst())
+			worst = max(worst, b.worst(now))
 		}
 	}
 	return worst

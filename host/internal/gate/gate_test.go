@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"testing"
@@ -181,6 +182,22 @@ func TestTheDeadlineIsTheEarlierOne(t *testing.T) {
 			if err != nil {
 				t.Errorf("%s: %v", c.given, err)
 			}
+		}
+	})
+}
+
+func TestADeadlineMayBeAsFarAsItLikes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Config{}, nil)
+		for range 2 {
+			for _, far := range []time.Duration{math.MaxInt64, 2562047 * time.Hour, 100 * 365 * 24 * time.Hour} {
+				ctx, cancel := context.WithTimeout(t.Context(), far)
+				if err := g.Do(ctx, &Call{}, answered); err != nil {
+					t.Errorf("%v: %v", far, err)
+				}
+				cancel()
+			}
+			time.Sleep(1000 * time.Hour) //nolint:forbidigo // the bubble's clock does not pass by itself
 		}
 	})
 }

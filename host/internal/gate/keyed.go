@@ -13,8 +13,8 @@ const (
 	// keyShards spreads the values of a key over as many tables.
 	keyShards = 64
 	// maxKeyStates is how many values of a key have a policy of their own, as
-	// long as none of them can be forgotten. The ones beyond share one, which
-	// holds them more tightly, never more loosely.
+	// long as none of them can be forgotten. The ones beyond share one, except
+	// those that the operator has named.
 	maxKeyStates = 1 << 18
 	// firstSweep is how many values a table holds before it looks for some to
 	// forget: with 32,768 in all, about 8 MB, nobody has to forget.
@@ -43,6 +43,9 @@ type keyedPolicy interface {
 type keyed struct {
 	key    string
 	create func(value string) keyedPolicy
+
+	reserved func(value string) bool // has its own even if there is no room; nil: none
+
 	seed   maphash.Seed
 	shards [keyShards]keyShard
 	count  atomic.Int64 // of states in all shards
@@ -94,7 +97,7 @@ func (k *keyed) Admit(ctx context.Context, c *Call) (Ticket, error) {
 			return Ticket{}, err
 		}
 		t.state = state
-		if !state.forgotten.Load() {
+		if !state.forgotten.Load() || k.has(value, state) {
 			return t, nil
 		}
 		state.policy.Done(c, t, Neutral)
@@ -145,7 +148,7 @@ func (k *keyed) add(shard *keyShard, value string, now instant) *keyState {
 	if len(shard.all) >= shard.sweepAt || full && now.sub(shard.swept) >= fullSweepEvery {
 		k.sweep(shard, now)
 	}
-	if full && k.count.Load() >= maxKeyStates {
+	if full && k.count.Load() >= maxKeyStates && (k.reserved == nil || !k.reserved(value)) {
 		return nil
 	}
 	state := &keyState{policy: k.create(value)}
@@ -160,7 +163,7 @@ func (k *keyed) sweep(shard *keyShard, now instant) {
 	for value, state := range shard.all {
 		state.forgotten.Store(true)
 		if !state.policy.isIdle(now) {
-			state.forgotten.Store(false) // who saw it in between asks twice, which is no more than strict
+			state.forgotten.Store(false) // who saw it in between looks again, see has
 			continue
 		}
 		delete(shard.all, value)
@@ -169,6 +172,15 @@ func (k *keyed) sweep(shard *keyShard, now instant) {
 	k.count.Add(-int64(gone))
 	shard.sweepAt, shard.swept = max(firstSweep, 2*len(shard.all)), now
 	shard.publish()
+}
+
+// has reports whether a state is still the one of a value. It waits for a sweep
+// that has not yet made up its mind.
+func (k *keyed) has(value []byte, state *keyState) bool {
+	shard := k.shard(value)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	return shard.all[string(value)] == state
 }
 
 // peek returns the policy of a value without making one; nil for none.

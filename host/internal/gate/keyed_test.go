@@ -75,9 +75,19 @@ func TestValuesForWhichThereIsNoRoomShareOnePolicy(t *testing.T) {
 		t.Errorf("%d values are kept and %d calls shared a policy, want %d and 1000", got, shared.seen.Load(), maxKeyStates)
 	}
 	busy.Store(false)
-	k.pass(t, "later", fullSweepEvery) // there is room again for who needs it
+	k.pass(t, "later", 2*fullSweepEvery) // there is room again for who needs it
 	if shared.seen.Load() != 1000 {
 		t.Error("a value shared the policy though there was room")
+	}
+}
+
+func TestAValueThatTheOperatorNamedAlwaysHasItsOwn(t *testing.T) {
+	k := ratePolicy(Rate{Name: "each", Key: "domain", Quota: Quota{100, time.Hour, 100}, Overrides: []Override{{"small.example", Quota{1, time.Hour, 1}}}}).(*keyed)
+	k.count.Store(maxKeyStates)
+	k.pass(t, "other.example")
+	k.pass(t, "Small.example")
+	if k.peek([]byte("Small.example")) == nil || k.peek([]byte("other.example")) != nil {
+		t.Error("the named value must have tokens of its own, the other one not")
 	}
 }
 

@@ -42,9 +42,10 @@ const (
 	Failure
 )
 
-// outcome judges the last try of a call. ours says that the deadline of the
-// call was the operator's: a caller's own may be too short for anybody.
-func (r Result) outcome(ours bool) Outcome {
+// outcome judges the last try of a call. late says that the plugin had most of
+// the operator's time and did not answer: a caller's own deadline, one within
+// the request, or what our queues leave of it may be too short for anybody.
+func (r Result) outcome(late bool) Outcome {
 	if r.Err == nil {
 		if r.UpstreamFailed {
 			return Failure
@@ -58,7 +59,7 @@ func (r Result) outcome(ours bool) Outcome {
 	case codes.Unknown, codes.Internal, codes.Unavailable, codes.DataLoss:
 		return Failure
 	case codes.DeadlineExceeded:
-		if ours {
+		if late {
 			return Failure
 		}
 		return Neutral

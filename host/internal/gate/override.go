@@ -2,6 +2,7 @@ package gate
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 )
 
@@ -31,6 +32,11 @@ func (r *Rate) quotaFor(value string) (Quota, string) {
 		return r.Quota, ""
 	}
 	return r.Overrides[best].Quota, r.Overrides[best].Pattern
+}
+
+// isNamed reports whether the operator has named this very value.
+func (r *Rate) isNamed(value string) bool {
+	return slices.ContainsFunc(r.Overrides, func(o Override) bool { return strings.EqualFold(o.Pattern, value) })
 }
 
 // longestKey is how much of a value tells it from others, in bytes: a caller

@@ -90,13 +90,17 @@ func (b *bucket) Admit(ctx context.Context, c *Call) (Ticket, error) {
 		return Ticket{}, b.refuse(delay)
 	}
 	defer b.leave(w)
-	if err := c.await(ctx, w.front); err != nil {
+	latest := c.now.add(b.wait) // join has read the clock
+	if err := c.await(ctx, w.front, c.deadline); err != nil {
 		return Ticket{}, c.gaveUp(b.policy, err, b.remedy())
 	}
 	for !b.take(c.now) {
+		if b.due(0) > latest { // a newcomer who saw nobody wait has taken a token
+			return Ticket{}, b.refuse(b.due(0).sub(c.now))
+		}
 		timer := make(chan struct{})
 		due := time.AfterFunc(b.due(0).sub(c.now), func() { close(timer) })
-		err := c.await(ctx, timer)
+		err := c.await(ctx, timer, c.deadline)
 		due.Stop()
 		if err != nil {
 			return Ticket{}, c.gaveUp(b.policy, err, b.remedy())
