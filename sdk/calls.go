@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 
 	"github.com/gaia-go/gaia/sdk/wire"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 )
 
 // draining is the bit of calls.state that closes the door; the bits below it
@@ -57,6 +59,7 @@ func (c *calls) drain(ctx context.Context) int {
 }
 
 func (p *plugin) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (response any, err error) {
+	defer shortened(&err)
 	defer recovered(info.FullMethod, &err)
 	if !p.isOwn(info.FullMethod) {
 		return handler(ctx, request)
@@ -75,6 +78,7 @@ func (p *plugin) stream(service any, stream grpc.ServerStream, info *grpc.Stream
 			return handler(service, stream)
 		})
 	}
+	defer shortened(&err)
 	defer recovered(info.FullMethod, &err)
 	if !p.calls.begin() {
 		return errDraining()
@@ -115,4 +119,24 @@ func recovered(method string, err *error) {
 		Logger().Error("call panicked", "method", method, "panic", v, "stack", string(debug.Stack()))
 		*err = status.Errorf(codes.Internal, "plugin panicked in %s; its log has the stack", method)
 	}
+}
+
+// longestError is how large the error of a call may be, in bytes. It travels in
+// a header, and a header that is too large breaks the connection that all calls
+// share.
+const longestError = 16 << 10
+
+// shortened cuts the text of an error that is too large, and drops its details.
+func shortened(err *error) {
+	if *err == nil {
+		return
+	}
+	st := status.Convert(*err)
+	size := proto.Size(st.Proto())
+	if size <= longestError {
+		return
+	}
+	text := st.Message()
+	text = strings.ToValidUTF8(text[:min(len(text), longestError/2)], "")
+	*err = status.Errorf(st.Code(), "%s… (shortened: the error had %d bytes, at most %d are sent)", text, size, longestError)
 }

@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -141,4 +142,20 @@ func TestStreamsOfGoPluginDoNotHoldUpTheEnd(t *testing.T) {
 		t.Errorf("got %v, want Unavailable", got)
 	}
 	close(abandoned)
+}
+
+// An error travels in a header: one that is too large would break the
+// connection, and with it all other calls.
+func TestAnErrorThatIsTooLargeIsShortened(t *testing.T) {
+	p := newStation(t)
+	for _, n := range []int{10, 17 << 20} {
+		text := strings.Repeat("ä", n/2)
+		_, err := p.unary(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: "/a.B/C"}, func(context.Context, any) (any, error) {
+			return nil, status.Error(codes.NotFound, text)
+		})
+		st := status.Convert(err)
+		if whole := st.Message() == text; st.Code() != codes.NotFound || whole != (n == 10) || len(st.Message()) > longestError {
+			t.Errorf("of %d bytes: code %v and %d bytes", n, st.Code(), len(st.Message()))
+		}
+	}
 }

@@ -61,11 +61,6 @@ func readEnv(args []cty.Value) (cty.Value, error) {
 }
 
 func readFile(path string) (cty.Value, error) {
-	// A pipe or a device could block or never end.
-	info, err := os.Stat(path)
-	if err == nil && !info.Mode().IsRegular() {
-		return cty.NilVal, &callError{"File not readable", fmt.Sprintf("%s is not a regular file.", path)}
-	}
 	text, err := readBounded(path)
 	switch {
 	case errors.Is(err, errTooLarge):
@@ -85,6 +80,10 @@ var errTooLarge = errors.New("file too large")
 // readBounded reads a file of at most maxFile bytes; a larger one is
 // errTooLarge.
 func readBounded(path string) ([]byte, error) {
+	// A pipe or a device could block or never end.
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, &os.PathError{Op: "open", Path: path, Err: errors.New("not a regular file")}
+	}
 	f, err := os.Open(filepath.Clean(path))
 	if err != nil {
 		return nil, err

@@ -63,6 +63,7 @@ func (s *Supervisor) hold(ctx context.Context, view *snapshot, lost uint64) (*In
 
 // unavailable is the answer to a call that waited, or would wait, in vain.
 func unavailable(s Status, retryIn time.Duration) error {
+	retryIn = max(retryIn, 0) // the time has come, and the instance not yet
 	st := status.New(codes.Unavailable, fmt.Sprintf("%s: %s; retry in %v", s.State, s.Reason, retryIn.Round(time.Millisecond)))
 	detailed, err := st.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(retryIn)})
 	if err != nil {
