@@ -107,11 +107,11 @@ func breakerPolicy(block *breakers) Policy {
 func ratePolicy(r Rate) Policy {
 	common := &rate{policy: PolicyRate + "." + r.Name, name: r.Name, key: r.Key, wait: r.Wait}
 	if r.Key == "" {
-		return newBucket(common, r.Quota, "")
+		return newBucket(common, r.Quota, "", "")
 	}
 	k := newKeyed(r.Key, func(value string) keyedPolicy {
-		quota, _ := r.quotaFor(value)
-		return newBucket(common, quota, value)
+		quota, pattern := r.quotaFor(value)
+		return newBucket(common, quota, pattern, value)
 	})
 	k.reserved = r.isNamed
 	return k

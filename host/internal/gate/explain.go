@@ -71,7 +71,7 @@ func explain(chain *chain, s step, c *Call, now instant) Explanation {
 	}
 	switch p := policy.(type) {
 	case *bucket:
-		e.Settings = chain.rateSettings(p, string(value))
+		e.Settings = p.settings()
 		e.State += p.describe(now)
 	case *breaker:
 		e.Settings = p.settings()
@@ -83,22 +83,11 @@ func explain(chain *chain, s step, c *Call, now instant) Explanation {
 	return e
 }
 
-// rateSettings are those of a bucket: of the rate itself, or of its override
-// for the value.
-func (c *chain) rateSettings(b *bucket, value string) []Setting {
-	path := fmt.Sprintf("rate[%q]", b.name)
-	from := path
-	for i := range c.config.Rates {
-		if r := &c.config.Rates[i]; r.Name == b.name && r.Key != "" {
-			if _, pattern := r.quotaFor(value); pattern != "" {
-				from = fmt.Sprintf("%s.override[%q]", path, pattern)
-			}
-		}
-	}
+func (b *bucket) settings() []Setting {
 	return []Setting{
-		{from + ".limit", fmt.Sprintf("%d/%v", b.quota.Events, shortDuration(b.quota.Per))},
-		{from + ".burst", strconv.Itoa(b.quota.Burst)},
-		{path + ".wait", b.wait.String()},
+		{b.path() + ".limit", fmt.Sprintf("%d/%v", b.quota.Events, shortDuration(b.quota.Per))},
+		{b.path() + ".burst", strconv.Itoa(b.quota.Burst)},
+		{b.rate.path() + ".wait", b.wait.String()},
 	}
 }
 

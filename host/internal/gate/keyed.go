@@ -38,7 +38,7 @@ type keyedPolicy interface {
 // other.
 //
 // A policy is forgotten when it is idle, which is looked for whenever a table
-// has doubled. A rate takes about 230 bytes for each value; see
+// has doubled. A rate takes about 250 bytes for each value; see
 // BenchmarkKeyedMemory.
 type keyed struct {
 	key    string

@@ -59,6 +59,7 @@ type bucket struct {
 	*rate
 
 	quota     Quota
+	pattern   string // of the override that the quota comes from; "" for none
 	value     string // of the key
 	interval  time.Duration
 	tolerance time.Duration // how far before it is full a token may be taken: (burst-1) intervals
@@ -72,9 +73,20 @@ type bucket struct {
 
 type rateWaiter struct{ front chan struct{} } // closed when it is the first
 
-func newBucket(r *rate, q Quota, value string) *bucket {
+// path is the block of the rate within its subsystem's in config.hcl.
+func (r *rate) path() string { return fmt.Sprintf("rate[%q]", r.name) }
+
+// path is the block that the quota comes from.
+func (b *bucket) path() string {
+	if b.pattern == "" {
+		return b.rate.path()
+	}
+	return fmt.Sprintf("%s.override[%q]", b.rate.path(), b.pattern)
+}
+
+func newBucket(r *rate, q Quota, pattern, value string) *bucket {
 	interval := q.interval()
-	return &bucket{rate: r, quota: q, value: value, interval: interval, tolerance: time.Duration(q.Burst-1) * interval}
+	return &bucket{rate: r, quota: q, pattern: pattern, value: value, interval: interval, tolerance: time.Duration(q.Burst-1) * interval}
 }
 
 // Admit takes a token, or waits for one.
@@ -180,8 +192,8 @@ func (b *bucket) leave(w *rateWaiter) {
 // refuse says when a token would be there.
 func (b *bucket) refuse(delay time.Duration) error {
 	values := map[string]string{
-		fmt.Sprintf("rate[%q].limit", b.name): fmt.Sprintf("%d/%v", b.quota.Events, shortDuration(b.quota.Per)),
-		fmt.Sprintf("rate[%q].burst", b.name): strconv.Itoa(b.quota.Burst),
+		b.path() + ".limit": fmt.Sprintf("%d/%v", b.quota.Events, shortDuration(b.quota.Per)),
+		b.path() + ".burst": strconv.Itoa(b.quota.Burst),
 	}
 	of := ""
 	if b.key != "" {
@@ -199,7 +211,7 @@ func (b *bucket) refuse(delay time.Duration) error {
 	}.status()
 }
 
-func (b *bucket) remedy() string { return fmt.Sprintf("raise rate[%q].limit", b.name) }
+func (b *bucket) remedy() string { return "raise " + b.path() + ".limit" }
 
 // isIdle reports whether a new bucket would be the same.
 func (b *bucket) isIdle(now instant) bool {

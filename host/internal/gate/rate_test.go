@@ -173,6 +173,15 @@ func TestARejectionNamesTheRateItsKeyAndTheRemedy(t *testing.T) {
 	}
 }
 
+func TestTheRemedyOfAnOverrideIsToRaiseTheOverride(t *testing.T) {
+	g := New(Config{Rates: []Rate{{Name: "each", Key: "domain", Quota: Quota{100, time.Second, 1}, Overrides: []Override{{"*.example.com", Quota{1, time.Hour, 1}}}}}}, nil)
+	_ = g.Do(t.Context(), &Call{Keys: domain("a.example.com")}, answered)
+	err := g.Do(t.Context(), &Call{Keys: domain("a.example.com")}, answered)
+	if want := `raise rate["each"].override["*.example.com"].limit`; !strings.HasSuffix(status.Convert(err).Message(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 func TestWaitersAreServedInTheOrderOfTheirArrivalAndPerKey(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := New(Config{Rates: []Rate{{Name: "each", Key: "domain", Quota: Quota{10, time.Second, 1}, Wait: time.Minute}}}, nil)

@@ -269,6 +269,7 @@ func TestCallersWhoVanishAreNoFaultOfThePlugin(t *testing.T) {
 	if got := sub.Gate.Breakers(); got != 0 {
 		t.Errorf("breaker in state %d, want closed", got)
 	}
+	eventually(t, "all are counted as cancelled", func() bool { return h.metric("gaia_calls_total", "code", "Canceled") == 20 })
 }
 
 // generations hands out one instance and notes which generation was lost.

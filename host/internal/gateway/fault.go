@@ -95,6 +95,16 @@ func (a answer) lost(ctx context.Context, instance Instance, err error) (gate.Re
 	return reach, err
 }
 
+// unsent is the result of a call whose caller could not be sent something,
+// which says nothing of the plugin. A caller who is gone has cancelled, however
+// that was found out: nothing was unavailable to anybody.
+func unsent(err error) gate.Result {
+	if status.Code(err) == codes.Unavailable {
+		err = status.Error(codes.Canceled, "the caller is gone: "+status.Convert(err).Message())
+	}
+	return gate.Result{Err: err, Reach: gate.Unreached, Final: true}
+}
+
 // isDraining reports whether the instance refused the call because it is about
 // to end. The call has not begun there.
 func isDraining(err error) bool {

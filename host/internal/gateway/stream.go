@@ -46,8 +46,8 @@ func (s *Server) stream(ctx context.Context, c *gate.Call, caller grpc.ServerStr
 	default:
 	}
 	switch {
-	case gone != nil: // which says nothing of the plugin; and the stream to it may not have ended
-		return gate.Result{Err: gone, Reach: gate.Unreached, Final: true}
+	case gone != nil: // and the stream to the plugin may not have ended
+		return unsent(gone)
 	case err == nil:
 		return gate.Result{}
 	}

@@ -72,7 +72,7 @@ func (u *unaryCall) try(ctx context.Context, c *gate.Call) gate.Result {
 	}
 	result := gate.Result{UpstreamFailed: u.method.Failed(response.bytes())}
 	if err := u.send(response); err != nil {
-		result = gate.Result{Err: err, Reach: gate.Unreached, Final: true} // the caller is gone, which says nothing of the plugin
+		result = unsent(err)
 	}
 	return result
 }
