@@ -1,0 +1,132 @@
+package link
+
+import (
+	"errors"
+	"math"
+	"strings"
+
+	spb "google.golang.org/genproto/googleapis/rpc/status"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+)
+
+// Reach is how far a call got.
+type Reach uint8
+
+const (
+	// Answered calls were ended by the other end.
+	Answered Reach = iota
+	// Unreached calls provably never got to the other end.
+	Unreached
+	// Lost calls were with the other end when the connection broke.
+	Lost
+	// GivenUp calls were cancelled, or ran out of time, at this end.
+	GivenUp
+)
+
+// Answer is how a call ended, or a part of an answer that comes in several.
+// Its bytes are valid until who got it returns.
+type Answer struct {
+	// Code is OK, or why there is no message. One that gRPC does not define and
+	// that has more than 16 bits is Unknown here; the status has it as it is.
+	Code codes.Code
+	// Reach says who ended the call.
+	Reach Reach
+	// Refused says that the other end has not begun the call, and will take no
+	// other.
+	Refused bool
+	// Part says that Payload continues the one of the answer before.
+	Part bool
+	// More says that parts follow. They come as the receiver gives credit.
+	More bool
+	// Header and Trailer are encoded metadata, see DecodeMetadata.
+	Header, Trailer []byte
+	// Payload is the encoded message or, if Code is not OK, google.rpc.Status.
+	Payload []byte
+	// Batch is of the reader that calls; nil for another goroutine.
+	Batch *Batch
+}
+
+func (a *Answer) flags() (flags uint8) {
+	if a.More {
+		flags |= flagMore
+	}
+	if a.Refused {
+		flags |= flagRefused
+	}
+	return flags
+}
+
+// Err is the status of the answer as an error of package status; nil for OK.
+func (a *Answer) Err() error {
+	if a.Code == codes.OK {
+		return nil
+	}
+	p := new(spb.Status)
+	if err := proto.Unmarshal(a.Payload, p); err != nil || p.GetCode() == 0 {
+		return status.Error(a.Code, "the status of the answer is unreadable")
+	}
+	return status.FromProto(p).Err()
+}
+
+// SetErr makes an error the whole answer: its status, with details. One that
+// does not fit in a frame is cut short.
+func (a *Answer) SetErr(err error) {
+	p := statusOf(err).Proto()
+	a.Code, a.More = codes.Code(p.GetCode()), false //nolint:gosec // G115: as gRPC does
+	if a.Payload, err = proto.Marshal(p); err != nil || len(a.Payload) > MaxPayload {
+		text := strings.ToValidUTF8(p.GetMessage(), "\uFFFD")
+		text = strings.ToValidUTF8(text[:min(len(text), MaxPayload/2)], "")
+		a.Payload, _ = proto.Marshal(&spb.Status{Code: p.GetCode(), Message: text + "… (shortened)"}) // a string that is UTF-8
+	}
+}
+
+// statusOf is the status that gRPC's servers make of a handler's error.
+func statusOf(err error) *status.Status {
+	if st, ok := status.FromError(err); ok {
+		return st
+	}
+	return status.FromContextError(err)
+}
+
+func number(c codes.Code) uint16 {
+	if c > math.MaxUint16 {
+		return uint16(codes.Unknown)
+	}
+	return uint16(c)
+}
+
+func code(number uint16) codes.Code { return codes.Code(number) }
+
+// ended is an answer that was made at this end.
+func ended(reach Reach, err error, b *Batch) *Answer {
+	a := &Answer{Reach: reach, Batch: b}
+	a.SetErr(err)
+	return a
+}
+
+// Error is the error of a call that the other end did not answer, or did not
+// begin. It is a gRPC status, too.
+type Error struct {
+	Reach   Reach
+	Refused bool
+	cause   error
+}
+
+// Error is the text of the status.
+func (e *Error) Error() string { return e.cause.Error() }
+
+// Unwrap returns the status.
+func (e *Error) Unwrap() error { return e.cause }
+
+// GRPCStatus lets package status see what the error is.
+func (e *Error) GRPCStatus() *status.Status { return status.Convert(e.cause) }
+
+// ReachOf says how far a call got that ended with an error of Invoke.
+func ReachOf(err error) Reach {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Reach
+	}
+	return Answered
+}
