@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -58,33 +59,52 @@ func (c *calls) drain(ctx context.Context) int {
 	}
 }
 
+// counted returns a service whose calls are counted in and out, and refused once
+// the door is closed, whatever transport they come by.
+func (p *plugin) counted(desc *grpc.ServiceDesc) *grpc.ServiceDesc {
+	c := *desc
+	c.Methods, c.Streams = slices.Clone(desc.Methods), slices.Clone(desc.Streams)
+	for i, m := range desc.Methods {
+		name := "/" + desc.ServiceName + "/" + m.MethodName
+		c.Methods[i].Handler = func(service any, ctx context.Context, decode func(any) error, i grpc.UnaryServerInterceptor) (response any, err error) { //nolint:revive // as generated code has it
+			defer shortened(&err)
+			defer recovered(name, &err)
+			if !p.calls.begin() {
+				return nil, errDraining()
+			}
+			defer p.calls.end()
+			return m.Handler(service, ctx, decode, i)
+		}
+	}
+	for i, s := range desc.Streams {
+		name := "/" + desc.ServiceName + "/" + s.StreamName
+		c.Streams[i].Handler = func(service any, stream grpc.ServerStream) (err error) {
+			defer shortened(&err)
+			defer recovered(name, &err)
+			if !p.calls.begin() {
+				return errDraining()
+			}
+			defer p.calls.end()
+			return s.Handler(service, stream)
+		}
+	}
+	return &c
+}
+
+// unary and stream are called around all calls that come by gRPC.
 func (p *plugin) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (response any, err error) {
-	defer shortened(&err)
 	defer recovered(info.FullMethod, &err)
-	if !p.isOwn(info.FullMethod) {
-		return handler(ctx, request)
-	}
-	if !p.calls.begin() {
-		return nil, errDraining()
-	}
-	defer p.calls.end()
 	return handler(ctx, request)
 }
 
-func (p *plugin) stream(service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
-	if !p.isOwn(info.FullMethod) {
-		return p.untilStop(func() (err error) {
-			defer recovered(info.FullMethod, &err)
-			return handler(service, stream)
-		})
+func (p *plugin) stream(service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	if p.isOwn(info.FullMethod) {
+		return handler(service, stream)
 	}
-	defer shortened(&err)
-	defer recovered(info.FullMethod, &err)
-	if !p.calls.begin() {
-		return errDraining()
-	}
-	defer p.calls.end()
-	return handler(service, stream)
+	return p.untilStop(func() (err error) {
+		defer recovered(info.FullMethod, &err)
+		return handler(service, stream)
+	})
 }
 
 // untilStop serves a stream that is not the author's. The host holds those of

@@ -150,9 +150,13 @@ func TestAnErrorThatIsTooLargeIsShortened(t *testing.T) {
 	p := newStation(t)
 	for _, n := range []int{10, 17 << 20} {
 		text := strings.Repeat("ä", n/2)
-		_, err := p.unary(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: "/a.B/C"}, func(context.Context, any) (any, error) {
-			return nil, status.Error(codes.NotFound, text)
-		})
+		counted := p.counted(&grpc.ServiceDesc{ServiceName: "a.B", Methods: []grpc.MethodDesc{{
+			MethodName: "C",
+			Handler: func(any, context.Context, func(any) error, grpc.UnaryServerInterceptor) (any, error) {
+				return nil, status.Error(codes.NotFound, text)
+			},
+		}}})
+		_, err := counted.Methods[0].Handler(nil, t.Context(), nil, nil)
 		st := status.Convert(err)
 		if whole := st.Message() == text; st.Code() != codes.NotFound || whole != (n == 10) || len(st.Message()) > longestError {
 			t.Errorf("of %d bytes: code %v and %d bytes", n, st.Code(), len(st.Message()))

@@ -70,6 +70,10 @@ func (p *plugin) stop(grace time.Duration) {
 	close(p.stopping)
 	// The calls have returned, but their answers may still be on their way:
 	// only a graceful stop sends them off before it closes the connection.
+	if p.link != nil {
+		p.link.Drain(ctx)
+		p.endLink()
+	}
 	stopHurry := context.AfterFunc(ctx, p.server.Stop)
 	defer stopHurry()
 	p.server.GracefulStop()

@@ -19,6 +19,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/gaia-go/gaia/sdk/link"
 )
 
 // service is what one generated Register…Server function registers.
@@ -44,6 +46,8 @@ type plugin struct {
 	description func() (*pluginv1.DescribeResponse, error)
 	own         map[string]bool // full names of the author's services; read-only while serving
 
+	link      *link.Server // nil when the host has no link
+	endLink   context.CancelFunc
 	server    *grpc.Server
 	serverSet chan struct{} // closed when server is set
 	stopping  chan struct{} // closed when the server is about to stop
@@ -96,7 +100,7 @@ func (p *plugin) take(impl any) error {
 
 // RegisterService takes what the author registers, as a grpc.ServiceRegistrar.
 func (p *plugin) RegisterService(desc *grpc.ServiceDesc, impl any) {
-	p.services = append(p.services, service{desc: desc, impl: impl})
+	p.services = append(p.services, service{desc: p.counted(desc), impl: impl})
 	p.own[desc.ServiceName] = true
 	if isPointer := reflect.ValueOf(impl).Kind() == reflect.Pointer; !isPointer || !slices.Contains(p.impls, impl) {
 		p.impls = append(p.impls, impl)
@@ -115,6 +119,7 @@ func (p *plugin) describe() (*pluginv1.DescribeResponse, error) {
 		Services:  slices.Sorted(maps.Keys(p.own)),
 		Files:     files,
 		Exclusive: p.exclusive,
+		Link:      true,
 	}
 	if p.config != nil {
 		description.ConfigMessage = string(p.config.message.ProtoReflect().Descriptor().FullName())
@@ -151,12 +156,16 @@ func version() string {
 }
 
 func (p *plugin) register(s *grpc.Server) {
-	for _, own := range p.services {
-		s.RegisterService(own.desc, own.impl)
-	}
+	p.registerOwn(s)
 	pluginv1.RegisterPluginServer(s, &contract{plugin: p})
 	p.server = s
 	close(p.serverSet)
+}
+
+func (p *plugin) registerOwn(r grpc.ServiceRegistrar) {
+	for _, own := range p.services {
+		r.RegisterService(own.desc, own.impl)
+	}
 }
 
 // isOwn reports whether a full method name belongs to the author.

@@ -45,6 +45,9 @@ func serve(register func(grpc.ServiceRegistrar)) error {
 		return err
 	}
 	nameProcess()
+	if err := p.serveLink(); err != nil {
+		return err
+	}
 	stop := p.endWithHost()
 	defer stop()
 	err = wire.Serve(wire.ServeConfig{

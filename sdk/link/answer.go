@@ -106,12 +106,11 @@ func ended(reach Reach, err error, b *Batch) *Answer {
 	return a
 }
 
-// Error is the error of a call that the other end did not answer, or did not
-// begin. It is a gRPC status, too.
+// Error is the error of a call that the other end did not answer, or refused
+// to begin. It is a gRPC status, too.
 type Error struct {
-	Reach   Reach
-	Refused bool
-	cause   error
+	Reach Reach
+	cause error
 }
 
 // Error is the text of the status.

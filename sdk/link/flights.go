@@ -51,7 +51,7 @@ func (f *flights) number(method string) (number uint16, isNew bool, err error) {
 		return 0, false, ErrFull
 	}
 	f.methods[method] = uint16(n)
-	return uint16(n), true, nil  
+	return uint16(n), true, nil
 }
 
 func (f *flights) hasRoom(bytes int) bool {

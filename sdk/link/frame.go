@@ -155,6 +155,9 @@ func parseAnswer(f frame, a *Answer) error {
 		Payload: f.body,
 		Batch:   a.Batch,
 	}
+	if a.Refused {
+		a.Reach = Unreached
+	}
 	if f.kind == kindAnswer {
 		if len(f.body) < answerSize {
 			return fmt.Errorf("an answer of %d bytes, at least %d are needed", len(f.body), answerSize)

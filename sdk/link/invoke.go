@@ -43,7 +43,7 @@ func (p *pending) Receive(a *Answer) {
 		p.answer.Header, p.answer.Trailer = p.header[:h:h], p.header[h:]
 		p.body = p.body[:0]
 	}
-	p.answer.Code, p.answer.Reach, p.answer.Refused = a.Code, a.Reach, a.Refused
+	p.answer.Code, p.answer.Reach = a.Code, a.Reach
 	switch {
 	case a.Code != codes.OK:
 		p.answer.Payload = a.Payload
@@ -146,8 +146,8 @@ func (p *pending) run(ctx context.Context) error {
 }
 
 func (p *pending) result() error {
-	if p.err != nil && (p.answer.Reach != Answered || p.answer.Refused) {
-		return &Error{Reach: p.answer.Reach, Refused: p.answer.Refused, cause: p.err}
+	if p.err != nil && p.answer.Reach != Answered {
+		return &Error{Reach: p.answer.Reach, cause: p.err}
 	}
 	return p.err
 }

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -134,6 +135,7 @@ func (o *outbox) take() []byte {
 	defer o.mu.Unlock()
 	if len(o.queue) == 0 || o.err != nil {
 		o.busy = false
+		o.room.Broadcast()
 		return nil
 	}
 	batch := o.queue
@@ -188,6 +190,22 @@ func (o *outbox) awaitRoom() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for len(o.queue) > softQueue && o.err == nil {
+		o.room.Wait()
+	}
+}
+
+// awaitEmpty waits until all is written that was queued, ctx ends, or nothing
+// can be written any more.
+func (o *outbox) awaitEmpty(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.room.Broadcast()
+	})
+	defer stop()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.busy && o.err == nil && ctx.Err() == nil {
 		o.room.Wait()
 	}
 }

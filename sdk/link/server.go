@@ -148,8 +148,8 @@ func (s *Server) remove(session *session) {
 	delete(s.sessions, session)
 }
 
-// Drain refuses new calls and waits for those in flight, until ctx ends. It
-// returns how many were in flight then.
+// Drain refuses new calls and waits until those in flight are answered and the
+// answers are sent, or until ctx ends. It returns how many were in flight then.
 func (s *Server) Drain(ctx context.Context) (unfinished int) {
 	s.mu.Lock()
 	s.draining = true
@@ -165,6 +165,7 @@ func (s *Server) Drain(ctx context.Context) (unfinished int) {
 	for i, ch := range idle {
 		select {
 		case <-ch:
+			sessions[i].out.awaitEmpty(ctx)
 		case <-ctx.Done():
 			unfinished += sessions[i].inFlight()
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"sync"
@@ -161,6 +162,10 @@ func answers(ctx context.Context, conn *grpc.ClientConn) error {
 // Conn is the connection to the plugin's gRPC server. It belongs to the
 // process and ends with it.
 func (p *Process) Conn() *grpc.ClientConn { return p.conn }
+
+// LinkSocket is our end of the socket over which the plugin may take calls by
+// package link, if it does. It belongs to the process and ends with it.
+func (p *Process) LinkSocket() net.Conn { return p.runner.link }
 
 // PID is the process id.
 func (p *Process) PID() int { return p.runner.pid() }

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,6 +27,8 @@ const (
 	// still read. Without surviving holders of the pipes the end of file comes
 	// at once; with them it never would.
 	drainTime = 50 * time.Millisecond
+	// firstExtraFile is the descriptor of the first extra file in the process.
+	firstExtraFile = 3
 	// dyingTime is how long a process whose output or socket has ended may take
 	// to end by itself, before it is killed and the true reason is lost.
 	dyingTime = 50 * time.Millisecond
@@ -41,6 +45,7 @@ type processRunner struct {
 
 	cmd     *exec.Cmd
 	stdin   *os.File // held open for as long as we live; the plugin watches for its end
+	link    net.Conn // our end of the socket for package link
 	began   time.Time
 	exited  chan struct{} // closed when the process has ended and its group was killed
 	drained chan struct{} // closed when its output has been read
@@ -125,22 +130,28 @@ func (r *processRunner) Start(context.Context) error {
 		return errors.Join(err, stdinW.Close(), stdoutR.Close())
 	}
 	defer stderrW.Close()
+	link, linkFile, err := linkSockets()
+	if err != nil {
+		return errors.Join(err, stdinW.Close(), stdoutR.Close(), stderrR.Close())
+	}
+	defer linkFile.Close()
 	env := append(append([]string{}, r.command.Env...), r.env...)
+	files := append(slices.Clip(r.command.ExtraFiles), linkFile)
 	r.cmd = &exec.Cmd{
 		Path:        executable(r.command),
 		Args:        []string{r.command.Path},
-		Env:         append(env, EnvHostPID+"="+strconv.Itoa(os.Getpid()), EnvWatchStdin+"=1"),
+		Env:         append(env, EnvHostPID+"="+strconv.Itoa(os.Getpid()), EnvWatchStdin+"=1", EnvLinkFD+"="+strconv.Itoa(firstExtraFile+len(files)-1)),
 		Stdin:       stdinR,
 		Stdout:      stdoutW,
 		Stderr:      stderrW,
-		ExtraFiles:  r.command.ExtraFiles,
+		ExtraFiles:  files,
 		SysProcAttr: processAttributes(),
 	}
-	r.stdin = stdinW
+	r.stdin, r.link = stdinW, link
 	launched := make(chan error, 1)
 	go r.live(launched)
 	if err := <-launched; err != nil {
-		return errors.Join(err, stdinW.Close(), stdoutR.Close(), stderrR.Close())
+		return errors.Join(err, stdinW.Close(), stdoutR.Close(), stderrR.Close(), link.Close())
 	}
 	go r.read(stdoutR, stderrR)
 	return nil
@@ -229,6 +240,7 @@ func (r *processRunner) passOn(from io.Reader) {
 // drain waits until all output has been passed on; go-plugin adds none any
 // more. The process has exited.
 func (r *processRunner) drain() {
+	_ = r.link.Close() // who uses it may have closed it
 	_ = r.syncStdout.w.Close()
 	_ = r.syncStderr.w.Close()
 	<-r.drained

@@ -34,6 +34,9 @@ const (
 	// EnvKeeperFD is the decimal number of the descriptor by which the plugin
 	// reaches the host's keeper, as KeeperConn does. Unset: there is none.
 	EnvKeeperFD = "GAIA_KEEPER_FD"
+	// EnvLinkFD is the decimal number of the descriptor of a socket by which the
+	// plugin may take calls over package link. Unset: there is none.
+	EnvLinkFD = "GAIA_LINK_FD"
 )
 
 const (

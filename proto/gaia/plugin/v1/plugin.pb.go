@@ -91,7 +91,11 @@ type DescribeResponse struct {
 	Exclusive bool `protobuf:"varint,7,opt,name=exclusive,proto3" json:"exclusive,omitempty"`
 	// defaults are limits that fit the plugin. Optional. What config.hcl says
 	// comes first, what the host would do otherwise comes last.
-	Defaults      *Defaults `protobuf:"bytes,8,opt,name=defaults,proto3" json:"defaults,omitempty"`
+	Defaults *Defaults `protobuf:"bytes,8,opt,name=defaults,proto3" json:"defaults,omitempty"`
+	// link says that the plugin takes unary calls by the link protocol, too, on
+	// the socket whose descriptor is in its environment as GAIA_LINK_FD.
+	// Optional; without it all calls come by gRPC.
+	Link          bool `protobuf:"varint,9,opt,name=link,proto3" json:"link,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -180,6 +184,13 @@ func (x *DescribeResponse) GetDefaults() *Defaults {
 		return x.Defaults
 	}
 	return nil
+}
+
+func (x *DescribeResponse) GetLink() bool {
+	if x != nil {
+		return x.Link
+	}
+	return false
 }
 
 // Defaults are limits for where config.hcl has none. A value of zero says
@@ -609,7 +620,7 @@ var File_gaia_plugin_v1_plugin_proto protoreflect.FileDescriptor
 const file_gaia_plugin_v1_plugin_proto_rawDesc = "" +
 	"\n" +
 	"\x1bgaia/plugin/v1/plugin.proto\x12\x0egaia.plugin.v1\x1a google/protobuf/descriptor.proto\x1a\x1egoogle/protobuf/duration.proto\"\x11\n" +
-	"\x0fDescribeRequest\"\xb2\x02\n" +
+	"\x0fDescribeRequest\"\xc6\x02\n" +
 	"\x10DescribeResponse\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\tR\aversion\x12\x1a\n" +
@@ -619,7 +630,8 @@ const file_gaia_plugin_v1_plugin_proto_rawDesc = "" +
 	"\vlive_config\x18\x06 \x01(\bR\n" +
 	"liveConfig\x12\x1c\n" +
 	"\texclusive\x18\a \x01(\bR\texclusive\x124\n" +
-	"\bdefaults\x18\b \x01(\v2\x18.gaia.plugin.v1.DefaultsR\bdefaults\"w\n" +
+	"\bdefaults\x18\b \x01(\v2\x18.gaia.plugin.v1.DefaultsR\bdefaults\x12\x12\n" +
+	"\x04link\x18\t \x01(\bR\x04link\"w\n" +
 	"\bDefaults\x12 \n" +
 	"\vconcurrency\x18\x01 \x01(\rR\vconcurrency\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\rR\x05queue\x123\n" +
