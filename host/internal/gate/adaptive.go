@@ -1,174 +1,205 @@
 package gate
 
 import (
-	"math"
+	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"google.golang.org/grpc/codes"
 )
 
-// Adaptive is a limit on calls in flight that follows what the plugin bears.
+// Adaptive is a limit on calls in flight that finds what the plugin and those
+// behind it bear, by how long calls take.
 type Adaptive struct {
 	Min, Max int // at least 1
 }
 
 const (
-	// shortestWindow is how long latencies are gathered for a decision, at the
-	// least; fewestSamples how many there have to be.
+	// firstLimit is what a limit starts from, if it may.
+	firstLimit = 20
+
+	// A window is as long as a call takes, and long enough for so many calls
+	// that their mean says something; but with few of them it ends at some
+	// time.
 	shortestWindow = 100 * time.Millisecond
-	fewestSamples  = 5
-	// tolerance is how many times the latency without a queue is allowed: with
-	// twice that, as many calls wait inside the plugin as are worked on, and so it
-	// never runs dry.
-	tolerance = 2.0
-	// backOff is what a limit is multiplied with that is too high.
-	backOff = 0.9
-	// probeEvery is after how many windows the limit is halved for one, to learn
-	// the latency without a queue again. At twice what the plugin can work on,
-	// half of it is all of that: the probe costs little.
-	probeEvery = 20
-	// queued is how much of the latency is left, at the most, when halving the
-	// limit has shortened a queue. Then what is left may be a queue still.
-	queued = 0.75
-	// inVain is by how much cutting the limit has to cut the latency; if it does
-	// not, the latency is no queue's: the work itself has become slower.
-	inVain, inVainAfter = 0.95, 0.75
+	longestWait    = time.Second
+	manySamples    = 40
+	fewSamples     = 10
+
+	// A window begins when of the calls that were in flight as the limit
+	// changed only this part is left: they say nothing of the new limit. If
+	// they do not end, it begins some time after.
+	leftOver     = 0.15
+	longestDrain = 5
+
+	// needFactor is how many times the mean latency a call must have left when
+	// its turn comes in the queue. Many take longer than the mean, and who has
+	// waited for long has little time left: to serve the longest waiting first
+	// would mean to serve only calls that expire.
+	needFactor = 2
 )
 
-// tuner moves the limit of a bulkhead: up while the latency is near what it is
-// without a queue and the limit is used up, down when it is not (additive
-// increase, multiplicative decrease).
+// tuner measures the latency of calls in windows and moves the limit of a
+// bulkhead after each.
 type tuner struct {
 	Adaptive
 
-	mu       sync.Mutex
-	limit    float64
-	began    instant // of the window; 0 before the first call
-	sum      time.Duration
-	samples  int
-	overdue  int     // of them, calls that came to their deadline though that left them time
-	used     bool    // the limit was reached in this window
-	base     float64 // seconds: latency without a queue; 0: not known
-	mean     float64 // seconds: of the last window
-	windows  int     // since the last probe
-	probing  bool
-	restore  float64 // the limit before the probe
-	before   float64 // the mean before the probe
-	cutLimit float64 // limit and latency from which on it is cut, to see whether that helps; 0: it is not
-	cutMean  float64
+	clock  clock
+	total  *permits
+	bounds *bounds
+	usedUp atomic.Bool  // the limit was, in this window
+	inside atomic.Int64 // unary calls in flight
+
+	mu      sync.Mutex
+	stopped bool // another tuner, or none, has taken its place
+	aimd    aimd
+	changed int64 // when the limit was changed last
+	drained int64 // calls in flight at that time that have ended
+	drain   int64 // and how many have to, before the window begins; 0: it has
+	from    int64 // when the window began
+	until   int64 // when it ends, if there were many calls
+	mean    int64 // latency in the window before
+	samples int64
+	expired int64
+	sum     int64 // of latencies
 }
 
-func newTuner(a Adaptive) *tuner {
-	return &tuner{Adaptive: a, limit: float64(min(max(a.Min, 10), a.Max))}
+func newTuner(a Adaptive, b *bulkhead) *tuner {
+	a.Min = max(a.Min, 1)
+	a.Max = max(a.Max, a.Min)
+	t := &tuner{Adaptive: a, clock: b.clock, total: b.total, bounds: b.bounds}
+	t.aimd.limit = float64(min(max(firstLimit, a.Min), a.Max))
+	return t
 }
 
-// current is the limit in calls.
-func (t *tuner) current() int { return min(max(int(t.limit), t.Min), t.Max) }
+// limit is the limit at this moment.
+func (t *tuner) limit() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return int(t.aimd.limit)
+}
 
-// observe learns from a call that had a permit since it was admitted. Calls
-// that were cancelled, or failed, say nothing of how long the work takes. Of one
-// that came to its deadline all is known that it would have taken longer: no
-// sample is shorter for it than work without a queue.
-func (t *tuner) observe(b *bulkhead, c *Call, admitted instant, o Outcome) {
-	now := c.read()
-	took := now.sub(admitted)
-	expired := o != Success && c.isOver()
-	if o != Success && !expired {
+// stop makes the calls that end from now on change nothing. There may be no
+// tuner.
+func (t *tuner) stop() {
+	if t == nil {
 		return
 	}
 	t.mu.Lock()
-	if expired {
-		base := time.Duration(t.base * float64(time.Second))
-		if admitted >= t.began && took > base {
-			t.overdue++
-		}
-		took = max(took, base)
-	}
-	changed := t.add(now, admitted, took, b)
-	t.mu.Unlock()
-	if changed {
-		b.follow(t)
+	defer t.mu.Unlock()
+	t.stopped = true
+}
+
+// admitted counts a call in.
+func (t *tuner) admitted(c *Call) {
+	if !c.Stream {
+		t.inside.Add(1)
 	}
 }
 
-// add adds a latency and, at the end of a window, moves the limit. The caller
-// holds mu.
-func (t *tuner) add(now, admitted instant, took time.Duration, b *bulkhead) (changed bool) {
-	if t.began == 0 {
-		t.began = admitted
+// ended takes the latency of a call that had its permit since a moment. A
+// stream has none: it lasts for as long as it is of use.
+func (t *tuner) ended(c *Call, since int64, o Outcome) {
+	if c.Stream {
+		return
 	}
-	inFlight, waiting := b.counts()
-	if waiting > 0 || inFlight+1 >= t.current() { // it has just given up its own permit
-		t.used = true
+	t.inside.Add(-1)
+	if t.observe(c, since, t.clock.now(), o) {
+		t.total.refill()
 	}
-	if admitted < t.began {
-		return false // it was admitted under the limit before
+}
+
+// observe reports whether the limit has changed.
+func (t *tuner) observe(c *Call, since, now int64, o Outcome) (changed bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.changed == 0 {
+		t.change(now)
 	}
-	t.sum += took
-	t.samples++
-	window := max(shortestWindow, time.Duration(2*t.mean*float64(time.Second)))
-	if now.sub(t.began) < window || t.samples < fewestSamples {
+	if since <= t.changed {
+		t.drained++
+	}
+	latency := now - since
+	if t.stopped || !t.counts(c, latency, o) || !t.began(now) {
 		return false
 	}
-	before := t.current()
-	t.mean = t.sum.Seconds() / float64(t.samples)
-	t.decide()
-	t.limit = min(max(t.limit, float64(t.Min)), float64(t.Max))
-	t.began, t.sum, t.samples, t.overdue, t.used = now, 0, 0, 0, false
-	return t.current() != before
+	t.samples++
+	t.sum += latency
+	if c.code == codes.DeadlineExceeded {
+		t.expired++
+	}
+	patience := max(int64(longestWait), 2*t.mean)
+	if now < t.until || t.samples < manySamples && (t.samples < fewSamples || now < t.until+patience) {
+		return false
+	}
+	t.roll(now)
+	return true
 }
 
-// decide moves the limit after a window.
-func (t *tuner) decide() {
-	if 2*t.overdue > t.samples { // how long they would have taken is not known: there is nothing to learn
-		t.probing, t.cutLimit = false, 0
-		t.limit *= backOff
-		return
-	}
+// counts reports whether a call says how long calls take. One that was
+// cancelled, or that did not get to the plugin, does not; and one that failed
+// or expired says that it would have taken longer, if it took long.
+func (t *tuner) counts(c *Call, latency int64, o Outcome) bool {
 	switch {
-	case t.probing:
-		t.probing, t.windows, t.limit = false, 0, t.restore
-		if t.mean < t.base || t.mean > queued*t.before && !t.truncated() {
-			t.base = t.mean
-		}
-		return
-	case t.base == 0 || t.mean < t.base:
-		t.base = t.mean
-	}
-	t.windows++
-	switch {
-	case t.mean > tolerance*t.base:
-		t.cut()
-	case t.windows >= probeEvery && t.used:
-		t.probing, t.restore, t.before = true, t.limit, t.mean
-		t.limit /= 2
-		t.cutLimit = 0
-	case t.used:
-		t.limit += math.Sqrt(t.limit)
-		t.cutLimit = 0
+	case o == Success:
+		return true
+	case o == Neutral && c.code != codes.DeadlineExceeded:
+		return false
 	default:
-		t.cutLimit = 0
+		return float64(latency) > t.aimd.baseline()
 	}
 }
 
-// truncated reports whether too many latencies of the window are those of calls
-// that were given up: then they seem to be the same whatever the limit.
-func (t *tuner) truncated() bool { return 10*t.overdue > t.samples }
+// began reports whether the window has begun, and begins it if it is time.
+func (t *tuner) began(now int64) bool {
+	if t.drain == 0 {
+		return true
+	}
+	if t.drained >= t.drain || now-t.changed > longestDrain*(t.mean+int64(time.Second)) {
+		t.drain = 0
+		t.from, t.until = now, now+max(int64(shortestWindow), t.mean)
+	}
+	return false
+}
 
-// cut lowers a limit that is too high, unless that was in vain.
-func (t *tuner) cut() {
-	if t.cutLimit == 0 {
-		t.cutLimit, t.cutMean = t.limit, t.mean
+// change makes the next window wait for calls of the limit before.
+func (t *tuner) change(now int64) {
+	t.changed, t.drained = now, 0
+	t.drain = 1 + int64((1-leftOver)*float64(t.inside.Load()))
+}
+
+// roll ends the window.
+func (t *tuner) roll(now int64) {
+	t.mean = t.sum / t.samples
+	took := max(now-t.from, 1)
+	before := t.aimd.limit
+	t.aimd.next(window{
+		mean:    max(float64(t.mean), 1),
+		rate:    float64(t.samples) / float64(took),
+		used:    t.usedUp.Load(),
+		expired: float64(t.expired) / float64(t.samples),
+	})
+	t.aimd.limit = min(max(t.aimd.limit, float64(t.Min)), float64(t.Max))
+	t.bounds.limit.Store(int64(t.aimd.limit))
+	t.bounds.turn.Store(took / t.samples)
+	t.bounds.need.Store(needFactor * t.mean)
+	if t.aimd.limit > before { // calls will take longer, in proportion
+		t.mean = int64(float64(t.mean) * t.aimd.limit / before)
 	}
-	if t.limit < inVainAfter*t.cutLimit && !t.truncated() {
-		if t.mean > inVain*t.cutMean {
-			t.base, t.limit, t.cutLimit = t.mean, t.cutLimit, 0
-			return
-		}
-		t.cutLimit, t.cutMean = t.limit, t.mean // it helped so far; will it from here on?
+	t.from, t.until = now, now+max(int64(shortestWindow), t.mean)
+	if t.aimd.limit != before {
+		t.change(now)
 	}
-	if t.limit <= float64(t.Min) { // there is no telling the two apart
-		t.base, t.cutLimit = t.mean, 0
-		return
+	t.samples, t.expired, t.sum = 0, 0, 0
+	t.usedUp.Store(false)
+}
+
+// settings are where the bounds of the limit are written in config.hcl.
+func (t *tuner) settings() []Setting {
+	return []Setting{
+		{"limits.concurrency", "adaptive"},
+		{"limits.min", strconv.Itoa(t.Min)},
+		{"limits.max", strconv.Itoa(t.Max)},
 	}
-	t.limit *= backOff
 }

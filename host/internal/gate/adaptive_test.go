@@ -1,242 +1,224 @@
 package gate
 
 import (
-	"context"
-	"fmt"
 	"math/rand/v2"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
-// backend is a server that works on a number of calls at once, each for a time,
-// and lets the others wait in front of it, first come first served.
-type backend struct {
-	slots    chan struct{}
-	service  atomic.Int64  // mean, in nanoseconds
-	constant bool          // each call takes the mean; else exponentially distributed
-	stubborn bool          // it goes on with calls that are over
-	patience time.Duration // of callers; 0: any
-	random   *rand.Rand    // of the goroutine that makes the calls
-	answered atomic.Int64  // calls, well
-}
-
-func newBackend(workers int, service time.Duration, constant bool) *backend {
-	b := &backend{slots: make(chan struct{}, 1000), constant: constant, random: rand.New(rand.NewPCG(1, 4))}
-	b.service.Store(int64(service))
-	for range workers {
-		b.slots <- struct{}{}
-	}
-	return b
-}
-
-// resize takes workers away, or adds some.
-func (b *backend) resize(by int) {
-	for ; by > 0; by-- {
-		b.slots <- struct{}{}
-	}
-	for ; by < 0; by++ {
-		<-b.slots
-	}
-}
-
-// draw is how long the next call takes.
-func (b *backend) draw() time.Duration {
-	mean := float64(b.service.Load())
-	if b.constant {
-		return time.Duration(mean)
-	}
-	return time.Duration(b.random.ExpFloat64() * mean)
-}
-
-func (b *backend) serve(ctx context.Context, c *Call, takes time.Duration) Result {
-	ctx, cancel := c.Context(ctx)
-	defer cancel()
-	if b.stubborn {
-		done := make(chan struct{})
-		go func() {
-			<-b.slots
-			time.Sleep(takes) //nolint:forbidigo // this is the work
-			b.slots <- struct{}{}
-			close(done)
-		}()
-		select {
-		case <-done:
-			return Result{}
-		case <-ctx.Done():
-			return Result{Err: status.FromContextError(ctx.Err()).Err()}
+// TestAnAdaptiveLimitKeepsTheGoodput is the property it exists for: at three
+// times the capacity of a backend the goodput is at least nine tenths of the
+// capacity, and is so again ten seconds after the capacity has changed.
+func TestAnAdaptiveLimitKeepsTheGoodput(t *testing.T) {
+	const service = 100 * time.Millisecond
+	for _, c := range []struct {
+		given       string
+		workers     int
+		exponential bool
+		queue       int
+		deadline    time.Duration
+	}{
+		{"constant", 24, false, 100, 10 * time.Second},
+		{"exponential", 24, true, 100, 10 * time.Second},
+		{"a queue longer than the deadline", 24, false, 2000, 2 * time.Second},
+	} {
+		for _, change := range []struct {
+			given   string
+			workers int // a part of them is left
+			service int // times as long
+			pause   time.Duration
+		}{
+			{"nothing changes", 1, 1, 0},
+			{"a third of the workers is left", 3, 1, 0},
+			{"calls take three times as long", 1, 3, 0},
+			{"the load falls and rises", 1, 1, 20 * time.Second},
+		} {
+			t.Run(c.given+"/"+change.given, func(t *testing.T) {
+				t.Parallel()
+				synctest.Test(t, func(t *testing.T) {
+					s := simulation{
+						gate:     New(Config{Limits: Limits{Queue: c.queue, Adaptive: &Adaptive{Min: 1, Max: 1000}}}, nil),
+						backend:  &backend{workers: c.workers, service: service},
+						deadline: c.deadline,
+						random:   rand.New(rand.NewPCG(1, 2)),
+					}
+					if c.exponential {
+						s.backend.random = rand.New(rand.NewPCG(3, 4))
+					}
+					load := 3 * s.backend.capacity()
+					check := func(when string, got float64) {
+						t.Helper()
+						share := got / s.backend.capacity()
+						t.Logf("%s: %.0f%% of the capacity, limit %d for %d workers", when, share*100, s.gate.chain.Load().bulkhead.bounds.limit.Load(), s.backend.workers)
+						if share < 0.9 {
+							t.Errorf("%s: %.0f%% of the capacity", when, share*100)
+						}
+					}
+					check("from the start", s.run(t, load, 20*time.Second))
+					if change.pause > 0 {
+						s.run(t, load/10, change.pause)
+						check("under load again", s.run(t, load, 20*time.Second))
+					} else {
+						s.backend.set(c.workers/change.workers, service*time.Duration(change.service))
+						s.run(t, load, 10*time.Second)
+						check("10 seconds after", s.run(t, load, 20*time.Second))
+					}
+					s.calls.Wait()
+				})
+			})
 		}
 	}
-	select {
-	case <-b.slots:
-		defer func() { b.slots <- struct{}{} }()
-	case <-ctx.Done():
-		return Result{Err: status.FromContextError(ctx.Err()).Err()}
-	}
-	select {
-	case <-time.After(takes):
-		return Result{}
-	case <-ctx.Done():
-		return Result{Err: status.FromContextError(ctx.Err()).Err()}
-	}
 }
 
-// load offers calls at a rate for a time, at random moments, and returns how
-// many were answered well meanwhile.
-func (b *backend) load(t *testing.T, g *Gate, perSecond float64, span time.Duration) (good int) {
-	t.Helper()
-	before := b.answered.Load()
-	for end := time.Now().Add(span); time.Now().Before(end); {
-		takes := b.draw()
-		go func() {
-			ctx, cancel := t.Context(), context.CancelFunc(func() {})
-			if b.patience > 0 {
-				ctx, cancel = context.WithTimeout(ctx, b.patience)
-			}
-			defer cancel()
-			if g.Do(ctx, &Call{}, func(ctx context.Context, c *Call) Result { return b.serve(ctx, c, takes) }) == nil {
-				b.answered.Add(1)
-			}
-		}()
-		time.Sleep(time.Duration(b.random.ExpFloat64() / perSecond * float64(time.Second))) //nolint:forbidigo // the bubble's clock does not pass by itself
-	}
-	return int(b.answered.Load() - before)
-}
-
-// At three times what the backend can do, at least nine tenths of that is done
-// well; and again ten seconds after the backend became three times as slow, in
-// either way, or as quick as before.
-func TestGoodputStaysNearCapacityWhateverBecomesOfTheBackend(t *testing.T) {
-	const workers, service = 21, 40 * time.Millisecond
-	for _, tt := range []struct {
-		given    string
-		constant bool
-		change   func(b *backend) // after it, the capacity is a third
-		restore  func(b *backend)
-	}{
-		{"constant, two thirds of the workers leave", true, func(b *backend) { b.resize(-workers * 2 / 3) }, func(b *backend) { b.resize(workers * 2 / 3) }},
-		{"random, two thirds of the workers leave", false, func(b *backend) { b.resize(-workers * 2 / 3) }, func(b *backend) { b.resize(workers * 2 / 3) }},
-		{"constant, the work takes longer", true, func(b *backend) { b.service.Store(int64(3 * service)) }, func(b *backend) { b.service.Store(int64(service)) }},
-		{"random, the work takes longer", false, func(b *backend) { b.service.Store(int64(3 * service)) }, func(b *backend) { b.service.Store(int64(service)) }},
-	} {
-		t.Run(tt.given, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBackend(workers, service, tt.constant)
-				g := New(Config{Limits: Limits{Timeout: time.Second, Adaptive: &Adaptive{Min: 1, Max: 1000}, Queue: 50}}, nil)
-				capacity := float64(workers) / service.Seconds()
-				check := func(when string, share float64, span time.Duration) {
-					t.Helper()
-					good := float64(b.load(t, g, 3*capacity, span)) / span.Seconds() / (share * capacity)
-					limit := g.chain.Load().bulkhead.bounds.Load().limit
-					t.Logf("%-30s goodput %3.0f %% of capacity, limit %d", when, 100*good, limit)
-					if good < 0.9 || limit < 1 || limit > 1000 {
-						t.Errorf("%s: goodput %.0f %% of capacity, limit %d; want at least 90 %%", when, 100*good, limit)
-					}
-				}
-				b.load(t, g, 3*capacity, 5*time.Second)
-				check("under three times the load", 1, 20*time.Second)
-				tt.change(b)
-				b.load(t, g, 3*capacity, 10*time.Second)
-				check("ten seconds after the fall", 1.0/3, 10*time.Second)
-				tt.restore(b)
-				b.load(t, g, 3*capacity, 10*time.Second)
-				check("ten seconds after the rise", 1, 10*time.Second)
-				time.Sleep(time.Second) //nolint:forbidigo // the bubble's clock does not pass by itself
-			})
-		})
-	}
-}
-
-func TestTheLimitStaysWithinItsBounds(t *testing.T) {
-	for _, bounds := range []Adaptive{{1, 1}, {5, 5}, {3, 12}, {100, 200}} {
-		t.Run(fmt.Sprint(bounds), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBackend(10, 10*time.Millisecond, false)
-				g := New(Config{Limits: Limits{Adaptive: &bounds, Timeout: time.Second, Queue: 10}}, nil)
-				for range 50 {
-					b.load(t, g, 2000, 500*time.Millisecond)
-					if got := g.chain.Load().bulkhead.bounds.Load().limit; got < bounds.Min || got > bounds.Max {
-						t.Fatalf("limit %d, want %d to %d", got, bounds.Min, bounds.Max)
-					}
-				}
-				time.Sleep(2 * time.Second) //nolint:forbidigo // the bubble's clock does not pass by itself
-			})
-		})
-	}
-}
-
-// A plugin that goes on with what nobody waits for any more has all of its time
-// spent on that, unless the limit falls below what it can do.
+// A backend that goes on with what nobody waits for any more spends all of its
+// time on that, unless the limit falls below what it can do.
 func TestGoodputComesBackFromCallsThatAllCameTooLate(t *testing.T) {
 	for _, ours := range []bool{true, false} {
-		t.Run(fmt.Sprintf("ours=%t", ours), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBackend(30, 20*time.Millisecond, true)
-				b.stubborn, b.patience = true, 500*time.Millisecond
-				limits := Limits{Timeout: time.Minute, Adaptive: &Adaptive{Min: 1, Max: 1000}, Queue: 50}
-				if ours {
-					limits.Timeout, b.patience = b.patience, time.Minute
-				}
-				g := New(Config{Limits: limits}, nil)
-				b.load(t, g, 4500, 20*time.Second)
-				b.resize(-28) // two workers, which do 100 a second
-				b.load(t, g, 600, 30*time.Second)
-				if good := b.load(t, g, 600, 20*time.Second); good < 20*85 {
-					t.Errorf("%d calls in 20 s were answered, want nearly 2000", good)
-				}
-				b.resize(28)
-				time.Sleep(2 * time.Minute) //nolint:forbidigo // the bubble's clock does not pass by itself
-			})
+		synctest.Test(t, func(t *testing.T) {
+			limits := Limits{Queue: 50, Adaptive: &Adaptive{Min: 1, Max: 1000}}
+			s := simulation{
+				backend:  &backend{workers: 30, service: 20 * time.Millisecond, stubborn: true},
+				deadline: 500 * time.Millisecond,
+				random:   rand.New(rand.NewPCG(1, 2)),
+			}
+			if ours {
+				limits.Timeout, s.deadline = s.deadline, time.Minute
+			}
+			s.gate = New(Config{Limits: limits}, nil)
+			s.run(t, 4500, 20*time.Second)
+			s.backend.set(2, 20*time.Millisecond) // which do 100 a second
+			s.run(t, 600, 30*time.Second)
+			if got := s.run(t, 600, 20*time.Second); got < 85 {
+				t.Errorf("%.0f calls a second were answered of 100", got)
+			}
+			s.backend.set(30, time.Millisecond) // else the bubble waits for long
+			s.calls.Wait()
+			pause(t.Context(), 10*time.Minute)
 		})
 	}
 }
 
-// From the smallest limit the latency cannot be cut to see what of it is queue.
+// From the least limit the latency cannot be cut to see what of it is a queue.
 func TestTheLimitDoesNotStayAtItsMinimum(t *testing.T) {
 	for _, least := range []int{1, 8, 50} {
-		t.Run(fmt.Sprintf("min=%d", least), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				b := newBackend(900, time.Millisecond, true)
-				g := New(Config{Limits: Limits{Timeout: time.Second, Adaptive: &Adaptive{Min: least, Max: 1000}, Queue: 50}}, nil)
-				b.load(t, g, 200, 5*time.Second)
-				b.service.Store(int64(20 * time.Millisecond)) // for good
-				b.load(t, g, 6000, 5*time.Second)
-				if good := b.load(t, g, 6000, 2*time.Second); good < 2*6000*85/100 {
-					t.Errorf("%d of 12000 calls were answered", good)
-				}
-				time.Sleep(3 * time.Second) //nolint:forbidigo // the bubble's clock does not pass by itself
-			})
+		synctest.Test(t, func(t *testing.T) {
+			s := simulation{
+				gate:     New(Config{Limits: Limits{Timeout: time.Second, Queue: 50, Adaptive: &Adaptive{Min: least, Max: 1000}}}, nil),
+				backend:  &backend{workers: 300, service: time.Millisecond},
+				deadline: time.Minute,
+				random:   rand.New(rand.NewPCG(1, 2)),
+			}
+			s.run(t, 200, 5*time.Second)
+			s.backend.set(300, 20*time.Millisecond) // for good
+			s.run(t, 3000, 5*time.Second)
+			if got := s.run(t, 3000, 2*time.Second); got < 0.85*3000 {
+				t.Errorf("at least %d: %.0f calls a second were answered of 3000", least, got)
+			}
+			s.calls.Wait()
 		})
 	}
 }
 
-func TestATunerThatWasReplacedChangesNothing(t *testing.T) {
-	g := New(Config{Limits: Limits{Adaptive: &Adaptive{Min: 1, Max: 1000}}}, nil)
-	b := g.chain.Load().bulkhead
-	old := b.tuner.Load()
-	g.Update(Config{Limits: Limits{Concurrency: 3, Queue: 7}})
-	old.limit = 500
-	b.follow(old)
-	if got := *b.bounds.Load(); got.limit != 3 || got.depth != 7 {
-		t.Errorf("%d and %d are in force, want 3 and 7", got.limit, got.depth)
+// TestWithoutAnAdaptiveLimitTheGoodputIsLost shows that the simulation can tell
+// the difference.
+func TestWithoutAnAdaptiveLimitTheGoodputIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simulation{
+			gate:     limited(1000, 2000),
+			backend:  &backend{workers: 30, service: 100 * time.Millisecond},
+			deadline: 2 * time.Second,
+			random:   rand.New(rand.NewPCG(1, 2)),
+		}
+		if got := s.run(t, 3*s.backend.capacity(), 20*time.Second) / s.backend.capacity(); got > 0.5 {
+			t.Errorf("%.0f%% of the capacity without an adaptive limit", got*100)
+		}
+		s.calls.Wait()
+	})
+}
+
+func TestAnAdaptiveLimitStaysWithinItsBounds(t *testing.T) {
+	for seed := range uint64(50) {
+		random := rand.New(rand.NewPCG(seed, 7))
+		a := &Adaptive{Min: 1 + random.IntN(20), Max: 20 + random.IntN(100)}
+		g := New(Config{Limits: Limits{Adaptive: a}}, nil)
+		b := g.chain.Load().bulkhead
+		now := int64(0)
+		for range 3000 {
+			now += int64(random.ExpFloat64() * 1e7)
+			latency := int64(random.ExpFloat64() * 1e8 * (1 + float64(random.IntN(3))))
+			b.tuner.usedUp.Store(random.IntN(5) > 0)
+			b.tuner.observe(&Call{}, now-latency, now, Outcome(random.IntN(3)))
+			if limit := b.bounds.limit.Load(); limit < int64(a.Min) || limit > int64(a.Max) {
+				t.Fatalf("limit %d, bounds %d and %d", limit, a.Min, a.Max)
+			}
+		}
 	}
 }
 
-func TestCallsThatAreNotWorkSayNothingOfTheLatency(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := New(Config{Limits: Limits{Adaptive: &Adaptive{Min: 1, Max: 100}}}, nil)
-		before := g.chain.Load().bulkhead.bounds.Load().limit
-		for range 1000 {
-			_ = g.Do(t.Context(), &Call{}, answer(status.Error(codes.Canceled, "never mind")))
-			_ = g.Do(t.Context(), &Call{}, answer(errBroken))
-			time.Sleep(time.Millisecond) //nolint:forbidigo // the bubble's clock does not pass by itself
+func TestWhatACallSaysOfTheLatency(t *testing.T) {
+	tuner := New(Config{Limits: Limits{Adaptive: &Adaptive{Min: 1, Max: 10}}}, nil).chain.Load().bulkhead.tuner
+	tuner.aimd.rebase(float64(100 * time.Millisecond))
+	for _, c := range []struct {
+		given   string
+		latency time.Duration
+		outcome Outcome
+		expired bool
+		want    bool
+	}{
+		{"an answer", time.Millisecond, Success, false, true},
+		{"a failure at once", time.Millisecond, Failure, false, false},
+		{"a failure after a while", time.Second, Failure, false, true},
+		{"an expiry at once", time.Millisecond, Neutral, true, false},
+		{"an expiry after a while", time.Second, Neutral, true, true},
+		{"a caller who gave up, or a call that was not reached", time.Second, Neutral, false, false},
+	} {
+		call := &Call{}
+		if c.expired {
+			call.code = 4
 		}
-		if got := g.chain.Load().bulkhead.bounds.Load().limit; got != before {
-			t.Errorf("limit %d, want %d as before", got, before)
+		if got := tuner.counts(call, int64(c.latency), c.outcome); got != c.want {
+			t.Errorf("%s: %t", c.given, got)
+		}
+	}
+}
+
+func TestACallThatCannotBeAnsweredInTimeIsRefusedAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Config{Limits: Limits{Queue: 100, Adaptive: &Adaptive{Min: 1, Max: 1}}}, nil)
+		b := g.chain.Load().bulkhead
+		b.bounds.turn.Store(int64(100 * time.Millisecond))
+		b.bounds.need.Store(int64(needFactor * 300 * time.Millisecond))
+		release := hold(t, g, &Call{})
+		waiting := make(chan error, 3)
+		for range 3 {
+			go func() { waiting <- try(t, g, "") }()
+			synctest.Wait()
+		}
+		call := &Call{Deadline: time.Now().Add(seconds(0.9))}
+		start := time.Now()
+		err := g.Do(t.Context(), call, ok)
+		want := "rpc error: code = ResourceExhausted desc = bulkhead: no answer could come before the deadline, which is in 900ms: " +
+			"there are 3 calls in the queue, 100ms apart, and a call takes 300ms; retry later, with a later deadline, or raise limits.max"
+		if err == nil || err.Error() != want || time.Since(start) != 0 {
+			t.Errorf("after %v: %v", time.Since(start), err)
+		}
+		late := &Call{Deadline: time.Now().Add(seconds(1.1))}
+		go func() { waiting <- g.Do(t.Context(), late, ok) }()
+		synctest.Wait()
+		if g.Queued() != 4 {
+			t.Errorf("%d queued", g.Queued())
+		}
+		pause(t.Context(), seconds(0.6)) // its turn comes later than was thought
+		release()
+		refused := 0
+		for range 4 {
+			if err := <-waiting; err != nil {
+				refused++
+			}
+		}
+		if refused != 1 || g.Queued() != 0 {
+			t.Errorf("%d refused, %d queued", refused, g.Queued())
 		}
 	})
 }

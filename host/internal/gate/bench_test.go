@@ -9,117 +9,168 @@ import (
 	"time"
 )
 
-// shipped is a gate as operators have it: two rates, one of them keyed, a
-// breaker, a bulkhead and retries, all so wide that they admit.
-func shipped() Config {
-	wide := Quota{Events: 10_000_000, Per: time.Second, Burst: 1_000_000}
+// domains are keys whose values were made beforehand.
+type domains [][]byte
+
+// one is a request with one of them.
+type one struct{ value []byte }
+
+// Key returns the domain.
+func (o *one) Key(name string) ([]byte, bool) { return o.value, name == "domain" }
+
+func newDomains(n int) domains {
+	all := make(domains, n)
+	for i := range all {
+		all[i] = fmt.Appendf(nil, "host-%06d.example.com", i)
+	}
+	return all
+}
+
+const muchPerSecond = 1_000_000_000
+
+// whole is a gate with a policy of each kind, none of which turns a call away.
+func whole() Config {
+	much := Quota{Events: muchPerSecond, Per: time.Second, Burst: 1_000_000}
 	return Config{
-		Limits:   Limits{Timeout: 30 * time.Second, Concurrency: 1000, Queue: 2000},
-		Rates:    []Rate{{Name: "global", Quota: wide, Wait: time.Second}, {Name: "domain", Key: "domain", Quota: wide, Wait: time.Second}},
+		Limits: Limits{Timeout: time.Minute, Concurrency: 1000, Queue: 10},
+		Rates: []Rate{
+			{Name: "global", Quota: much},
+			{Name: "domain", Key: "domain", Quota: much},
+		},
 		Breakers: []Breaker{{Failures: 10, Within: 10 * time.Second, OpenFor: 5 * time.Second}},
 		Retry:    Retry{Attempts: 3, Budget: 0.1},
 	}
 }
 
-// domain is a request with one key.
-type domain []byte
-
-func (d domain) Key(name string) ([]byte, bool) { return d, name == "domain" }
-
-func domains(n int) []Keys {
-	all := make([]Keys, n)
-	for i := range all {
-		d := domain(fmt.Sprintf("host-%d.example.com", i))
-		all[i] = &d
-	}
-	return all
-}
-
-func answered(context.Context, *Call) Result { return Result{} }
-
-// BenchmarkGate is one admitted call through the whole gate, by one caller and
-// by many, with one domain and with many.
 func BenchmarkGate(b *testing.B) {
-	for _, n := range []int{1, 1000, 100_000} {
-		keys := domains(n)
-		b.Run(fmt.Sprintf("serial/domains=%d", n), func(b *testing.B) {
-			g := New(shipped(), nil)
-			var c Call
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				c = Call{Start: time.Now(), Keys: keys[i%n]}
-				if err := g.Do(b.Context(), &c, answered); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
-		b.Run(fmt.Sprintf("parallel/domains=%d", n), func(b *testing.B) {
-			g := New(shipped(), nil)
-			var next atomic.Int64
-			b.ReportAllocs()
-			b.SetParallelism(16)
-			b.RunParallel(func(pb *testing.PB) {
-				ctx := b.Context()
-				var c Call
-				for i := int(next.Add(7919)); pb.Next(); i++ {
-					c = Call{Start: time.Now(), Keys: keys[i%n]}
-					if err := g.Do(ctx, &c, answered); err != nil {
-						b.Error(err)
-						return
-					}
-				}
-			})
-		})
-	}
-}
-
-// BenchmarkPolicy is each policy alone.
-func BenchmarkPolicy(b *testing.B) {
-	wide := Quota{Events: 10_000_000, Per: time.Second, Burst: 1_000_000}
-	for name, c := range map[string]Config{
-		"deadline and bulkhead": {Limits: Limits{Timeout: time.Second, Concurrency: 1000}},
-		"rate":                  {Rates: []Rate{{Name: "global", Quota: wide}}},
-		"keyed rate":            {Rates: []Rate{{Name: "domain", Key: "domain", Quota: wide}}},
-		"breaker":               {Breakers: []Breaker{{Failures: 10, Within: time.Second, OpenFor: time.Second}}},
-		"keyed bulkhead":        {PerKey: []KeyLimit{{Key: "domain", Concurrency: 10}}},
-		"adaptive bulkhead":     {Limits: Limits{Adaptive: &Adaptive{Min: 1, Max: 1000}}},
-		"retry":                 {Retry: Retry{Attempts: 3, Budget: 0.1}},
-		"none":                  {},
+	small := whole()
+	small.Rates, small.Breakers = nil, nil
+	keyed := whole()
+	keyed.Breakers[0].Key = "domain"
+	keyed.PerKey = []KeyLimit{{Key: "domain", Concurrency: 1000, Queue: 10}}
+	adaptive := whole()
+	adaptive.Limits.Adaptive = &Adaptive{Min: 1, Max: 1000}
+	for _, c := range []struct {
+		name   string
+		config Config
+		values int
+	}{
+		{"bulkhead", small, 1},
+		{"whole", whole(), 1},
+		{"whole-100000-values", whole(), 100_000},
+		{"all-keyed", keyed, 1},
+		{"adaptive", adaptive, 1},
 	} {
-		b.Run(name, func(b *testing.B) {
-			g := New(c, nil)
-			keys := domains(1)[0]
-			var call Call
-			b.ReportAllocs()
-			for b.Loop() {
-				call = Call{Start: time.Now(), Keys: keys}
-				if err := g.Do(b.Context(), &call, answered); err != nil {
-					b.Fatal(err)
-				}
-			}
-		})
+		b.Run(c.name, func(b *testing.B) { benchmarkGate(b, c.config, newDomains(c.values)) })
 	}
 }
 
-// BenchmarkKeyedMemory is what one value of a key takes, with a rate and a
-// breaker.
-func BenchmarkKeyedMemory(b *testing.B) {
-	const n = 100_000
-	keys := domains(n)
-	for b.Loop() {
-		g := New(Config{
-			Rates: []Rate{{Name: "domain", Key: "domain", Quota: Quota{Events: 1, Per: time.Hour, Burst: 1}}},
-		}, nil)
-		before := heap()
-		for _, k := range keys {
-			if err := g.Do(b.Context(), &Call{Keys: k}, answered); err != nil {
+func benchmarkGate(b *testing.B, config Config, values domains) {
+	b.Helper()
+	forward := func(context.Context, *Call) Result { return Result{} }
+	do := func(ctx context.Context, g *Gate, c *Call, keys *one, i int) error {
+		keys.value = values[i%len(values)]
+		*c = Call{Keys: keys}
+		return g.Do(ctx, c, forward)
+	}
+	b.Run("one", func(b *testing.B) {
+		g := New(config, nil)
+		ctx, c, keys, i := b.Context(), &Call{}, &one{}, 0
+		for range values { // each value has a state
+			if err := do(ctx, g, c, keys, i); err != nil {
 				b.Fatal(err)
 			}
+			i++
 		}
-		b.ReportMetric(float64(heap()-before)/n, "B/key")
-		runtime.KeepAlive(g)
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := do(ctx, g, c, keys, i); err != nil {
+				b.Fatal(err)
+			}
+			i += 7919
+		}
+	})
+	b.Run("parallel", func(b *testing.B) {
+		g := New(config, nil)
+		b.ReportAllocs()
+		b.SetParallelism(16)
+		var start atomic.Int64
+		b.RunParallel(func(pb *testing.PB) {
+			ctx, c, keys, i := b.Context(), &Call{}, &one{}, int(start.Add(31))
+			for pb.Next() {
+				if err := do(ctx, g, c, keys, i); err != nil {
+					b.Fatal(err)
+				}
+				i += 7919
+			}
+		})
+	})
+}
+
+func BenchmarkPolicy(b *testing.B) {
+	g := New(Config{}, nil).common
+	config := whole()
+	keyed := KeyLimit{Key: "domain", Concurrency: 1000}
+	total := newBulkhead(g)
+	total.resize(1000, 0)
+	for _, c := range []struct {
+		name   string
+		policy Policy
+	}{
+		{"rate", newRate(g, config.Rates[0])},
+		{"rate-keyed", newRate(g, config.Rates[1])},
+		{"breaker", newBreaker(g, config.Breakers[0])},
+		{"bulkhead", total},
+		{"bulkhead-keyed", newKeyedBulkhead(g, keyed)},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			ctx, call := b.Context(), &Call{Keys: &one{[]byte("api.example.com")}}
+			call.begin(g.clock, 1)
+			call.deadline = never
+			call.forwarded = true
+			b.ReportAllocs()
+			for b.Loop() {
+				call.now = g.clock.now()
+				t, err := c.policy.Admit(ctx, call)
+				if err != nil {
+					b.Fatal(err)
+				}
+				c.policy.Done(call, t, Success)
+			}
+		})
 	}
 }
+
+// BenchmarkBytesPerKey is about the memory that a value takes, which is a
+// figure and not a time: look at bytes/key.
+func BenchmarkBytesPerKey(b *testing.B) {
+	const n = 200_000
+	values := newDomains(n)
+	g := New(Config{}, nil).common
+	for _, c := range []struct {
+		name string
+		fill func(*keyValue)
+	}{
+		{"rate", filler(newRate(g, whole().Rates[1]).keyed)},
+		{"bulkhead", filler(newKeyedBulkhead(g, KeyLimit{Key: "domain", Concurrency: 1}).keyed)},
+		{"breaker", filler(newBreaker(g, Breaker{Key: "domain", Failures: 3}).keyed)},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			k := g.key("domain")
+			before := heap()
+			for _, value := range values {
+				call := &Call{Keys: &one{value}}
+				call.begin(g.clock, 1)
+				c.fill(k.of(call))
+			}
+			b.ReportMetric(float64(heap()-before)/n, "bytes/key")
+			runtime.KeepAlive(c.fill)
+		})
+	}
+}
+
+// filler makes the state of a value, which nothing drops meanwhile.
+func filler[S any](t *table[S]) func(*keyValue) { return func(k *keyValue) { t.add(t.shard(k), k, 0) } }
 
 func heap() uint64 {
 	runtime.GC()

@@ -3,240 +3,166 @@ package gate
 import (
 	"context"
 	"fmt"
-	"slices"
+	"maps"
 	"strconv"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
 )
 
-// Breaker rejects calls at once, for a while, after too many have failed.
+// Breaker fails calls at once, for a while, after too many have failed, in
+// total or for each value of a key.
 type Breaker struct {
-	Key      string        // each value of this key has a breaker of its own; "" for one
-	Failures int           // that open it, if they are Within; at least 1
-	Within   time.Duration // above zero
-	OpenFor  time.Duration // until a call is let through to try; above zero
+	Key             string // "": one for all calls; the policy is called "breaker" or "breaker.<key>"
+	Failures        int    // that open it; below 1 means 1
+	Within, OpenFor time.Duration
 }
 
-// probeRetry is when a call may come back that was rejected because another
-// one is trying. How long that takes is not known.
+// probeRetry is when a caller may come back while a probe is under way.
 const probeRetry = 100 * time.Millisecond
 
-// The phases of a breaker.
-const (
-	closed   = iota // calls pass
-	open            // calls are rejected
-	halfOpen        // one call has passed to try; the others are rejected for another OpenFor
-	phases
-)
-
-// breakers is what all breakers of one block have in common.
-type breakers struct {
+// breaker is the policy of a Breaker. With a key only the values that have
+// failed have a circuit: where all is well nothing is looked up and nothing
+// kept.
+type breaker struct {
+	*common
 	Breaker
 
-	policy  string
-	in      [phases]atomic.Int64 // breakers in each phase but closed
-	rejects atomic.Int64         // instant until which the last one to open rejects calls
+	policy string
+	path   string // of its block in config.hcl
+	key    key
+	epochs epochs
+	total  *circuit        // nil with a key
+	keyed  *table[circuit] // of the values that have failed
+	spare  *circuit        // for the values that find no room
 }
 
-func newBreakers(b Breaker) *breakers {
-	policy := PolicyBreaker
-	if b.Key != "" {
-		policy += "." + b.Key
+func newBreaker(g *common, b Breaker) *breaker {
+	b.Failures = max(b.Failures, 1)
+	if b.Key == "" {
+		return &breaker{common: g, Breaker: b, policy: PolicyBreaker, path: "breaker", total: new(circuit)}
 	}
-	return &breakers{Breaker: b, policy: policy}
-}
-
-// worst is how the breaker stands that is worst off, as gaia_breaker_state has
-// it: 0 closed, 1 half-open, 2 open. One that has been open for its time and
-// would let the next call try is half-open.
-func (b *breakers) worst(now instant) int {
-	switch {
-	case b.in[open].Load() > 0 && now < instant(b.rejects.Load()):
-		return 2
-	case b.in[open].Load()+b.in[halfOpen].Load() > 0:
-		return 1
+	p := &breaker{
+		common:  g,
+		Breaker: b,
+		policy:  PolicyBreaker + "." + b.Key,
+		path:    "breaker[" + strconv.Quote(b.Key) + "]",
+		key:     g.key(b.Key),
+		spare:   new(circuit),
 	}
-	return 0
+	p.keyed = newTable[circuit](p, g.seed)
+	return p
 }
 
-// breaker is one of them. Each change of phase begins a new term; what a call
-// of an earlier term has to tell changes nothing any more, so that those who
-// come back late neither prolong nor end what they did not cause.
-type breaker struct {
-	*breakers
-
-	value  string        // of the key
-	state  atomic.Uint64 // term and phase
-	inside atomic.Int64  // calls, of a breaker that may be forgotten: they may come back with a failure
-
-	mu     sync.Mutex
-	failed []instant // of this term, the oldest first; at most Failures
-	until  instant   // when a breaker that is not closed lets a call through, the next one
-}
-
-func newBreaker(b *breakers, value string) *breaker { return &breaker{breakers: b, value: value} }
-
-func phaseOf(state uint64) int   { return int(state % phases) }
-func termOf(state uint64) uint64 { return state / phases }
-
-// Admit lets a call through when the breaker is closed, or when it is the one
-// that tries.
+// Admit lets calls pass while the circuit is closed, and one at a time when it
+// may close again.
 func (b *breaker) Admit(_ context.Context, c *Call) (Ticket, error) {
-	if b.Key != "" {
-		b.inside.Add(1)
+	k := b.total
+	var value *keyValue
+	if k == nil {
+		if value = b.key.of(c); value == nil {
+			return Ticket{}, nil
+		}
+		if k = b.find(value); k == nil {
+			return Ticket{mark: b.epochs.latest.Load()}, nil
+		}
 	}
-	state := b.state.Load()
-	if phaseOf(state) == closed {
-		return Ticket{number: termOf(state)}, nil
+	word := k.word.Load()
+	if word&stateMask == closed {
+		return Ticket{mark: word >> stateBits}, nil
 	}
-	t, err := b.try(c)
-	if err != nil && b.Key != "" {
-		b.inside.Add(-1)
+	t, left, ok := k.admit(&b.Breaker, &b.epochs, c)
+	if !ok {
+		return Ticket{}, b.refuse(value, left)
 	}
-	return t, err
+	return t, nil
 }
 
-// try lets one call through for each OpenFor that has passed: a call that never
-// ends, such as a stream, must not be the only one that may try.
-func (b *breaker) try(c *Call) (Ticket, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	state := b.state.Load()
-	switch phase := phaseOf(state); {
-	case phase == closed:
-		return Ticket{number: termOf(state)}, nil
-	case phase == halfOpen && c.now < b.until:
-		return Ticket{}, b.refuse("half-open: one call is trying", probeRetry)
-	case c.now < b.until:
-		return Ticket{}, b.refuse(fmt.Sprintf("open: %d calls failed within %v", b.Failures, b.Within), b.until.sub(c.now))
-	}
-	b.until = c.now.add(b.OpenFor)
-	return Ticket{number: b.enter(halfOpen)}, nil
-}
-
-// Done counts a failure, and judges by the call that tried.
+// Done counts a failure, or takes the outcome of a probe.
 func (b *breaker) Done(c *Call, t Ticket, o Outcome) {
-	if b.Key != "" {
-		defer b.inside.Add(-1)
-	}
-	if state := b.state.Load(); termOf(state) != t.number || phaseOf(state) == closed && o != Failure {
+	if o != Failure && t.mark >= 0 {
 		return
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	state := b.state.Load()
-	if termOf(state) != t.number {
+	now := b.clock.now()
+	if k, ok := t.held.(*circuit); ok {
+		k.ended(&b.Breaker, &b.epochs, t.mark, o, now)
 		return
 	}
-	now := c.read()
-	switch phase := phaseOf(state); {
-	case phase == closed && o == Failure:
-		b.fail(now)
-	case phase == halfOpen && o == Success:
-		b.enter(closed)
-	case phase == halfOpen && o == Failure:
-		b.open(now.add(b.OpenFor))
-	case phase == halfOpen: // it told nothing: let another one try
-		b.open(now)
+	if b.total != nil {
+		b.total.ended(&b.Breaker, &b.epochs, t.mark, o, now)
+		return
 	}
-}
-
-// fail counts a failure of a closed breaker.
-func (b *breaker) fail(now instant) {
-	b.failed = append(b.recent(now), now)
-	if len(b.failed) >= b.Failures {
-		b.open(now.add(b.OpenFor))
-	}
-}
-
-// open rejects calls until an instant. The caller holds mu.
-func (b *breaker) open(until instant) {
-	b.until = until
-	b.enter(open)
-	for {
-		last := b.rejects.Load()
-		if int64(until) <= last || b.rejects.CompareAndSwap(last, int64(until)) {
-			return
+	if value := b.key.of(c); value != nil {
+		for !b.keyed.enter(value, now).ended(&b.Breaker, &b.epochs, t.mark, o, now) {
 		}
 	}
 }
 
-// recent drops the failures that count no more.
-func (b *breaker) recent(now instant) []instant {
-	first := slices.IndexFunc(b.failed, func(at instant) bool { return now.sub(at) < b.Within })
-	if first < 0 {
-		return b.failed[:0]
+// find returns the circuit of a value; nil when it is as good as closed.
+func (b *breaker) find(value *keyValue) *circuit {
+	if b.keyed.size.Load() > 0 {
+		if k := b.keyed.find(value); k != nil {
+			return k
+		}
 	}
-	return b.failed[first:]
+	if b.spare.state() != closed {
+		return b.spare
+	}
+	return nil
 }
 
-// enter begins a term in a phase and returns it. The caller holds mu.
-func (b *breaker) enter(phase int) (term uint64) {
-	state := b.state.Load()
-	if was := phaseOf(state); was != closed {
-		b.in[was].Add(-1)
+// worst is the worst state of any circuit. Who asks helps to drop those that
+// nobody asks for any more.
+func (b *breaker) worst(now int64) int64 {
+	if b.keyed != nil {
+		b.keyed.sweep(now-linger, sweepStep)
 	}
-	if phase != closed {
-		b.in[phase].Add(1)
-	}
-	b.failed = nil
-	term = termOf(state) + 1
-	b.state.Store(term*phases + uint64(phase)) //nolint:gosec // G115: one of three
-	return term
+	return b.epochs.worst(now)
 }
 
-func (b *breaker) refuse(why string, retry time.Duration) error {
-	path := "breaker"
-	values := map[string]string{}
-	of := ""
-	if b.Key != "" {
-		path = fmt.Sprintf("breaker[%q]", b.Key)
-		values[b.Key] = b.value
-		of = fmt.Sprintf(" for %s %q", b.Key, b.value)
+func (b *breaker) refuse(value *keyValue, left time.Duration) error {
+	whom, values := "", map[string]string{}
+	for _, s := range b.settings() {
+		values[s.Path] = s.Value
 	}
-	values[path+".failures"] = strconv.Itoa(b.Failures)
-	values[path+".within"] = b.Within.String()
-	values[path+".open_for"] = b.OpenFor.String()
+	if value != nil {
+		whom = fmt.Sprintf(" for %s %s", b.Key, value.shown())
+		maps.Copy(values, value.metadata())
+	}
+	state := fmt.Sprintf("open for another %v", roughly(left))
+	if left == 0 {
+		state = "half-open, a call is under way to try whether it can close"
+		left = probeRetry
+	}
 	return rejection{
 		code:   codes.Unavailable,
 		reason: "BREAKER_OPEN",
 		policy: b.policy,
-		retry:  retry,
+		retry:  left,
 		values: values,
-		text:   fmt.Sprintf("%s%s is %s; retry in %v", b.policy, of, why, retry.Round(time.Millisecond)),
+		text: fmt.Sprintf("%s: %s%s, after %d failures within %s; retry later, see why the calls failed, or raise %s.failures",
+			b.policy, state, whom, b.Failures, shortDuration(b.Within), b.path),
 	}.status()
 }
 
-// isIdle reports whether a new breaker would be the same. One that nobody has
-// asked since it would have let a call try is closed, after as long as a failure
-// counts: of what nobody calls any more, nothing must stay.
-func (b *breaker) isIdle(now instant) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.inside.Load() > 0 {
-		return false
+// settings are where the breaker is written in config.hcl.
+func (b *breaker) settings() []Setting {
+	return []Setting{
+		{b.path + ".failures", strconv.Itoa(b.Failures)},
+		{b.path + ".within", shortDuration(b.Within)},
+		{b.path + ".open_for", shortDuration(b.OpenFor)},
 	}
-	if phaseOf(b.state.Load()) == open && now.sub(b.until) >= b.Within {
-		b.enter(closed)
-	}
-	return phaseOf(b.state.Load()) == closed && len(b.recent(now)) == 0
 }
 
-// describe says in which phase the breaker is.
-func (b *breaker) describe(now instant) string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	switch phaseOf(b.state.Load()) {
-	case open:
-		if left := b.until.sub(now); left > 0 {
-			return fmt.Sprintf("open for another %v", left.Round(time.Millisecond))
-		}
-		return "open, the next call may try"
-	case halfOpen:
-		return fmt.Sprintf("half-open, one call is trying; the next one may in %v", max(b.until.sub(now), 0).Round(time.Millisecond))
-	}
-	return fmt.Sprintf("closed, %d failures in the last %v", len(b.recent(now)), b.Within)
+// start begins the circuit of a value that had none. While the shared one knows
+// of failures some of them may be of that value.
+func (b *breaker) start(_ string, _ *circuit, now int64) bool {
+	b.spare.mu.Lock()
+	defer b.spare.mu.Unlock()
+	b.spare.forget(&b.Breaker, now)
+	return b.spare.state() == closed && b.spare.failures == nil
 }
+
+func (b *breaker) shared(string) *circuit { return b.spare }
+
+func (b *breaker) retire(k *circuit, since int64) bool { return k.retire(&b.Breaker, &b.epochs, since) }

@@ -2,400 +2,256 @@ package gate
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"sync"
-	"sync/atomic"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
-var errBroken = status.Error(codes.Internal, "broken")
+// breaking is a gate with a breaker, for each domain if there is one.
+func breaking(domain string) *Gate {
+	b := Breaker{Failures: 3, Within: 10 * time.Second, OpenFor: 5 * time.Second}
+	if domain != "" {
+		b.Key = "domain"
+	}
+	return New(Config{Breakers: []Breaker{b}}, nil)
+}
 
-func broken(key string) Config {
-	return Config{
-		Limits:   Limits{Timeout: time.Minute},
-		Breakers: []Breaker{{Key: key, Failures: 3, Within: 10 * time.Second, OpenFor: 5 * time.Second}},
+// do makes a call that ends with a code.
+func do(t *testing.T, g *Gate, domain string, code codes.Code) error {
+	t.Helper()
+	return g.Do(t.Context(), callFor(domain), answer(code))
+}
+
+// isOpen reports whether a call was turned away by the breaker.
+func isOpen(t *testing.T, err error) bool {
+	t.Helper()
+	return detailsOf(t, err).Reason == "BREAKER_OPEN"
+}
+
+func TestFailuresWithinTheTimeOpenTheBreaker(t *testing.T) {
+	for _, domain := range []string{"", "x"} {
+		for _, c := range []struct {
+			given string
+			apart time.Duration
+			codes []codes.Code
+			open  bool
+		}{
+			{"too few", 0, []codes.Code{codes.Internal, codes.Internal}, false},
+			{"enough", 0, []codes.Code{codes.Internal, codes.Unavailable, codes.Unknown}, true},
+			{"enough among successes", 0, []codes.Code{codes.Internal, codes.OK, codes.Unavailable, codes.OK, codes.DataLoss}, true},
+			{"just within", 4999 * time.Millisecond, []codes.Code{codes.Internal, codes.Internal, codes.Internal}, true},
+			{"too far apart", 5 * time.Second, []codes.Code{codes.Internal, codes.Internal, codes.Internal}, false},
+			{"answers about requests", 0, []codes.Code{codes.NotFound, codes.InvalidArgument, codes.ResourceExhausted, codes.Aborted}, false},
+			{"callers who give up", 0, []codes.Code{codes.Canceled, codes.Canceled, codes.Canceled, codes.DeadlineExceeded, codes.DeadlineExceeded, codes.DeadlineExceeded}, false},
+		} {
+			t.Run(c.given+" "+domain, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					g := breaking(domain)
+					for i, code := range c.codes {
+						if i > 0 {
+							pause(t.Context(), c.apart)
+						}
+						_ = do(t, g, domain, code)
+					}
+					if got := isOpen(t, do(t, g, domain, codes.OK)); got != c.open {
+						t.Errorf("open %t, want %t", got, c.open)
+					}
+					if want := map[bool]int{false: 0, true: 2}[c.open]; g.Breakers() != want {
+						t.Errorf("state %d, want %d", g.Breakers(), want)
+					}
+					if domain != "" {
+						if err := do(t, g, "other", codes.OK); err != nil {
+							t.Errorf("another value: %v", err)
+						}
+					}
+				})
+			})
+		}
 	}
 }
 
-// isOpen reports whether an error is the rejection of a breaker.
-func isOpen(err error) bool {
-	return status.Code(err) == codes.Unavailable && retryAfter(err) > 0
+// open opens the breaker.
+func trip(t *testing.T, g *Gate, domain string) {
+	t.Helper()
+	for range 3 {
+		_ = do(t, g, domain, codes.Internal)
+	}
+	if err := do(t, g, domain, codes.OK); !isOpen(t, err) {
+		t.Fatalf("not open: %v", err)
+	}
 }
 
-func TestABreakerOpensAfterItsFailuresAndClosesAfterOneGoodCall(t *testing.T) {
+func TestAnOpenBreakerSaysWhenToComeBack(t *testing.T) {
+	for _, c := range []struct{ domain, whom, path string }{
+		{"", "", "breaker"},
+		{"x", ` for domain "x"`, `breaker["domain"]`},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			g := breaking(c.domain)
+			trip(t, g, c.domain)
+			pause(t.Context(), 1800*time.Millisecond)
+			err := do(t, g, c.domain, codes.OK)
+			policy := g.Policies()[1]
+			want := told{codes.Unavailable, "BREAKER_OPEN", 3200 * time.Millisecond, map[string]string{
+				"policy": policy, c.path + ".failures": "3", c.path + ".within": "10s", c.path + ".open_for": "5s",
+			}}
+			if c.domain != "" {
+				want.Metadata["key"] = c.domain
+			}
+			if diff := cmp.Diff(want, detailsOf(t, err)); diff != "" {
+				t.Errorf("details (-want +got):\n%s", diff)
+			}
+			text := policy + ": open for another 3.2s" + c.whom + ", after 3 failures within 10s; retry later, see why the calls failed, or raise " + c.path + ".failures"
+			if got := status.Convert(err).Message(); got != text {
+				t.Errorf("got  %s\nwant %s", got, text)
+			}
+			pause(t.Context(), want.Retry)
+			if err := do(t, g, c.domain, codes.OK); err != nil {
+				t.Errorf("who came back when told: %v", err)
+			}
+			if g.Breakers() != 0 {
+				t.Errorf("state %d after a success", g.Breakers())
+			}
+		})
+	}
+}
+
+func TestImpatientCallersOpenNoBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		observed := &counter{}
-		g := New(broken(""), observed)
-		do := func(f Forward) error { return g.Do(t.Context(), &Call{}, f) }
-		for range 3 {
-			if err := do(answer(errBroken)); !errors.Is(err, errBroken) {
+		g := breaking("")
+		slow := func(ctx context.Context, c *Call) Result {
+			ctx, cancel := c.Context(ctx)
+			defer cancel()
+			if pause(ctx, time.Second) {
+				return Result{}
+			}
+			return Result{Err: status.FromContextError(ctx.Err()).Err()}
+		}
+		for range 100 {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+			if err := g.Do(ctx, &Call{}, slow); status.Code(err) != codes.DeadlineExceeded {
 				t.Fatalf("got %v", err)
 			}
+			cancel()
 		}
-		if got := g.Breakers(); got != 2 {
-			t.Errorf("state %d, want 2, open", got)
+		if err := g.Do(t.Context(), &Call{}, slow); err != nil {
+			t.Errorf("a patient caller: %v", err)
 		}
-		err := do(answered)
-		want := "breaker is open: 3 calls failed within 10s; retry in 5s"
-		if st := status.Convert(err); st.Code() != codes.Unavailable || st.Message() != want || retryAfter(err) != 5*time.Second {
+	})
+}
+
+func TestExpiriesAtTheOperatorsDeadlineOpenTheBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Config{
+			Limits:   Limits{Timeout: time.Second},
+			Breakers: []Breaker{{Failures: 3, Within: time.Minute, OpenFor: time.Minute}},
+		}, nil)
+		for range 3 {
+			_ = g.Do(t.Context(), &Call{}, func(ctx context.Context, c *Call) Result {
+				ctx, cancel := c.Context(ctx)
+				defer cancel()
+				<-ctx.Done()
+				return Result{Err: ctx.Err()}
+			})
+		}
+		if err := try(t, g, ""); !isOpen(t, err) {
 			t.Errorf("got %v", err)
 		}
-		time.Sleep(5*time.Second - 1) //nolint:forbidigo // the bubble's clock does not pass by itself
-		if !isOpen(do(answered)) {
-			t.Error("a call passed before the time")
-		}
-		time.Sleep(time.Nanosecond) //nolint:forbidigo // the bubble's clock does not pass by itself
-		if err := do(answer(errBroken)); !errors.Is(err, errBroken) {
-			t.Errorf("the call that tries: %v", err)
-		}
-		if !isOpen(do(answered)) {
-			t.Error("a call passed after the one that tried has failed")
-		}
-		time.Sleep(5 * time.Second) //nolint:forbidigo // the bubble's clock does not pass by itself
-		for range 5 {
-			if err := do(answered); err != nil {
-				t.Errorf("after the time: %v", err)
-			}
-		}
-		// Closed, and nothing is held against it.
-		for range 2 {
-			_ = do(answer(errBroken))
-		}
-		if err := do(answered); err != nil || g.Breakers() != 0 {
-			t.Errorf("after two failures: %v, state %d", err, g.Breakers())
-		}
-		if len(observed.rejected) != 3 || observed.rejected[0] != "breaker" {
-			t.Errorf("rejected %q", observed.rejected)
-		}
 	})
 }
 
-func TestFailuresThatAreTooFarApartOpenNothing(t *testing.T) {
+func TestABreakerKeepsNothingOfValuesThatDoNotFail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := New(broken(""), nil)
-		for range 20 {
-			if err := g.Do(t.Context(), &Call{}, answer(errBroken)); !errors.Is(err, errBroken) {
-				t.Fatalf("got %v", err)
-			}
-			time.Sleep(5 * time.Second) //nolint:forbidigo // the bubble's clock does not pass by itself
-			if g.Breakers() != 0 {
-				t.Fatal("it is not closed")
-			}
+		g := breaking("x")
+		table := g.chain.Load().steps[0].policy.(*breaker).keyed //nolint:forcetypeassert // it was just made
+		for i := range 10_000 {
+			_ = do(t, g, fmt.Sprint("well-", i), codes.OK)
 		}
-	})
-}
-
-// A stream that tries may last for days.
-func TestACallThatTriesAndDoesNotEndKeepsNobodyOut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := New(broken(""), nil)
-		for range 3 {
-			_ = g.Do(t.Context(), &Call{}, answer(errBroken))
+		if got := table.size.Load(); got != 0 {
+			t.Errorf("%d states", got)
 		}
-		time.Sleep(5 * time.Second) //nolint:forbidigo // the bubble's clock does not pass by itself
-		end := make(chan struct{})
-		var stream sync.WaitGroup
-		stream.Go(func() {
-			_ = g.Do(t.Context(), &Call{Stream: true}, func(context.Context, *Call) Result {
-				<-end
-				return Result{Err: errBroken}
-			})
-		})
-		synctest.Wait()
-		if err := g.Do(t.Context(), &Call{}, answered); !isOpen(err) {
-			t.Errorf("while it tries: %v", err)
-		}
-		time.Sleep(5 * time.Second) //nolint:forbidigo // the bubble's clock does not pass by itself
-		if err := g.Do(t.Context(), &Call{}, answered); err != nil || g.Breakers() != 0 {
-			t.Errorf("after the time: %v, state %d", err, g.Breakers())
-		}
-		close(end)
-		stream.Wait()
-		if g.Breakers() != 0 {
-			t.Errorf("state %d: the end of the stream has told something", g.Breakers())
-		}
-	})
-}
-
-func TestAnOpenBreakerThatNobodyAsksAnyMoreIsForgotten(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := New(broken("domain"), nil)
-		for range 3 {
-			_ = g.Do(t.Context(), &Call{Keys: domain("dead")}, answer(errBroken))
-		}
-		k := g.chain.Load().step("breaker.domain").(*keyed)
-		b := k.peek([]byte("dead"))
-		for _, tt := range []struct {
-			after time.Duration
-			state int
-			idle  bool
-		}{{0, 2, false}, {5 * time.Second, 1, false}, {10*time.Second - 1, 1, false}, {1, 1, true}} {
-			time.Sleep(tt.after) //nolint:forbidigo // the bubble's clock does not pass by itself
-			if state, idle := g.Breakers(), b.isIdle(g.clock.now()); state != tt.state || idle != tt.idle {
-				t.Errorf("%v later: state %d, idle %t; want %d, %t", tt.after, state, idle, tt.state, tt.idle)
+		for i := range 10_000 {
+			trip(t, g, fmt.Sprint("ill-", i))
+			if i%100 == 0 {
+				pause(t.Context(), 10*time.Second)
 			}
 		}
-		if g.Breakers() != 0 {
-			t.Errorf("state %d, want closed", g.Breakers())
-		}
-	})
-}
-
-// A queue of ours that leaves the plugin too little time is no fault of its.
-func TestTimeInOurQueuesIsNotHeldAgainstThePlugin(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := broken("")
-		c.Limits = Limits{Timeout: time.Second, Concurrency: 1, Queue: 10}
-		g := New(c, nil)
-		var calls sync.WaitGroup
-		for range 10 {
-			calls.Go(func() {
-				_ = g.Do(t.Context(), &Call{}, func(ctx context.Context, c *Call) Result {
-					ctx, cancel := c.Context(ctx)
-					defer cancel()
-					select {
-					case <-time.After(300 * time.Millisecond):
-						return Result{}
-					case <-ctx.Done():
-						return Result{Err: status.FromContextError(ctx.Err()).Err()}
-					}
-				})
-			})
-		}
-		calls.Wait()
-		if b := g.chain.Load().step(PolicyBreaker).(*breaker); len(b.failed) != 0 || g.Breakers() != 0 {
-			t.Errorf("%d failures, state %d", len(b.failed), g.Breakers())
-		}
-	})
-}
-
-// A known system let all 10,000 callers try at once.
-func TestOfTenThousandCallersOneMayTry(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := New(broken(""), nil)
-		for range 3 {
-			_ = g.Do(t.Context(), &Call{}, answer(errBroken))
-		}
-		time.Sleep(5 * time.Second) //nolint:forbidigo // the bubble's clock does not pass by itself
-		var tried, rejected atomic.Int64
-		release := make(chan struct{})
-		var calls sync.WaitGroup
-		for range 10_000 {
-			calls.Go(func() {
-				err := g.Do(t.Context(), &Call{}, func(context.Context, *Call) Result {
-					tried.Add(1)
-					<-release
-					return Result{}
-				})
-				if isOpen(err) {
-					rejected.Add(1)
-				}
-			})
-		}
-		synctest.Wait()
-		if tried.Load() != 1 || rejected.Load() != 9_999 || g.Breakers() != 1 {
-			t.Errorf("%d tried and %d were rejected, state %d, want 1, 9999 and 1, half-open", tried.Load(), rejected.Load(), g.Breakers())
-		}
-		close(release)
-		calls.Wait()
-		if g.Breakers() != 0 {
-			t.Errorf("state %d, want closed", g.Breakers())
-		}
-	})
-}
-
-// A known system let eight impatient callers close a healthy server to all.
-func TestOnlyFaultsOfThePluginCount(t *testing.T) {
-	late := func(ctx context.Context, c *Call) Result {
-		ctx, cancel := c.Context(ctx)
-		defer cancel()
-		<-ctx.Done()
-		return Result{Err: status.FromContextError(ctx.Err()).Err()}
-	}
-	for _, tt := range []struct {
-		given    string
-		deadline time.Duration // of the caller; 0: none
-		forward  Forward
-		counts   bool
-	}{
-		{"internal error", 0, answer(errBroken), true},
-		{"an error without a code", 0, answer(errors.New("?")), true},
-		{"unavailable", 0, answer(status.Error(codes.Unavailable, "upstream is down")), true},
-		{"our deadline", 0, late, true},
-		{"lost", 0, func(context.Context, *Call) Result {
-			return Result{Err: status.Error(codes.Unavailable, "instance exited"), Reach: Lost}
-		}, true},
-		{"an answer that tells of a failure", 0, func(context.Context, *Call) Result { return Result{UpstreamFailed: true} }, true},
-		{"the caller's own short deadline", time.Second, late, false},
-		{"a deadline in the request", 0, answer(status.Error(codes.DeadlineExceeded, "1ms")), false},
-		{"cancelled", 0, answer(status.Error(codes.Canceled, "never mind")), false},
-		{"never reached", 0, func(context.Context, *Call) Result {
-			return Result{Err: status.Error(codes.Unavailable, "backoff"), Reach: Unreached, Final: true}
-		}, false},
-		{"not found", 0, answer(status.Error(codes.NotFound, "no such file")), false},
-		{"a bad argument", 0, answer(status.Error(codes.InvalidArgument, "no such field")), false},
-		{"the plugin's own limit", 0, answer(status.Error(codes.ResourceExhausted, "body too large")), false},
-	} {
-		t.Run(tt.given, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := broken("")
-				c.Limits.Timeout = 2 * time.Second
-				g := New(c, nil)
-				for range 3 {
-					ctx := t.Context()
-					if tt.deadline > 0 {
-						var cancel context.CancelFunc
-						ctx, cancel = context.WithTimeout(ctx, tt.deadline)
-						defer cancel()
-					}
-					if err := g.Do(ctx, &Call{}, tt.forward); isOpen(err) {
-						t.Fatalf("rejected: %v", err)
-					}
-				}
-				if got := isOpen(g.Do(t.Context(), &Call{}, answered)); got != tt.counts {
-					t.Errorf("open: %t, want %t", got, tt.counts)
-				}
-			})
-		})
-	}
-}
-
-func TestOurOwnRejectionsOpenNothing(t *testing.T) {
-	c := broken("")
-	c.Limits.Concurrency = 1
-	c.Rates = []Rate{{Name: "global", Quota: Quota{1, time.Hour, 1}}}
-	g := New(c, nil)
-	for range 20 {
-		_ = g.Do(t.Context(), &Call{}, answered)
-	}
-	if got := g.Breakers(); got != 0 {
-		t.Errorf("state %d, want closed", got)
-	}
-}
-
-func TestACallThatTriedAndTellsNothingLetsAnotherOneTry(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := New(broken(""), nil)
-		for range 3 {
-			_ = g.Do(t.Context(), &Call{}, answer(errBroken))
-		}
-		time.Sleep(5 * time.Second) //nolint:forbidigo // the bubble's clock does not pass by itself
-		for range 3 {
-			if err := g.Do(t.Context(), &Call{}, answer(status.Error(codes.Canceled, "never mind"))); isOpen(err) {
-				t.Fatal("the place of the one that tries is lost")
-			}
-		}
-		if err := g.Do(t.Context(), &Call{}, answered); err != nil || g.Breakers() != 0 {
-			t.Errorf("got %v, state %d, want closed", err, g.Breakers())
-		}
-	})
-}
-
-// A known system let those who came back late prolong the time, or end it.
-func TestThoseWhoComeBackLateChangeNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := New(broken(""), nil)
-		release := make(chan error)
-		var calls sync.WaitGroup
-		for range 10 {
-			calls.Go(func() {
-				_ = g.Do(t.Context(), &Call{}, func(context.Context, *Call) Result { return Result{Err: <-release} })
-			})
-		}
-		synctest.Wait()
-		for range 3 {
-			_ = g.Do(t.Context(), &Call{}, answer(errBroken))
-		}
-		for i := range 10 { // they end while it is open, and later while one tries
-			if i == 5 {
-				time.Sleep(5 * time.Second) //nolint:forbidigo // the bubble's clock does not pass by itself
-				trying := make(chan struct{})
-				defer close(trying)
-				go func() {
-					_ = g.Do(t.Context(), &Call{}, func(context.Context, *Call) Result { <-trying; return Result{} })
-				}()
-				synctest.Wait()
-			}
-			var err error
-			if i%2 == 0 {
-				err = errBroken
-			}
-			release <- err
-			synctest.Wait()
-			if want := 2 - i/5; g.Breakers() != want {
-				t.Errorf("after %d: state %d, want %d", i, g.Breakers(), want)
-			}
-		}
-		calls.Wait()
-	})
-}
-
-func TestEachValueOfAKeyHasABreakerOfItsOwn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := New(broken("domain"), nil)
-		for range 3 {
-			_ = g.Do(t.Context(), &Call{Keys: domain("a")}, answer(errBroken))
-		}
-		err := g.Do(t.Context(), &Call{Keys: domain("a")}, answered)
-		if want := `breaker.domain for domain "a" is open: 3 calls failed within 10s; retry in 5s`; status.Convert(err).Message() != want {
-			t.Errorf("a: %v", err)
-		}
-		for _, k := range []Keys{domain("b"), domain(""), nil} {
-			if err := g.Do(t.Context(), &Call{Keys: k}, answered); err != nil {
-				t.Errorf("a call to %v: %v", k, err)
-			}
+		if got := table.size.Load(); got > 5000 {
+			t.Errorf("%d states of values that nobody asks for", got)
 		}
 		if g.Breakers() != 2 {
-			t.Errorf("state %d, want open", g.Breakers())
+			t.Errorf("state %d", g.Breakers())
+		}
+		pause(t.Context(), 10*time.Minute)
+		for range 10_000 { // scrapes
+			g.Breakers()
+		}
+		if g.Breakers() != 0 || table.size.Load() != 0 {
+			t.Errorf("state %d, %d states left", g.Breakers(), table.size.Load())
 		}
 	})
 }
 
-// However calls begin and end, a breaker is open for those who come only after
-// as many failures as it takes, and never lets two try.
-func TestABreakerUnderAStormKeepsItsRules(t *testing.T) {
-	b := newBreaker(newBreakers(Breaker{Failures: 5, Within: time.Hour, OpenFor: 50 * time.Microsecond}), "")
-	var tries, passed atomic.Int64
-	var mu sync.Mutex
-	terms := make(map[uint64]int) // who tried in each
-	var calls sync.WaitGroup
-	for worker := range 16 {
-		calls.Go(func() {
-			for i := range 5_000 {
-				c := newCall()
-				c.clock = &clock{epoch: time.Unix(0, 0)}
-				c.now = c.clock.now()
-				ticket, err := b.Admit(t.Context(), c)
-				if err != nil {
-					continue
-				}
-				passed.Add(1)
-				half := phaseOf(b.state.Load()) == halfOpen && termOf(b.state.Load()) == ticket.number
-				if half {
-					tries.Add(1)
-					mu.Lock()
-					if terms[ticket.number]++; terms[ticket.number] > 1 {
-						t.Errorf("%d calls try in term %d", terms[ticket.number], ticket.number)
-					}
-					mu.Unlock()
-				}
-				b.Done(c, ticket, Outcome((worker+i)%3))
+func TestBeyondTheBoundValuesShareOneBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := breaking("x")
+		g.chain.Load().steps[0].policy.(*breaker).keyed.limit = 1 //nolint:forcetypeassert // it was just made
+		trip(t, g, "first")
+		for i := range 3 {
+			_ = do(t, g, fmt.Sprint("more-", i), codes.Internal)
+		}
+		for _, value := range []string{"more-0", "more-7"} {
+			if err := do(t, g, value, codes.OK); !isOpen(t, err) {
+				t.Errorf("%s: got %v", value, err)
+			}
+		}
+		pause(t.Context(), 5*time.Second)
+		if err := do(t, g, "more-9", codes.OK); err != nil {
+			t.Errorf("the probe of the shared one: %v", err)
+		}
+		if err := do(t, g, "more-0", codes.OK); err != nil {
+			t.Errorf("after it: %v", err)
+		}
+	})
+}
+
+func TestAnExpiryIsThePluginsFaultOnlyIfItHadMostOfTheTime(t *testing.T) {
+	for _, c := range []struct {
+		given  string
+		queued time.Duration // of the 10 seconds that a call has
+		open   bool
+	}{
+		{"at once", 0, true},
+		{"after a while in the queue", 4 * time.Second, true},
+		{"after most of the time in the queue", 6 * time.Second, false},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			g := New(Config{
+				Limits:   Limits{Timeout: 10 * time.Second, Concurrency: 1, Queue: 1},
+				Breakers: []Breaker{{Failures: 1, Within: time.Minute, OpenFor: time.Minute}},
+			}, nil)
+			if c.queued > 0 {
+				release := hold(t, g, &Call{})
+				time.AfterFunc(c.queued, release)
+			}
+			err := g.Do(t.Context(), &Call{}, func(ctx context.Context, c *Call) Result {
+				ctx, cancel := c.Context(ctx)
+				defer cancel()
+				<-ctx.Done()
+				return Result{Err: ctx.Err()}
+			})
+			if !strings.Contains(fmt.Sprint(err), "(limits.timeout is 10s)") {
+				t.Errorf("%s: got %v", c.given, err)
+			}
+			if got := isOpen(t, try(t, g, "")); got != c.open {
+				t.Errorf("%s: open %t, want %t", c.given, got, c.open)
 			}
 		})
 	}
-	calls.Wait()
-	t.Logf("%d passed, %d of them to try", passed.Load(), tries.Load())
-	if tries.Load() == 0 {
-		t.Error("nobody tried: the test proves nothing")
-	}
-	if n := b.in[open].Load() + b.in[halfOpen].Load(); n < 0 || n > 1 {
-		t.Errorf("%d breakers are counted as not closed", n)
-	}
-	_ = fmt.Sprint(b.describe(1))
 }

@@ -1,335 +1,236 @@
 package gate
 
 import (
-	"container/list"
 	"context"
 	"fmt"
+	"maps"
 	"strconv"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc/codes"
 )
 
-// KeyLimit is how many calls with one value of a key may be in flight.
-type KeyLimit struct {
-	Key         string
-	Concurrency int // at least 1
-	Queue       int // how many more may wait; 0 rejects at once
-}
-
 // bulkheadRetry is when a rejected caller may come back. How soon a place is
 // free is not known; this keeps polite callers from coming back at once.
 const bulkheadRetry = 100 * time.Millisecond
 
-// bulkhead limits how many calls are in flight. Calls beyond that wait in a
-// bounded queue, first come first served; calls beyond the queue are rejected
-// at once. The limits may change at any time: a higher one lets calls in that
-// wait, a lower one lets none in until enough have ended.
-//
-// The state is one word, so that a call that need not wait takes no lock. Two
-// facts keep the limit exact:
-//
-//   - a call begins to wait only when the limit is used up; a call that ends
-//     while others wait hands its permit to the first of them, and gives it back
-//     only when there are more in flight than the limit allows by now;
-//   - the number of waiters changes only under mu, so it is the length of queue
-//     whenever mu is free.
+// bulkhead limits how many calls are in flight, in total or for each value of
+// a key.
 type bulkhead struct {
+	*common
+
 	policy string
-	path   string // of its limits in config.hcl
-	key    string // "" for the one of all calls
-	value  string // of the key
-	bounds atomic.Pointer[bounds]
-	state  atomic.Int64          // in flight in the low half, waiting in the high
-	tuner  atomic.Pointer[tuner] // moves the limit; nil when it is fixed
-
-	ruling sync.Mutex // held by who changes tuner or bounds
-
-	mu    sync.Mutex
-	queue list.List // of *waiter, the longest waiting in front
+	path   string // of the block in config.hcl that says it
+	key    key
+	bounds *bounds
+	total  *permits // nil with a key
+	keyed  *table[permits]
+	spare  *permits // for the values that find no room
+	tuner  *tuner   // nil: the limit is fixed
+	full   atomic.Pointer[rejected]
 }
 
-// bounds are the limits in force. Nobody writes them.
-type bounds struct {
-	limit, depth int
-	full         error // what calls beyond the queue are told
+// rejected is what calls beyond the queue are told. It is kept, because turning
+// calls away must be cheap when there are too many of them.
+type rejected struct {
+	limit, depth int64
+	err          error
 }
 
-// waiter is a call in the queue.
-type waiter struct {
-	place   *list.Element // in the queue
-	granted chan struct{} // closed when the call has its permit
-}
-
-const (
-	oneInFlight = int64(1)
-	oneWaiting  = int64(1) << 32
-)
-
-func unpack(state int64) (inFlight, waiting int) {
-	return int(state & (oneWaiting - 1)), int(state >> 32)
-}
-
-// newBulkhead returns a bulkhead for limit calls, at least 1, and depth
-// waiting ones.
-func newBulkhead(limit, depth int) *bulkhead {
-	b := &bulkhead{policy: PolicyBulkhead, path: "limits"}
-	b.set(limit, depth)
+// newBulkhead returns a bulkhead for all calls, without a limit yet.
+func newBulkhead(g *common) *bulkhead {
+	b := &bulkhead{common: g, policy: PolicyBulkhead, path: "limits", bounds: &bounds{clock: g.clock}}
+	b.total = &permits{bounds: b.bounds}
 	return b
 }
 
-// newKeyBulkhead returns one for a value of a key.
-func newKeyBulkhead(l KeyLimit, value string) *bulkhead {
-	b := &bulkhead{policy: PolicyBulkhead + "." + l.Key, path: fmt.Sprintf("limits.per_key[%q]", l.Key), key: l.Key, value: value}
-	b.set(l.Concurrency, l.Queue)
+// newKeyedBulkhead returns a bulkhead for each value of a key.
+func newKeyedBulkhead(g *common, l KeyLimit) *bulkhead {
+	b := &bulkhead{
+		common: g,
+		policy: PolicyBulkhead + "." + l.Key,
+		path:   "limits.per_key[" + strconv.Quote(l.Key) + "]",
+		key:    g.key(l.Key),
+		bounds: &bounds{clock: g.clock},
+	}
+	b.spare = &permits{bounds: b.bounds}
+	b.keyed = newTable[permits](b, g.seed)
+	b.resize(l.Concurrency, l.Queue)
 	return b
 }
 
-// rule puts an operator's limits into force. A tuner that stays keeps the
-// limit that it has found.
-func (b *bulkhead) rule(limit, depth int, t *tuner) {
-	b.ruling.Lock()
-	defer b.ruling.Unlock()
-	if t != nil && t == b.tuner.Load() {
-		limit = b.bounds.Load().limit
+// resize changes the limits of all permits. A higher one lets waiters in at
+// once, a lower one takes effect as calls end. A limit below 1 is none.
+func (b *bulkhead) resize(limit, depth int) {
+	if limit < 1 {
+		limit = unlimited
 	}
-	b.tuner.Store(t)
-	b.set(limit, depth)
-}
-
-// follow puts the limit into force that a tuner has found, if it still rules.
-func (b *bulkhead) follow(t *tuner) {
-	b.ruling.Lock()
-	defer b.ruling.Unlock()
-	if t != b.tuner.Load() {
+	b.bounds.limit.Store(int64(limit))
+	b.bounds.depth.Store(int64(depth))
+	if b.total != nil {
+		b.total.refill()
 		return
 	}
-	t.mu.Lock()
-	limit := t.current()
-	t.mu.Unlock()
-	b.set(limit, b.bounds.Load().depth)
+	b.spare.refill()
+	b.keyed.each((*permits).refill)
 }
-
-// set puts other limits into force. The caller holds ruling, or is the only one
-// there is.
-func (b *bulkhead) set(limit, depth int) {
-	if old := b.bounds.Load(); old != nil && old.limit == limit && old.depth == depth {
-		return
-	}
-	b.bounds.Store(&bounds{limit: limit, depth: depth, full: b.queueFull(limit, depth)})
-	b.wake()
-}
-
-// counts is how many calls are in flight and how many wait.
-func (b *bulkhead) counts() (inFlight, waiting int) { return unpack(b.state.Load()) }
 
 // Admit takes a permit, or waits for one.
 func (b *bulkhead) Admit(ctx context.Context, c *Call) (Ticket, error) {
-	if !b.enter() {
-		if err := b.wait(ctx, c); err != nil {
-			return Ticket{}, err
+	var value *keyValue
+	if b.keyed != nil {
+		if value = b.key.of(c); value == nil {
+			return Ticket{}, nil
 		}
 	}
-	return Ticket{number: uint64(c.now)}, nil //nolint:gosec // G115: never negative
+	for {
+		p := b.total
+		if value != nil {
+			p = b.keyed.enter(value, c.now)
+			p.use(c.now)
+		}
+		v := p.enter()
+		if v == short {
+			var err error
+			if v, err = b.wait(ctx, c, p, value); err != nil {
+				return Ticket{}, err
+			}
+		}
+		if v == taken {
+			if b.tuner != nil {
+				b.tuner.admitted(c)
+			}
+			return Ticket{c.now, p}, nil
+		}
+	}
 }
 
-// wait waits for a permit. Under a limit that adapts it gives up at half of the
-// call's time, which leaves the other half for the work: in a queue that is
-// served in order and always full, the first would have no time left, ever, and
-// all work would be in vain.
-func (b *bulkhead) wait(ctx context.Context, c *Call) error {
-	w, full := b.join()
-	if w == nil {
-		return full
-	}
-	latest := c.deadline
-	if latest != 0 && b.tuner.Load() != nil {
-		latest = c.now.add(latest.sub(c.now) / 2)
-	}
-	err := c.await(ctx, w.granted, latest)
-	if err == nil {
-		return nil
-	}
-	b.leave(w)
-	if err != context.DeadlineExceeded || c.isOver() { //nolint:errorlint // await returns it as it is
-		return c.gaveUp(b.policy, err, fmt.Sprintf("%d calls were in flight, the limit; retry later or raise %s.concurrency", b.bounds.Load().limit, b.path))
-	}
-	return b.waitedEnough(c)
-}
-
-// Done passes the permit on to the first waiter, or gives it back.
+// Done gives the permit back.
 func (b *bulkhead) Done(c *Call, t Ticket, o Outcome) {
-	b.release()
-	if tuner := b.tuner.Load(); tuner != nil {
-		tuner.observe(b, c, instant(t.number), o) //nolint:gosec // G115: it was an instant
+	p, ok := t.held.(*permits)
+	if !ok {
+		return
+	}
+	p.release()
+	if b.tuner != nil {
+		b.tuner.ended(c, t.mark, o)
 	}
 }
 
-// enter takes a permit if one is free and nobody waits for it.
-func (b *bulkhead) enter() bool {
-	limit := b.bounds.Load().limit
-	for {
-		s := b.state.Load()
-		if inFlight, waiting := unpack(s); inFlight >= limit || waiting > 0 {
-			return false
-		}
-		if b.state.CompareAndSwap(s, s+oneInFlight) {
-			return true
-		}
+// wait waits for a permit.
+func (b *bulkhead) wait(ctx context.Context, c *Call, p *permits, value *keyValue) (verdict, error) {
+	if b.tuner != nil {
+		b.tuner.usedUp.Store(true)
 	}
-}
-
-// join takes a place in the queue. No waiter and no error means that a permit
-// was free after all and has been taken.
-func (b *bulkhead) join() (*waiter, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for {
-		bounds, s := b.bounds.Load(), b.state.Load()
-		inFlight, waiting := unpack(s)
+	w, v := p.join(c.now, c.deadline)
+	switch v {
+	case refused:
+		return v, b.refuse(value)
+	case tooLate:
+		return v, b.hopeless(c, p, value)
+	case queued:
+		b.queued.Add(1)
+		err := await(ctx, w, c.left(c.now))
+		b.queued.Add(-1)
+		c.now, c.waited = b.clock.now(), true
 		switch {
-		case inFlight < bounds.limit && waiting == 0:
-			if b.state.CompareAndSwap(s, s+oneInFlight) {
-				return nil, nil
-			}
-		case waiting >= bounds.depth:
-			return nil, bounds.full
-		case b.state.CompareAndSwap(s, s+oneWaiting):
-			w := &waiter{granted: make(chan struct{})}
-			w.place = b.queue.PushBack(w)
-			return w, nil
+		case err != nil:
+			p.leave(w)
+			return v, c.gaveUp(err, b.policy, fmt.Sprintf("%d calls were in flight%s, the limit; retry later or raise %s",
+				b.bounds.limit.Load(), b.whom(value), b.remedy()))
+		case w.hopeless:
+			return v, b.hopeless(c, p, value)
 		}
-	}
-}
-
-// leave gives up a place in the queue, or the permit if it came meanwhile.
-func (b *bulkhead) leave(w *waiter) {
-	if b.quit(w) {
-		return
-	}
-	b.release()
-}
-
-// quit reports whether w was still waiting; then it does so no longer.
-func (b *bulkhead) quit(w *waiter) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	select {
-	case <-w.granted:
-		return false
+		return taken, nil
 	default:
-		b.queue.Remove(w.place)
-		b.state.Add(-oneWaiting)
-		return true
+		return v, nil
 	}
 }
 
-// release gives a permit back. If somebody waits who may have it, that one
-// gets it at once.
-func (b *bulkhead) release() {
-	for {
-		s := b.state.Load()
-		inFlight, waiting := unpack(s)
-		if waiting > 0 && inFlight <= b.bounds.Load().limit {
-			if b.handOver() {
-				return
-			}
-			continue // the last waiter left meanwhile
-		}
-		if !b.state.CompareAndSwap(s, s-oneInFlight) {
-			continue
-		}
-		if waiting > 0 { // the limit may have been raised meanwhile
-			b.wake()
-		}
-		return
+// refuse turns a call away that has no place in the queue.
+func (b *bulkhead) refuse(value *keyValue) error {
+	limit, depth := b.bounds.limit.Load(), b.bounds.depth.Load()
+	if value != nil {
+		return b.queueFull(limit, depth, value)
 	}
-}
-
-// handOver gives the caller's permit to the first waiter, if there is one.
-func (b *bulkhead) handOver() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.queue.Len() == 0 {
-		return false
+	r := b.full.Load()
+	if r == nil || r.limit != limit || r.depth != depth {
+		r = &rejected{limit, depth, b.queueFull(limit, depth, nil)}
+		b.full.Store(r)
 	}
-	b.grant()
-	b.state.Add(-oneWaiting)
-	return true
+	return r.err
 }
 
-// wake gives free permits to waiters, which is needed only where the limit has
-// changed.
-func (b *bulkhead) wake() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for b.queue.Len() > 0 {
-		s := b.state.Load()
-		if inFlight, _ := unpack(s); inFlight >= b.bounds.Load().limit {
-			return
-		}
-		if b.state.CompareAndSwap(s, s+oneInFlight-oneWaiting) {
-			b.grant()
-		}
-	}
+// queueFull is the same for all calls: a call is turned away only when both
+// limits are used up.
+func (b *bulkhead) queueFull(limit, depth int64, value *keyValue) error {
+	r := b.rejection(value)
+	r.text = fmt.Sprintf("%s: %d calls in flight and %d queued%s, limits %d and %d; retry later or raise %s",
+		b.policy, limit, depth, b.whom(value), limit, depth, b.remedy())
+	return r.status()
 }
 
-// grant tells the first waiter that it has a permit. The caller holds mu.
-func (b *bulkhead) grant() {
-	w := b.queue.Remove(b.queue.Front()).(*waiter) //nolint:forcetypeassert // nothing else is put in
-	close(w.granted)
+// hopeless turns a call away that could not be answered in time any more.
+func (b *bulkhead) hopeless(c *Call, p *permits, value *keyValue) error {
+	_, waiting := p.counts()
+	r := b.rejection(value)
+	r.text = fmt.Sprintf("%s: no answer could come before the deadline, which is in %v: there are %d calls in the queue%s, %v apart, and a call takes %v; "+
+		"retry later, with a later deadline, or raise %s",
+		b.policy, roughly(c.left(c.now)), waiting, b.whom(value), roughly(time.Duration(b.bounds.turn.Load())),
+		roughly(time.Duration(b.bounds.need.Load()/needFactor)), b.remedy())
+	return r.status()
 }
 
-// isIdle reports whether a new bulkhead would be the same.
-func (b *bulkhead) isIdle(instant) bool { return b.state.Load() == 0 }
-
-// describe says how full the bulkhead is.
-func (b *bulkhead) describe(instant) string {
-	inFlight, waiting := b.counts()
-	bounds := b.bounds.Load()
-	text := fmt.Sprintf("%d in flight of %d, %d queued of %d", inFlight, bounds.limit, waiting, bounds.depth)
-	if t := b.tuner.Load(); t != nil {
-		text += fmt.Sprintf("; the limit is adaptive, %d to %d", t.Min, t.Max)
-	}
-	return text
-}
-
-// waitedEnough is what a call is told that has to leave the queue.
-func (b *bulkhead) waitedEnough(c *Call) error {
-	limit := b.bounds.Load().limit
-	return rejection{
+func (b *bulkhead) rejection(value *keyValue) rejection {
+	r := rejection{
 		code:   codes.ResourceExhausted,
 		reason: "BULKHEAD_FULL",
 		policy: b.policy,
 		retry:  bulkheadRetry,
-		values: map[string]string{b.path + ".concurrency": "adaptive", "limit": strconv.Itoa(limit)},
-		text: fmt.Sprintf("%s: no place within %v, half of the time that the call had: %d calls in flight, the limit that the plugin bears; retry later or give the call more time",
-			b.policy, c.now.sub(c.clock.at(c.Start)).Round(time.Millisecond), limit),
-	}.status()
+		values: map[string]string{},
+	}
+	for _, s := range b.settings() {
+		r.values[s.Path] = s.Value
+	}
+	if value != nil {
+		maps.Copy(r.values, value.metadata())
+	}
+	return r
 }
 
-// queueFull is the same for every call: a call is turned away only when
-// both limits are used up. It is made once, because turning calls away must be cheap
-// when there are too many of them.
-func (b *bulkhead) queueFull(limit, depth int) error {
-	values := map[string]string{
-		b.path + ".concurrency": strconv.Itoa(limit),
-		b.path + ".queue":       strconv.Itoa(depth),
+// settings are where the limits are written in config.hcl.
+func (b *bulkhead) settings() []Setting {
+	depth := Setting{b.path + ".queue", strconv.FormatInt(b.bounds.depth.Load(), 10)}
+	if b.tuner != nil {
+		return append(b.tuner.settings(), depth)
 	}
-	of := ""
-	if b.key != "" {
-		values[b.key] = b.value
-		of = fmt.Sprintf(" for %s %q", b.key, b.value)
-	}
-	return rejection{
-		code:   codes.ResourceExhausted,
-		reason: "BULKHEAD_FULL",
-		policy: b.policy,
-		retry:  bulkheadRetry,
-		values: values,
-		text: fmt.Sprintf("%s: %d calls in flight and %d queued%s, limits %d and %d; retry later or raise %s.concurrency",
-			b.policy, limit, depth, of, limit, depth, b.path),
-	}.status()
+	return []Setting{{b.path + ".concurrency", strconv.FormatInt(b.bounds.limit.Load(), 10)}, depth}
 }
+
+// remedy is the argument to raise.
+func (b *bulkhead) remedy() string {
+	if b.tuner != nil {
+		return b.path + ".max"
+	}
+	return b.path + ".concurrency"
+}
+
+func (b *bulkhead) whom(value *keyValue) string {
+	if value == nil {
+		return ""
+	}
+	return fmt.Sprintf(" for %s %s", b.key.name, value.shown())
+}
+
+// start begins the permits of a value that had none. As long as calls are
+// inside the shared ones, some of them may be of that value.
+func (b *bulkhead) start(_ string, p *permits, now int64) bool {
+	p.bounds = b.bounds
+	p.used.Store(now)
+	return b.spare.state.Load() == 0
+}
+
+func (b *bulkhead) shared(string) *permits { return b.spare }
+
+func (b *bulkhead) retire(p *permits, since int64) bool { return p.retire(since) }

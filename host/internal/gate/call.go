@@ -1,19 +1,27 @@
-// Package gate decides which calls may be forwarded. A gate is a chain of
-// policies, each in its own file; a call passes all of them, is forwarded, and
-// reports to all of them how it ended.
+// Package gate decides which calls may be forwarded, and which are forwarded
+// again. A gate is a chain of policies, each in its own file; a call passes all
+// of them, is forwarded, and reports to all of them how it ended.
 package gate
 
 import (
 	"context"
-	"math"
 	"time"
+
+	"google.golang.org/grpc/codes"
 )
 
-// Call is one call, as far as policies look at it. Do changes it; nobody may
-// share it with another call that is under way.
+// Call is one call, as far as policies look at it. It is for one Do, which
+// changes it; nobody may share it with another call that is under way.
 type Call struct {
 	Method string // "/pkg.Service/Method"
 	Stream bool   // not unary: any number of messages in either direction
+
+	// Keys are what policies may be kept by. Nil: the method declares none.
+	Keys Keys
+
+	// Idempotent reports whether the call may be repeated. It is asked only
+	// when there is a reason to, so it may be slow. Nil: the call may not.
+	Idempotent func() bool
 
 	// Start is when the call reached the host. Zero: when Do was called.
 	Start time.Time
@@ -24,53 +32,49 @@ type Call struct {
 	// than all policies together and not every transport needs one; see Context.
 	Deadline time.Time
 
-	// Keys reads the values by which policies are kept apart; nil for none.
-	Keys Keys
-
-	// Idempotent reports whether the call may be repeated when it was lost on
-	// the way or on its instance. It is asked only then. Nil: it may not.
-	Idempotent func() bool
-
-	clock    *clock
-	now      instant // the last reading of the clock
-	deadline instant // Deadline; 0 for none
-	keys     [cachedKeys]keyValue
-	cached   int
+	progress
 }
 
-// Keys reads the keys of a request.
+// Keys reads the keys of one request.
 type Keys interface {
-	// Key returns the value of a key. It reports false when the method does not
-	// declare it. The bytes stay valid until the call ends, and are not written.
-	Key(name string) (value []byte, declared bool)
+	// Key returns the value of a key, and whether the method declares it. The
+	// value may be empty; it must not change before the call is over, whatever
+	// other keys are read.
+	Key(name string) (value []byte, ok bool)
 }
 
-// cachedKeys is how many keys of a call are read only once. A config with more
-// of them works, and reads the others again for each policy.
-const cachedKeys = 2
+// progress is what Do and the policies know of a call that is under way. What
+// is in it has room in the call itself, so that nothing is allocated for a
+// gate of a usual size.
+type progress struct {
+	now       int64      // the last reading of the gate's clock
+	deadline  int64      // Deadline by that clock
+	ours      bool       // the deadline is the operator's, not the caller's
+	waited    bool       // a policy made the call wait
+	forwarded bool       // the call was handed to forward
+	sent      int64      // when that was
+	code      codes.Code // with which it ended; valid in Done
 
-type keyValue struct {
-	name     string
-	value    []byte
-	declared bool
+	keys        []keyValue // by slot, see key
+	tickets     []Ticket   // of the policies that let the call pass, in their order
+	keyRoom     [2]keyValue
+	ticketsRoom [6]Ticket
 }
 
-// key returns the value of a key, read at most once.
-func (c *Call) key(name string) (value []byte, declared bool) {
-	for i := range c.cached {
-		if c.keys[i].name == name {
-			return c.keys[i].value, c.keys[i].declared
-		}
+// begin makes c ready for a gate whose policies use a number of keys.
+func (c *Call) begin(k clock, keys int) {
+	c.now = k.now()
+	if c.Start.IsZero() {
+		c.Start = k.time(c.now)
 	}
-	if c.Keys == nil {
-		return nil, false
+	c.ours, c.waited, c.forwarded = false, false, false
+	c.tickets = c.ticketsRoom[:0]
+	if keys > len(c.keyRoom) {
+		c.keys = make([]keyValue, keys)
+		return
 	}
-	value, declared = c.Keys.Key(name)
-	if c.cached < cachedKeys {
-		c.keys[c.cached] = keyValue{name, value, declared}
-		c.cached++
-	}
-	return value, declared
+	c.keys = c.keyRoom[:keys]
+	clear(c.keys)
 }
 
 // Context returns ctx with the call's deadline, for transports that take it
@@ -80,47 +84,4 @@ func (c *Call) Context(ctx context.Context) (bounded context.Context, cancel con
 		return context.WithCancel(ctx)
 	}
 	return context.WithDeadline(ctx, c.Deadline)
-}
-
-// read reads the clock anew, after a wait.
-func (c *Call) read() instant {
-	c.now = c.clock.now()
-	return c.now
-}
-
-// instant is a time in nanoseconds since a gate was made, by the monotonic
-// clock: no step of the wall clock moves it.
-type instant int64
-
-func (i instant) add(d time.Duration) instant     { return i + instant(d) }
-func (i instant) sub(other instant) time.Duration { return time.Duration(i - other) }
-
-// clock tells instants.
-type clock struct{ epoch time.Time }
-
-// now is never 0, which stands for no time at all.
-func (c *clock) now() instant { return instant(time.Since(c.epoch)) + 1 }
-
-// at keeps within what an instant can tell, some 292 years.
-func (c *clock) at(t time.Time) instant {
-	return max(instant(min(t.Sub(c.epoch), math.MaxInt64-1))+1, 1)
-}
-
-// Policy is one decision. Policies know nothing of each other and are safe for
-// concurrent use.
-type Policy interface {
-	// Admit returns no error when the call may go on. It may wait, no longer
-	// than until ctx ends or the call's deadline passes. An error is a gRPC
-	// status that names the policy, the bound and the remedy.
-	Admit(ctx context.Context, c *Call) (Ticket, error)
-
-	// Done is called exactly once for each call that Admit let pass, when the
-	// call is over, with what Admit returned and what became of the call.
-	Done(c *Call, t Ticket, o Outcome)
-}
-
-// Ticket is what a policy wants to know again of a call that it admitted.
-type Ticket struct {
-	number uint64
-	state  *keyState
 }

@@ -1,15 +1,10 @@
 package gate
 
-import (
-	"context"
-	"math"
-	"reflect"
-	"strings"
-	"time"
-)
+import "time"
 
-// The names of the policies, in metrics and in error details. Those with a key
-// or a name of their own add it after a dot: "bulkhead.domain", "rate.global".
+// The names of the policies, in metrics and in error details. One that is kept
+// by a key, or has a name, adds it after a dot: "bulkhead.domain",
+// "rate.global".
 const (
 	PolicyDeadline = "deadline"
 	PolicyBreaker  = "breaker"
@@ -18,7 +13,7 @@ const (
 )
 
 // Config is all that an operator set for the calls of one subsystem. The zero
-// value sets no bounds.
+// value lets everything pass.
 type Config struct {
 	Limits   Limits
 	PerKey   []KeyLimit
@@ -39,20 +34,28 @@ type Limits struct {
 	// stream counts for as long as it is open.
 	Concurrency int
 
-	// Adaptive lets the limit move, in the place of Concurrency; nil: it is fixed.
-	Adaptive *Adaptive
-
 	// Queue is how many more calls may wait; 0 rejects at once.
 	Queue int
+
+	// Adaptive moves the limit with what the plugin bears, in the place of
+	// Concurrency. Nil: it is fixed.
+	Adaptive *Adaptive
 }
 
-// chain is the policies of one config. Nobody writes it.
+// KeyLimit is how many calls with the same value of a key may be in flight.
+type KeyLimit struct {
+	Key                string // unique; the policy is called "bulkhead.<key>"
+	Concurrency, Queue int    // as in Limits
+}
+
+// chain is the policies of one config, in the order in which calls pass them.
 type chain struct {
 	config   Config
 	deadline deadline
 	steps    []step
-	bulkhead *bulkhead // of all calls, one of steps
-	retrier  *retrier
+	bulkhead *bulkhead // of all calls; the last of steps
+	retry    *retry
+	keys     int // how many slots a call has for values
 }
 
 // step is a policy under the name by which its rejections are counted.
@@ -61,125 +64,112 @@ type step struct {
 	policy Policy
 }
 
-// newChain builds the policies of a config. The order is written here and
-// nowhere else: what is cheap and final comes first, and what holds a resource
-// while it waits for nothing comes last.
+// chain builds the chain of a config. The order of the policies is written
+// here and nowhere else: what is cheap and final comes first, and what holds a
+// resource while it waits for nothing comes last.
 //
-// What has the same settings as in the chain before, which may be nil, is taken
-// from there with its state; and so is the bulkhead of all calls in any case,
-// because the calls in flight have its permits.
-func newChain(c Config, before *chain) *chain {
-	n := &chain{config: c, deadline: deadline{timeout: c.Limits.Timeout}}
-	add := func(name string, create func() Policy, same bool) {
-		policy := before.step(name)
-		if policy == nil || !same {
-			policy = create()
+// Of two rates the one with a key comes last: a token counts from when it is
+// taken, and it is those behind the plugin who count most exactly. Of two
+// bulkheads it comes first: a call that waits for others of its value must not
+// keep a permit from those of other values.
+//
+// What has the same settings as in old is taken over, with all that it knows;
+// and so are the permits, whatever their number. Old is nil in a new gate.
+func (g *common) chain(c Config, old *chain) *chain {
+	ch := &chain{config: c, deadline: deadline{timeout: c.Limits.Timeout}}
+	add := func(name string, p Policy) { ch.steps = append(ch.steps, step{name, p}) }
+	for _, keyed := range []bool{false, true} {
+		for _, b := range c.Breakers {
+			if (b.Key != "") == keyed && b.Failures > 0 {
+				p := g.breaker(b, old)
+				add(p.policy, p)
+			}
 		}
-		n.steps = append(n.steps, step{name, policy})
 	}
-	for _, b := range c.Breakers {
-		block := newBreakers(b)
-		add(block.policy, func() Policy { return breakerPolicy(block) }, isSame(before, func(o Config) []Breaker { return o.Breakers }, b))
-	}
-	for _, r := range c.Rates {
-		add(PolicyRate+"."+r.Name, func() Policy { return ratePolicy(r) }, isSame(before, func(o Config) []Rate { return o.Rates }, r))
+	for _, keyed := range []bool{false, true} {
+		for _, r := range c.Rates {
+			if (r.Key != "") == keyed && r.Events > 0 {
+				p := g.rate(r, old)
+				add(p.policy, p)
+			}
+		}
 	}
 	for _, l := range c.PerKey {
-		add(PolicyBulkhead+"."+l.Key, func() Policy {
-			return newKeyed(l.Key, func(value string) keyedPolicy { return newKeyBulkhead(l, value) })
-		}, isSame(before, func(o Config) []KeyLimit { return o.PerKey }, l))
+		p := g.keyedBulkhead(l, old)
+		add(p.policy, p)
 	}
-	n.bulkhead = totalBulkhead(c.Limits, before)
-	n.steps = append(n.steps, step{PolicyBulkhead, n.bulkhead})
-	if n.retrier = newRetrier(c.Retry); before != nil && before.config.Retry == c.Retry {
-		n.retrier = before.retrier
-	}
-	return n
+	ch.bulkhead = g.bulkhead(c.Limits, old)
+	add(PolicyBulkhead, ch.bulkhead)
+	ch.retry = g.retry(c.Retry, old)
+	ch.keys = len(g.slots)
+	return ch
 }
 
-func breakerPolicy(block *breakers) Policy {
-	if block.Key == "" {
-		return newBreaker(block, "")
+func (g *common) breaker(b Breaker, old *chain) *breaker {
+	p := newBreaker(g, b)
+	if same, ok := old.policy(p.policy).(*breaker); ok && same.Breaker == p.Breaker {
+		return same
 	}
-	return newKeyed(block.Key, func(value string) keyedPolicy { return newBreaker(block, value) })
+	return p
 }
 
-func ratePolicy(r Rate) Policy {
-	common := &rate{policy: PolicyRate + "." + r.Name, name: r.Name, key: r.Key, wait: r.Wait}
-	if r.Key == "" {
-		return newBucket(common, r.Quota, "", "")
+func (g *common) rate(r Rate, old *chain) *rate {
+	p := newRate(g, r)
+	if same, ok := old.policy(p.policy).(*rate); ok && same.equal(r) {
+		return same
 	}
-	k := newKeyed(r.Key, func(value string) keyedPolicy {
-		quota, pattern := r.quotaFor(value)
-		return newBucket(common, quota, pattern, value)
-	})
-	k.reserved = r.isNamed
-	return k
+	return p
 }
 
-// totalBulkhead is the one of the chain before with other limits.
-func totalBulkhead(l Limits, before *chain) *bulkhead {
-	limit := l.Concurrency
-	if limit <= 0 {
-		limit = math.MaxInt32 // the bulkhead still counts
+func (g *common) keyedBulkhead(l KeyLimit, old *chain) *bulkhead {
+	p := newKeyedBulkhead(g, l)
+	if same, ok := old.policy(p.policy).(*bulkhead); ok {
+		same.resize(l.Concurrency, l.Queue)
+		return same
 	}
-	var t *tuner
-	if l.Adaptive != nil {
-		t = newTuner(*l.Adaptive)
-		limit = t.current()
-	}
-	if before == nil {
-		b := newBulkhead(limit, l.Queue)
-		b.tuner.Store(t)
-		return b
-	}
-	if reflect.DeepEqual(before.config.Limits.Adaptive, l.Adaptive) {
-		t = before.bulkhead.tuner.Load()
-	}
-	before.bulkhead.rule(limit, l.Queue, t)
-	return before.bulkhead
+	return p
 }
 
-// mayRepeat reports whether the rates allow another try, and waits for its
-// tokens. A call that the plugin answered has spent those of its first one: what
-// is behind the plugin sees each try. One that was lost is still the same call.
-func (c *chain) mayRepeat(ctx context.Context, call *Call, r Result) bool {
-	if r.Reach != Answered {
-		return true
+// bulkhead is the one of all calls. Calls in flight keep their permits: a new
+// one shares them with the old.
+func (g *common) bulkhead(l Limits, old *chain) *bulkhead {
+	b := newBulkhead(g)
+	var tuner *tuner
+	if old != nil {
+		b.total, b.bounds, tuner = old.bulkhead.total, old.bulkhead.bounds, old.bulkhead.tuner
 	}
-	for _, s := range c.steps {
-		if !strings.HasPrefix(s.name, PolicyRate+".") {
-			continue
-		}
-		if _, err := s.policy.Admit(ctx, call); err != nil {
-			return false
-		}
+	switch {
+	case l.Adaptive == nil:
+		tuner.stop()
+		b.bounds.need.Store(0)
+		b.resize(l.Concurrency, l.Queue)
+	case tuner != nil && old.config.Limits.Adaptive != nil && *old.config.Limits.Adaptive == *l.Adaptive:
+		b.tuner = tuner
+		b.resize(tuner.limit(), l.Queue)
+	default:
+		tuner.stop()
+		b.tuner = newTuner(*l.Adaptive, b)
+		b.resize(b.tuner.limit(), l.Queue)
 	}
-	return true
+	return b
 }
 
-// step returns the policy of a name, or nil.
-func (c *chain) step(name string) Policy {
-	if c == nil {
+func (g *common) retry(r Retry, old *chain) *retry {
+	if old != nil && old.retry.Retry == r {
+		return old.retry
+	}
+	return newRetry(g, r)
+}
+
+// policy is the policy of a name; nil when there is none.
+func (ch *chain) policy(name string) Policy {
+	if ch == nil {
 		return nil
 	}
-	for _, s := range c.steps {
+	for _, s := range ch.steps {
 		if s.name == name {
 			return s.policy
 		}
 	}
 	return nil
-}
-
-// isSame reports whether the config before had exactly this block.
-func isSame[B any](before *chain, blocks func(Config) []B, block B) bool {
-	if before == nil {
-		return false
-	}
-	for _, b := range blocks(before.config) {
-		if reflect.DeepEqual(b, block) {
-			return true
-		}
-	}
-	return false
 }

@@ -3,128 +3,164 @@ package gate
 import (
 	"fmt"
 	"strconv"
+	"time"
 )
 
-// Explanation is one policy as far as it concerns one call.
+// PolicyRetry is the name under which Explain tells of repeats. They reject
+// nothing.
+const PolicyRetry = "retry"
+
+// Explanation is what a policy is to a call.
 type Explanation struct {
 	Policy   string
 	Applies  bool
-	Why      string // it does not apply; "" when it does
-	Settings []Setting
-	State    string // in words; "" when it has none
+	Why      string    // does it not apply; "" if it does
+	Settings []Setting // those in force for the call
+	State    string    // in words; "" if it has none
 }
 
-// Setting is one value that the operator may set.
+// Setting is a value that decides something.
 type Setting struct {
-	Path  string // of the argument in config.hcl, within the subsystem's block
-	Value string // as config.hcl writes it
+	Path  string // of the argument in config.hcl, such as `rate["domain"].limit`
+	Value string // as config.hcl writes it, without quotation marks
 }
 
-// Explain says which policies a call would pass, in that order, what they allow
-// and how they stand. It makes no call and changes nothing.
+// explainer is a policy that can tell what it is to a call. It changes nothing
+// and keeps nothing of the call.
+type explainer interface {
+	explain(c *Call) Explanation
+}
+
+// Explain says what each policy is to a call like c, in the order in which
+// calls pass them. It makes no call.
 func (g *Gate) Explain(c *Call) []Explanation {
-	chain := g.chain.Load()
-	all := []Explanation{{
-		Policy: PolicyDeadline, Applies: !c.Stream && chain.deadline.timeout > 0,
-		Settings: []Setting{{"limits.timeout", chain.deadline.timeout.String()}},
-	}}
-	if c.Stream {
-		all[0].Why = "streams have their callers' deadlines only"
-	} else if !all[0].Applies {
-		all[0].Why = "there is no timeout"
+	ch := g.chain.Load()
+	like := &Call{Method: c.Method, Stream: c.Stream, Keys: c.Keys}
+	like.begin(g.common.clock, ch.keys)
+	all := []Explanation{ch.deadline.explainTo(like)}
+	for _, s := range ch.steps {
+		if p, ok := s.policy.(explainer); ok {
+			e := p.explain(like)
+			e.Policy, e.Applies = s.name, e.Why == ""
+			all = append(all, e)
+		}
 	}
-	now := g.clock.now()
-	for _, s := range chain.steps {
-		all = append(all, explain(chain, s, c, now))
-	}
-	return append(all, Explanation{
-		Policy: "retry", Applies: chain.retrier.attempts > 1, Why: onlyIf(chain.retrier.attempts <= 1, "calls are tried once"),
-		Settings: []Setting{
-			{"retry.attempts", strconv.Itoa(chain.retrier.attempts)},
-			{"retry.budget", strconv.FormatFloat(chain.config.Retry.Budget*100, 'f', -1, 64) + "%"},
-		},
-		State: fmt.Sprintf("%d retries of answered calls left", chain.retrier.credit.Load()/oneRetry),
-	})
+	return append(all, ch.retry.explain())
 }
 
-func onlyIf(condition bool, text string) string {
-	if condition {
-		return text
+func (d deadline) explainTo(c *Call) Explanation {
+	e := Explanation{
+		Policy:   PolicyDeadline,
+		Applies:  true,
+		Settings: []Setting{{"limits.timeout", shortDuration(d.timeout)}},
 	}
-	return ""
-}
-
-// explain is about one step, for the value of its key that the call has.
-func explain(chain *chain, s step, c *Call, now instant) Explanation {
-	e := Explanation{Policy: s.name, Applies: true}
-	policy, value := s.policy, []byte(nil)
-	if k, ok := s.policy.(*keyed); ok {
-		declared := false
-		if value, declared = c.key(k.key); !declared {
-			e.Applies, e.Why = false, fmt.Sprintf("the method has no key %q", k.key)
-			return e
-		}
-		if policy = k.peek(value); policy == nil {
-			policy = k.create(string(shortened(value))) // as a call would make it
-		}
-		e.State = fmt.Sprintf("for %s %q: ", k.key, value)
-	}
-	switch p := policy.(type) {
-	case *bucket:
-		e.Settings = p.settings()
-		e.State += p.describe(now)
-	case *breaker:
-		e.Settings = p.settings()
-		e.State += p.describe(now)
-	case *bulkhead:
-		e.Settings = p.settings(chain.config.Limits)
-		e.State += p.describe(now)
+	switch {
+	case c.Stream:
+		e.Applies, e.Why = false, c.Method+" is a stream, which has its caller's deadline only"
+	case d.timeout <= 0:
+		e.Applies, e.Why = false, "limits.timeout is not set"
 	}
 	return e
 }
 
-func (b *bucket) settings() []Setting {
-	return []Setting{
-		{b.path() + ".limit", fmt.Sprintf("%d/%v", b.quota.Events, shortDuration(b.quota.Per))},
-		{b.path() + ".burst", strconv.Itoa(b.quota.Burst)},
-		{b.rate.path() + ".wait", b.wait.String()},
+func (r *retry) explain() Explanation {
+	e := Explanation{
+		Policy:  PolicyRetry,
+		Applies: true,
+		Settings: []Setting{
+			{"retry.attempts", strconv.Itoa(max(r.Attempts, 1))},
+			{"retry.budget", strconv.FormatFloat(float64(r.budget.share)*100/oneRepeat, 'f', -1, 64) + "%"},
+		},
+		State: fmt.Sprintf("budget for %d repeats", r.budget.credit.Load()/oneRepeat),
 	}
+	if r.Attempts <= 1 {
+		e.Applies, e.Why = false, "retry.attempts is 1"
+	}
+	return e
 }
 
-func (b *breaker) settings() []Setting {
-	path := "breaker"
-	if b.Key != "" {
-		path = fmt.Sprintf("breaker[%q]", b.Key)
-	}
-	return []Setting{
-		{path + ".failures", strconv.Itoa(b.Failures)},
-		{path + ".within", b.Within.String()},
-		{path + ".open_for", b.OpenFor.String()},
-	}
+// lacks says that a policy is not for a call without its key.
+func (k key) lacks(c *Call) Explanation {
+	return Explanation{Why: fmt.Sprintf("%s has no key %q", c.Method, k.name)}
 }
 
-func (b *bulkhead) settings(l Limits) []Setting {
-	bounds := b.bounds.Load()
-	settings := []Setting{
-		{b.path + ".concurrency", strconv.Itoa(bounds.limit)},
-		{b.path + ".queue", strconv.Itoa(bounds.depth)},
-	}
-	if b.key == "" && l.Adaptive != nil {
-		settings[0].Value = "adaptive"
-		settings = append(settings, Setting{"limits.min", strconv.Itoa(l.Adaptive.Min)}, Setting{"limits.max", strconv.Itoa(l.Adaptive.Max)})
-	}
-	return settings
-}
-
-// breakersOf returns the block of a policy that is a breaker; nil for others.
-func breakersOf(p Policy) *breakers {
-	switch p := p.(type) {
-	case *breaker:
-		return p.breakers
-	case *keyed:
-		if b, ok := p.shared.policy.(*breaker); ok {
-			return b.breakers
+func (r *rate) explain(c *Call) Explanation {
+	b := r.total
+	if r.keyed != nil {
+		value := r.key.of(c)
+		if value == nil {
+			return r.key.lacks(c)
+		}
+		if b = r.keyed.find(value); b == nil {
+			b = &bucket{pace: r.paceOf(string(value.bytes))}
 		}
 	}
-	return nil
+	tokens, waiting := b.counts(c.now)
+	settings := append(b.pace.settings(), Setting{r.path + ".wait", shortDuration(r.Wait)})
+	return Explanation{
+		Settings: settings,
+		State:    fmt.Sprintf("%d of %d tokens left, %s waiting", tokens, b.pace.Burst, orNone(waiting)),
+	}
+}
+
+func (b *breaker) explain(c *Call) Explanation {
+	k := b.total
+	if k == nil {
+		value := b.key.of(c)
+		if value == nil {
+			return b.key.lacks(c)
+		}
+		if k = b.find(value); k == nil {
+			k = new(circuit)
+		}
+	}
+	return Explanation{Settings: b.settings(), State: k.describe(&b.Breaker, c.now)}
+}
+
+func (k *circuit) describe(b *Breaker, now int64) string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case k.state() == open && now < k.until:
+		return fmt.Sprintf("open for another %v", roughly(time.Duration(k.until-now)))
+	case k.state() == halfOpen && k.probing > now:
+		return "half-open, a call is under way to try whether it can close"
+	case k.state() != closed:
+		return "half-open, the next call tries whether it can close"
+	}
+	k.forget(b, now)
+	return fmt.Sprintf("closed, %d failures in the last %s", len(k.failures), shortDuration(b.Within))
+}
+
+func (b *bulkhead) explain(c *Call) Explanation {
+	p := b.total
+	if b.keyed != nil {
+		value := b.key.of(c)
+		if value == nil {
+			return b.key.lacks(c)
+		}
+		if p = b.keyed.find(value); p == nil {
+			p = &permits{bounds: b.bounds}
+		}
+	}
+	inFlight, waiting := p.counts()
+	limit, depth := b.bounds.limit.Load(), b.bounds.depth.Load()
+	e := Explanation{Settings: b.settings()}
+	switch {
+	case b.tuner != nil:
+		e.State = fmt.Sprintf("limit now %d (adaptive), %d in flight, %d of %d queued", limit, inFlight, waiting, depth)
+	case limit >= unlimited:
+		e.State = fmt.Sprintf("%d in flight, without a limit", inFlight)
+		e.Settings = nil
+	default:
+		e.State = fmt.Sprintf("%d in flight of %d, %d of %d queued", inFlight, limit, waiting, depth)
+	}
+	return e
+}
+
+func orNone(n int) string {
+	if n == 0 {
+		return "none"
+	}
+	return strconv.Itoa(n)
 }

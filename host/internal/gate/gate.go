@@ -2,48 +2,32 @@ package gate
 
 import (
 	"context"
+	"hash/maphash"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 // Gate is what each call to a subsystem must pass. Made by New; safe for
 // concurrent use.
 type Gate struct {
-	clock    clock
+	common   *common
 	observer Observer
 	chain    atomic.Pointer[chain]
 
-	mu sync.Mutex // serializes Update
+	mu sync.Mutex // serializes those who replace chain
 }
 
-// Observer is told what the gate does. Its methods do not block and are safe
+// Observer is told what a gate does. Its methods must not block and are safe
 // for concurrent use.
 type Observer interface {
 	Rejected(policy string) // a call was turned away
-	Retried()               // a call is tried once more
+	Retried()               // a call is forwarded once more
 }
 
-// Forward makes one try to get a call to the plugin and its answer back. c has
-// the deadline, see Call.Context.
-type Forward func(ctx context.Context, c *Call) Result
-
-// New builds the gate of one subsystem, which keeps c: nobody may write it
-// afterwards. The observer may be nil.
-func New(c Config, o Observer) *Gate {
-	if o == nil {
-		o = nobody{}
-	}
-	g := &Gate{clock: clock{epoch: time.Now()}, observer: o}
-	g.chain.Store(newChain(c, nil))
-	return g
-}
-
-// nobody observes nothing.
+// nobody is who observes a gate for which there is no observer.
 type nobody struct{}
 
 // Rejected does nothing.
@@ -52,79 +36,120 @@ func (nobody) Rejected(string) {}
 // Retried does nothing.
 func (nobody) Retried() {}
 
-// Update puts another config into force for the calls to come, and keeps it as
-// New does. Policies whose
-// settings are the same keep what they know, and the calls in flight go on
-// counting against the limit of calls in flight.
+// common is what the policies of a gate have in common.
+type common struct {
+	clock clock
+	seed  maphash.Seed
+	slots []string // keys that were ever used; the index is the slot. Guarded by Gate.mu.
+
+	_      [64]byte     // the above is read by each call
+	queued atomic.Int64 // calls that wait for a permit
+}
+
+// key returns the key of a name, with a slot of its own.
+func (g *common) key(name string) key {
+	if name == "" {
+		return key{}
+	}
+	slot := slices.Index(g.slots, name)
+	if slot < 0 {
+		slot = len(g.slots)
+		g.slots = append(g.slots, name)
+	}
+	return key{name: name, slot: slot, seed: g.seed}
+}
+
+// New builds the gate of one subsystem. It keeps c, which nobody may write
+// afterwards. The observer may be nil.
+func New(c Config, o Observer) *Gate {
+	if o == nil {
+		o = nobody{}
+	}
+	g := &Gate{common: &common{clock: newClock(), seed: maphash.MakeSeed()}, observer: o}
+	g.Update(c)
+	return g
+}
+
+// Update puts another config in force for the calls that come from now on, and
+// keeps it as New does.
+// Policies whose settings are the same keep their tokens, failures and credit;
+// calls in flight keep their permits and count against the new limits. Calls
+// that are under way, in a queue even, are subject to the policies that they
+// met, and report to these.
 func (g *Gate) Update(c Config) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.chain.Store(newChain(c, g.chain.Load()))
+	g.chain.Store(g.common.chain(c, g.chain.Load()))
 }
 
-// maxInlineSteps is how many policies a call passes without an allocation.
-const maxInlineSteps = 12
-
 // Do lets a call through the gate: it fixes c.Deadline, asks each policy in
-// order, runs forward, perhaps more than once, and tells the policies in
-// reverse order how it ended. A call that policy i rejects is not forwarded and
-// is Done for the policies before i. Do blocks as long as the policies and
-// forward do.
+// order, runs forward, as often as it takes and is allowed, and tells the
+// policies in reverse order how the call ended. A call that policy i rejects is
+// not forwarded and is Done for the policies before i. Do blocks as long as the
+// policies and forward do.
 //
-// The error is that of the last try, or the rejection: a gRPC status. When
-// forward panics, the policies hear of a failure and the panic goes on.
+// The error is what forward returned last, or the rejection: a gRPC status.
+// When forward panics, the policies hear of a failure and the panic goes on.
 func (g *Gate) Do(ctx context.Context, c *Call, forward Forward) error {
-	chain := g.chain.Load()
-	c.clock = &g.clock
-	if c.Start.IsZero() {
-		c.Start = time.Now()
-	}
-	ours := chain.deadline.set(ctx, c)
-	c.read()
-	if err := expired(ctx, c); err != nil {
+	ch := g.chain.Load()
+	c.begin(g.common.clock, ch.keys)
+	ch.deadline.set(ctx, c, g.common.clock)
+	if err := c.over(ctx); err != nil {
 		return g.reject(PolicyDeadline, err)
 	}
-	var inline [maxInlineSteps]Ticket
-	tickets := inline[:0]
 	outcome := Failure
+	c.code = codes.Internal
 	defer func() {
-		for i, ticket := range slices.Backward(tickets) {
-			chain.steps[i].policy.Done(c, ticket, outcome)
+		for i, t := range slices.Backward(c.tickets) {
+			ch.steps[i].policy.Done(c, t, outcome)
 		}
 	}()
-	for _, s := range chain.steps {
-		ticket, err := s.policy.Admit(ctx, c)
+	for i := range ch.steps {
+		t, err := ch.steps[i].policy.Admit(ctx, c)
 		if err != nil {
 			outcome = Neutral
-			return g.reject(s.name, err)
+			return g.reject(ch.steps[i].name, err)
 		}
-		tickets = append(tickets, ticket)
+		c.tickets = append(c.tickets, t)
 	}
-	chain.retrier.begin()
-	forwarded := c.now
-	result := forward(ctx, c)
-	for tried := 1; chain.retrier.again(ctx, c, result, tried) && chain.mayRepeat(ctx, c, result); tried++ {
-		g.observer.Retried()
-		result = forward(ctx, c)
+	if c.waited {
+		if err := c.over(ctx); err != nil {
+			outcome = Neutral
+			return g.reject(PolicyDeadline, err)
+		}
 	}
-	err := result.Err
-	late := ours && status.Code(err) == codes.DeadlineExceeded && c.read() >= c.deadline
-	outcome = result.outcome(late && c.deadline.sub(forwarded) >= chain.deadline.timeout/2)
-	if late {
-		err = chain.deadline.explain(err)
+	c.forwarded, c.sent = true, c.now
+	result := ch.forward(ctx, c, forward, g.observer)
+	if result.Err == nil {
+		c.code = codes.OK
+		outcome = result.outcome(codes.OK, false)
+		return nil
 	}
-	return err
+	outcome, result.Err = g.failed(ch, c, result)
+	return result.Err
+}
+
+// failed says what to make of a call that ended with an error.
+func (g *Gate) failed(ch *chain, c *Call, result Result) (Outcome, error) {
+	c.code = codeOf(result.Err)
+	timedOut := c.code == codes.DeadlineExceeded && c.timedOut(g.common.clock.now())
+	outcome := result.outcome(c.code, timedOut && c.deadline-c.sent >= int64(ch.deadline.timeout/2))
+	if timedOut {
+		return outcome, ch.deadline.explain(result.Err)
+	}
+	return outcome, result.Err
 }
 
 // reject counts a rejection. A caller who gave up was not rejected.
 func (g *Gate) reject(policy string, err error) error {
-	if status.Code(err) != codes.Canceled {
+	if codeOf(err) != codes.Canceled {
 		g.observer.Rejected(policy)
 	}
 	return err
 }
 
-// Policies returns the names under which calls can be rejected.
+// Policies returns the names under which calls can be rejected by the present
+// config, in the order in which calls pass the policies.
 func (g *Gate) Policies() []string {
 	names := []string{PolicyDeadline}
 	for _, s := range g.chain.Load().steps {
@@ -135,24 +160,21 @@ func (g *Gate) Policies() []string {
 
 // InFlight is how many calls were admitted and have not ended.
 func (g *Gate) InFlight() int {
-	inFlight, _ := g.chain.Load().bulkhead.counts()
-	return inFlight
+	inFlight, _ := g.chain.Load().bulkhead.total.counts()
+	return int(inFlight)
 }
 
-// Queued is how many calls wait for the bulkhead.
-func (g *Gate) Queued() int {
-	_, queued := g.chain.Load().bulkhead.counts()
-	return queued
-}
+// Queued is how many calls wait for a permit, of all or of a key.
+func (g *Gate) Queued() int { return int(g.common.queued.Load()) }
 
-// Breakers is the state of the breaker that is worst off: 0 closed, 1
-// half-open, 2 open; -1 when there is none.
+// Breakers is the state of the breaker that is worst off, that of any value of
+// a key included: 0 closed, 1 half-open, 2 open; -1 when there is none.
 func (g *Gate) Breakers() int {
-	worst, now := -1, g.clock.now()
+	now, worst := g.common.clock.now(), int64(-1)
 	for _, s := range g.chain.Load().steps {
-		if b := breakersOf(s.policy); b != nil {
+		if b, ok := s.policy.(*breaker); ok {
 			worst = max(worst, b.worst(now))
 		}
 	}
-	return worst
+	return int(worst)
 }

@@ -1,71 +1,104 @@
 package gate
 
 import (
+	"context"
+	"errors"
+	"time"
+
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
-// Reach is how far a call got.
-type Reach int
+// Forward hands a call to an instance and says what became of it. It may be
+// called more than once for a call: see Retry.
+type Forward func(ctx context.Context, c *Call) Result
 
-const (
-	// Answered calls were ended by the plugin itself, well or not.
-	Answered Reach = iota
-	// Unreached calls provably never reached the plugin.
-	Unreached
-	// Lost calls were with an instance when it ended, or when its connection
-	// broke: what they did is not known.
-	Lost
-)
-
-// Result is what came of one try to forward a call.
+// Result is what became of a call that was forwarded.
 type Result struct {
-	Err   error // nil, or a gRPC status
+	Err   error // a gRPC status; nil is OK
 	Reach Reach
-	// Final says that another try would be in vain: no instance is to be had,
-	// or nobody waits for the answer.
+
+	// Final says of a call that was not reached that it would not be the next
+	// time either: the subsystem is quarantined, say, or the time is up for
+	// which calls are held.
 	Final bool
-	// UpstreamFailed says that an answer without an error tells of the failure
-	// of somebody else, such as an HTTP status of 503.
+
+	// UpstreamFailed says of an answer without an error that it reports the
+	// failure of what the plugin called in turn.
 	UpstreamFailed bool
 }
 
-// Outcome is what a call says about the health of what it was for.
-type Outcome int
+// Reach is how far a call got.
+type Reach uint8
 
 const (
-	// Neutral says nothing: the call was never forwarded, or given up.
-	Neutral Outcome = iota
-	// Success is any answer of one that works, "no such file" included.
-	Success
-	// Failure is a fault of the plugin or of what it depends on.
-	Failure
+	// Answered is a call that the plugin itself ended.
+	Answered Reach = iota
+	// Unreached is a call that provably never came to the plugin.
+	Unreached
+	// Lost is a call that the plugin may have had when its process ended or
+	// the connection to it broke.
+	Lost
 )
 
-// outcome judges the last try of a call. late says that the plugin had most of
-// the operator's time and did not answer: a caller's own deadline, one within
-// the request, or what our queues leave of it may be too short for anybody.
-func (r Result) outcome(late bool) Outcome {
-	if r.Err == nil {
+// Outcome is what the end of a call says of those who served it.
+type Outcome uint8
+
+const (
+	// Success says that the plugin answered, if only that the request was
+	// wrong.
+	Success Outcome = iota
+	// Failure says that the plugin or what it called failed.
+	Failure
+	// Neutral says nothing of them: the call did not get there, or its caller
+	// ended it.
+	Neutral
+)
+
+// expirySlack is how long before its deadline a call may come back as expired:
+// an instance reckons with the time that was left, by a timer of its own.
+const expirySlack = 10 * time.Millisecond
+
+// outcome is what a result says, given that its call ended with code and
+// whether the plugin had used up most of the time that the operator gives it.
+func (r Result) outcome(code codes.Code, timedOut bool) Outcome {
+	if r.Reach == Unreached {
+		return Neutral
+	}
+	switch code {
+	case codes.OK:
 		if r.UpstreamFailed {
 			return Failure
 		}
 		return Success
-	}
-	if r.Reach == Unreached {
+	case codes.InvalidArgument, codes.NotFound, codes.AlreadyExists, codes.PermissionDenied, codes.Unauthenticated,
+		codes.FailedPrecondition, codes.Aborted, codes.OutOfRange, codes.Unimplemented, codes.ResourceExhausted:
+		return Success
+	case codes.Canceled:
 		return Neutral
-	}
-	switch status.Code(r.Err) {
-	case codes.Unknown, codes.Internal, codes.Unavailable, codes.DataLoss:
-		return Failure
 	case codes.DeadlineExceeded:
-		if late {
+		// Callers choose their deadlines, and queues take their part. A time
+		// that is too short is no fault of the plugin, and must not close it to
+		// others.
+		if timedOut {
 			return Failure
 		}
 		return Neutral
-	case codes.Canceled:
-		return Neutral
+	default: // Unknown, Internal, Unavailable, DataLoss, and what gRPC does not define
+		return Failure
+	}
+}
+
+// codeOf is the code of any error.
+func codeOf(err error) codes.Code {
+	switch code := status.Code(err); {
+	case code != codes.Unknown:
+		return code
+	case errors.Is(err, context.DeadlineExceeded):
+		return codes.DeadlineExceeded
+	case errors.Is(err, context.Canceled):
+		return codes.Canceled
 	default:
-		return Success
+		return code
 	}
 }

@@ -1,51 +1,52 @@
 package gate
 
 import (
-	"bytes"
-	"slices"
+	"strconv"
 	"strings"
 )
 
-// Override is another quota for some values of a key.
+// Override is a quota of its own for some values of a key.
 type Override struct {
-	// Pattern is a value in lower case, or "*.suffix", which stands for all
-	// values that end in ".suffix". The exact one wins, then the longest suffix.
+	// Pattern is a value in lower case, or "*.suffix" for all that end in
+	// ".suffix". The value itself wins, then the longest suffix.
 	Pattern string
 	Quota
 }
 
-// quotaFor returns the quota for a value of the key, and the pattern that it
-// comes from, "" for none.
-func (r *Rate) quotaFor(value string) (Quota, string) {
-	value = strings.ToLower(value)
-	best := -1
-	for i, o := range r.Overrides {
-		if o.Pattern == value {
-			return o.Quota, o.Pattern
-		}
-		suffix, isSuffix := strings.CutPrefix(o.Pattern, "*")
-		if isSuffix && strings.HasSuffix(value, suffix) && (best < 0 || len(o.Pattern) > len(r.Overrides[best].Pattern)) {
-			best = i
-		}
-	}
-	if best < 0 {
-		return r.Quota, ""
-	}
-	return r.Overrides[best].Quota, r.Overrides[best].Pattern
+// overrides finds the pace of a value.
+type overrides struct {
+	exact  map[string]*pace
+	suffix map[string]*pace // by the suffix with its dot
 }
 
-// isNamed reports whether the operator has named this very value.
-func (r *Rate) isNamed(value string) bool {
-	return slices.ContainsFunc(r.Overrides, func(o Override) bool { return strings.EqualFold(o.Pattern, value) })
+// newOverrides returns the overrides of the rate whose block is at path.
+func newOverrides(all []Override, path string) overrides {
+	o := overrides{exact: map[string]*pace{}, suffix: map[string]*pace{}}
+	for _, each := range all {
+		p := newPace(each.Quota, path+".override["+strconv.Quote(each.Pattern)+"]")
+		if suffix, ok := strings.CutPrefix(each.Pattern, "*."); ok {
+			o.suffix["."+suffix] = p
+		} else {
+			o.exact[each.Pattern] = p
+		}
+	}
+	return o
 }
 
-// longestKey is how much of a value tells it from others, in bytes: a caller
-// may send any text in the place of a domain.
-const longestKey = 255
-
-func shortened(value []byte) []byte {
-	if len(value) > longestKey {
-		return bytes.ToValidUTF8(value[:longestKey], nil)
+// find returns the pace of a value; nil when no override is for it.
+func (o overrides) find(value string) *pace {
+	if p := o.exact[value]; p != nil {
+		return p
 	}
-	return value
+	for rest := value; len(o.suffix) > 0; {
+		dot := strings.IndexByte(rest, '.')
+		if dot < 0 {
+			return nil
+		}
+		if p := o.suffix[rest[dot:]]; p != nil {
+			return p
+		}
+		rest = rest[dot+1:]
+	}
+	return nil
 }

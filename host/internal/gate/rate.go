@@ -3,235 +3,202 @@ package gate
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
-	"sync"
-	"sync/atomic"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc/codes"
 )
 
-// Rate is how often calls may start.
+// Rate is how often calls may start, in total or for each value of a key.
 type Rate struct {
-	Name string // unique; the policy is called "rate.<Name>"
-	Key  string // each value of this key has tokens of its own; "" for one bucket
+	Name string // unique; the policy is called "rate.<name>"
+	Key  string // "": all calls share the tokens
 	Quota
-	Wait      time.Duration // how long a call may wait for a token; 0 rejects at once
-	Overrides []Override    // for values of Key
+	Wait      time.Duration // how long a call waits for a token; 0 refuses it at once
+	Overrides []Override    // without a Key they do not matter
 }
 
-// Quota is a number of tokens per time.
-type Quota struct {
-	Events uint64        // per Per; at least 1
-	Per    time.Duration // above zero
-	Burst  int           // tokens that an idle bucket holds; at least 1
+// equal reports whether two rates say the same.
+func (r Rate) equal(other Rate) bool {
+	return r.Name == other.Name && r.Key == other.Key && r.Quota == other.Quota && r.Wait == other.Wait &&
+		slices.Equal(r.Overrides, other.Overrides)
 }
 
-// interval is the time between two tokens, rounded up: what is admitted in any
-// window stays below the limit, by less than one part in a hundred at
-// 10,000,000 a second, the fastest that config.hcl allows.
-func (q Quota) interval() time.Duration {
-	return time.Duration((uint64(q.Per) + q.Events - 1) / q.Events) //nolint:gosec // G115: both are positive
-}
-
-func (q Quota) String() string {
-	return fmt.Sprintf("%d/%v, burst %d", q.Events, shortDuration(q.Per), q.Burst)
-}
-
-// rate is what all buckets of one rate have in common.
+// rate is the policy of a Rate. What it lets pass in any window of length t is
+// at most rate·t + burst; a call that waited counts from when its token was
+// due, which is up to maxLate before it goes.
 type rate struct {
-	policy string // "rate.<name>"
-	name   string
-	key    string // "" for a rate of all calls
-	wait   time.Duration
+	*common
+	Rate
+
+	policy string
+	path   string // of its block in config.hcl
+	key    key
+	pace   *pace
+	over   overrides
+	total  *bucket // nil with a key
+	keyed  *table[bucket]
 }
 
-// bucket admits calls at a rate, by the generic cell rate algorithm: one word
-// says when the bucket will be full again, and a token is taken by moving it.
-// In any window of length t it admits at most t/interval + burst calls.
-//
-// Calls that find no token may wait, first come first served. They take their
-// token when it is due and reserve none, so one that leaves costs the others
-// nothing. The first in the queue waits for the clock; who leaves the front
-// wakes the next. While somebody waits, newcomers queue behind.
-type bucket struct {
-	*rate
-
-	quota     Quota
-	pattern   string // of the override that the quota comes from; "" for none
-	value     string // of the key
-	interval  time.Duration
-	tolerance time.Duration // how far before it is full a token may be taken: (burst-1) intervals
-
-	full    atomic.Int64 // instant from which on the bucket is full, if no more is taken
-	waiting atomic.Int64 // length of the queue
-
-	mu    sync.Mutex
-	queue []*rateWaiter // in the order of arrival; the first one waits for its token
-}
-
-type rateWaiter struct{ front chan struct{} } // closed when it is the first
-
-// path is the block of the rate within its subsystem's in config.hcl.
-func (r *rate) path() string { return fmt.Sprintf("rate[%q]", r.name) }
-
-// path is the block that the quota comes from.
-func (b *bucket) path() string {
-	if b.pattern == "" {
-		return b.rate.path()
+func newRate(g *common, r Rate) *rate {
+	path := "rate[" + strconv.Quote(r.Name) + "]"
+	p := &rate{
+		common: g,
+		Rate:   r,
+		policy: PolicyRate + "." + r.Name,
+		path:   path,
+		key:    g.key(r.Key),
+		pace:   newPace(r.Quota, path),
+		over:   newOverrides(r.Overrides, path),
 	}
-	return fmt.Sprintf("%s.override[%q]", b.rate.path(), b.pattern)
-}
-
-func newBucket(r *rate, q Quota, pattern, value string) *bucket {
-	interval := q.interval()
-	return &bucket{rate: r, quota: q, pattern: pattern, value: value, interval: interval, tolerance: time.Duration(q.Burst-1) * interval}
+	if r.Key == "" {
+		p.total = &new(padded).bucket
+		p.total.pace = p.pace
+	} else {
+		p.keyed = newTable[bucket](p, g.seed)
+	}
+	return p
 }
 
 // Admit takes a token, or waits for one.
-func (b *bucket) Admit(ctx context.Context, c *Call) (Ticket, error) {
-	if b.waiting.Load() == 0 && b.take(c.now) {
-		return Ticket{}, nil
-	}
-	w, delay := b.join(c)
-	switch {
-	case delay == 0:
-		return Ticket{}, nil
-	case w == nil:
-		return Ticket{}, b.refuse(delay)
-	}
-	defer b.leave(w)
-	latest := c.now.add(b.wait) // join has read the clock
-	if err := c.await(ctx, w.front, c.deadline); err != nil {
-		return Ticket{}, c.gaveUp(b.policy, err, b.remedy())
-	}
-	for !b.take(c.now) {
-		if b.due(0) > latest { // a newcomer who saw nobody wait has taken a token
-			return Ticket{}, b.refuse(b.due(0).sub(c.now))
-		}
-		timer := make(chan struct{})
-		due := time.AfterFunc(b.due(0).sub(c.now), func() { close(timer) })
-		err := c.await(ctx, timer, c.deadline)
-		due.Stop()
-		if err != nil {
-			return Ticket{}, c.gaveUp(b.policy, err, b.remedy())
+func (r *rate) Admit(ctx context.Context, c *Call) (Ticket, error) {
+	var value *keyValue
+	if r.keyed != nil {
+		if value = r.key.of(c); value == nil {
+			return Ticket{}, nil
 		}
 	}
-	return Ticket{}, nil
-}
-
-// Done does nothing: a token is spent.
-func (*bucket) Done(*Call, Ticket, Outcome) {}
-
-// take takes a token if one is there.
-func (b *bucket) take(now instant) bool {
 	for {
-		full := b.full.Load()
-		if instant(full).sub(now) > b.tolerance {
-			return false
+		b := r.total
+		if value != nil {
+			b = r.keyed.enter(value, c.now)
 		}
-		next := max(instant(full), now).add(b.interval)
-		if b.full.CompareAndSwap(full, int64(next)) {
-			return true
+		since, v := c.now, b.take(c.now)
+		if v == short {
+			var err error
+			if since, v, err = r.wait(ctx, c, b, value); err != nil {
+				return Ticket{}, err
+			}
+		}
+		if v == taken {
+			return Ticket{since, b}, nil
 		}
 	}
 }
 
-// due is when a token is there for a call behind ahead others.
-func (b *bucket) due(ahead int) instant {
-	return instant(b.full.Load()).add(time.Duration(ahead)*b.interval - b.tolerance)
-}
-
-// join takes a token if one is there by now, and returns no delay; or a place
-// in the queue, if the token will come in time; or no place.
-func (b *bucket) join(c *Call) (w *rateWaiter, delay time.Duration) {
-	now := c.read()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.queue) == 0 && b.take(now) {
-		return nil, 0
-	}
-	delay = max(b.due(len(b.queue)).sub(now), 1)
-	if delay > b.wait || c.deadline != 0 && now.add(delay) >= c.deadline {
-		return nil, delay
-	}
-	w = &rateWaiter{front: make(chan struct{})}
-	b.queue = append(b.queue, w)
-	b.waiting.Add(1)
-	if len(b.queue) == 1 {
-		close(w.front)
-	}
-	return w, delay
-}
-
-// leave gives up a place in the queue and wakes the next one, if it was the
-// first.
-func (b *bucket) leave(w *rateWaiter) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for i, other := range b.queue {
-		if other != w {
-			continue
-		}
-		b.waiting.Add(-1)
-		if i > 0 {
-			b.queue = slices.Delete(b.queue, i, i+1)
-			return
-		}
-		b.queue = b.queue[1:]
-		if len(b.queue) > 0 {
-			close(b.queue[0].front)
-		} else {
-			b.queue = nil // and the array with it
-		}
+// Done returns the token of a call that another policy turned away.
+func (r *rate) Done(c *Call, t Ticket, _ Outcome) {
+	if c.forwarded {
 		return
 	}
+	if b, ok := t.held.(*bucket); ok {
+		b.giveBack(t.mark, r.clock.now())
+	}
 }
 
-// refuse says when a token would be there.
-func (b *bucket) refuse(delay time.Duration) error {
-	values := map[string]string{
-		b.path() + ".limit": fmt.Sprintf("%d/%v", b.quota.Events, shortDuration(b.quota.Per)),
-		b.path() + ".burst": strconv.Itoa(b.quota.Burst),
+// wait waits for a token, if the wait is short enough, and says since when the
+// token is the call's. It reads the clock: by one that was read before the
+// goroutine had to pause there might be no token, while there is one.
+func (r *rate) wait(ctx context.Context, c *Call, b *bucket, value *keyValue) (since int64, v verdict, err error) {
+	c.now = r.clock.now()
+	if r.Wait <= 0 {
+		if v := b.take(c.now); v != short {
+			return c.now, v, nil
+		}
+		return 0, refused, r.refuse(c, b, value, b.due(b.word.Load(), 0))
 	}
-	of := ""
-	if b.key != "" {
-		values[b.key] = b.value
-		of = fmt.Sprintf(" for %s %q", b.key, b.value)
+	latest := min(c.now+int64(r.Wait), c.deadline)
+	w, due, v := b.join(c.now, latest, c.deadline)
+	switch v {
+	case refused:
+		return 0, v, r.refuse(c, b, value, due)
+	case queued:
+		c.waited = true
+		if err := r.stand(ctx, c, b, w); err != nil {
+			return 0, v, c.gaveUp(err, r.policy, "for a token of "+b.pace.describe()+"; retry later or raise "+b.pace.path+".limit")
+		}
+		return w.since, taken, nil
+	default:
+		return c.now, v, nil
+	}
+}
+
+// stand stands in the line until the call has its token. A deadline need not be
+// watched: the token comes before it.
+func (r *rate) stand(ctx context.Context, c *Call, b *bucket, w *waiter) error {
+	timer := time.NewTimer(never)
+	defer timer.Stop()
+	for {
+		c.now = r.clock.now()
+		granted, next := b.look(w, c.now)
+		if granted {
+			return nil
+		}
+		timer.Reset(time.Duration(next - c.now))
+		select {
+		case <-w.called:
+		case <-timer.C:
+		case <-ctx.Done():
+			if b.leave(w) {
+				b.giveBack(w.since, r.clock.now())
+			}
+			return ctx.Err()
+		}
+	}
+}
+
+// refuse turns a call away for which there would be a token when it is due.
+func (r *rate) refuse(c *Call, b *bucket, value *keyValue, due int64) error {
+	in := time.Duration(max(0, due-c.now))
+	values := map[string]string{}
+	for _, s := range b.pace.settings() {
+		values[s.Path] = s.Value
+	}
+	why := ""
+	switch {
+	case r.Wait <= 0:
+	case in > r.Wait:
+		why = fmt.Sprintf(", longer than %s.wait, which is %s", r.path, shortDuration(r.Wait))
+		values[r.path+".wait"] = shortDuration(r.Wait)
+	default:
+		why = fmt.Sprintf(", after the call's deadline, which is in %v", roughly(c.left(c.now)))
+	}
+	whom := ""
+	if value != nil {
+		whom = fmt.Sprintf(" for %s %s", r.Key, value.shown())
+		maps.Copy(values, value.metadata())
 	}
 	return rejection{
 		code:   codes.ResourceExhausted,
 		reason: "RATE_LIMITED",
-		policy: b.policy,
-		retry:  delay,
+		policy: r.policy,
+		retry:  in,
 		values: values,
-		text: fmt.Sprintf("%s: more than %v%s; retry in %v or %s",
-			b.policy, b.quota, of, delay.Round(time.Millisecond), b.remedy()),
+		text: fmt.Sprintf("%s: over %s%s; the next token is due in %v%s; retry then or raise %s.limit",
+			r.policy, b.pace.describe(), whom, roughly(in), why, b.pace.path),
 	}.status()
 }
 
-func (b *bucket) remedy() string { return "raise " + b.path() + ".limit" }
-
-// isIdle reports whether a new bucket would be the same.
-func (b *bucket) isIdle(now instant) bool {
-	return b.waiting.Load() == 0 && instant(b.full.Load()) <= now
+// start begins the state of a value that had none. With what it took of the
+// shared one it starts, so that it never gets more by changing over.
+func (r *rate) start(value string, b *bucket, _ int64) bool {
+	b.pace = r.paceOf(value)
+	word := b.pace.spare.word.Load()
+	b.word.Store(word)
+	return word&waitingBit == 0
 }
 
-// describe says how many tokens are left.
-func (b *bucket) describe(now instant) string {
-	left := b.quota.Burst
-	if missing := instant(b.full.Load()).sub(now); missing > 0 {
-		left -= int((missing + b.interval - 1) / b.interval)
-	}
-	return fmt.Sprintf("%d of %d tokens left, %d waiting", max(left, 0), b.quota.Burst, b.waiting.Load())
-}
+func (r *rate) shared(value string) *bucket { return r.paceOf(value).spare }
 
-// shortDuration writes a period as config.hcl does: "s", "min", "1m30s".
-func shortDuration(d time.Duration) string {
-	names := map[time.Duration]string{time.Second: "s", time.Minute: "min", time.Hour: "h", 24 * time.Hour: "day"}
-	if name, ok := names[d]; ok {
-		return name
+func (r *rate) retire(b *bucket, since int64) bool { return b.retire(since) }
+
+// paceOf is the pace of a value. Patterns are in lower case.
+func (r *rate) paceOf(value string) *pace {
+	if p := r.over.find(strings.ToLower(value)); p != nil {
+		return p
 	}
-	return d.String()
+	return r.pace
 }

@@ -19,7 +19,7 @@ type rejection struct {
 	reason string // for programs: UPPER_SNAKE_CASE, stable
 	policy string
 	retry  time.Duration     // when to come back
-	values map[string]string // what was exceeded, by its name in config.hcl
+	values map[string]string // what was exceeded, by its name in config.hcl, and the value of the key as "key"
 	text   string            // for people
 }
 

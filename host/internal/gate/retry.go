@@ -2,6 +2,7 @@ package gate
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -11,111 +12,168 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Retry says how calls are tried again.
+// Retry says how often a call is tried that was not answered well. It keeps its
+// permits meanwhile, and its deadline.
+//
+//   - A call that was not reached is repeated at once, whatever its method.
+//   - A call that was lost with its instance is repeated at once, if it is
+//     idempotent and no stream: the supervisor sees to it that instances do not
+//     come and go too fast.
+//   - A call that the plugin answered with Unavailable is repeated after a
+//     delay, under the same condition, within the budget, and with tokens of its
+//     own: what is behind the plugin sees each try.
 type Retry struct {
-	Attempts int     // how often a call is tried in all; 1 or less: once
-	Budget   float64 // the most retries of answered calls, as a share of the calls
+	Attempts int     // in all; 1 and less repeat nothing
+	Budget   float64 // repeats after a delay, as a share of the calls
 }
 
 const (
-	// retryDelay and maxRetryDelay bound the wait before a call is repeated that
-	// the plugin answered: the wait is a random part of the first one, doubled
-	// with each further try.
-	retryDelay    = 20 * time.Millisecond
-	maxRetryDelay = time.Second
-	// oneRetry is what a retry costs; budgetCap is what can be saved up, and what
-	// there is at first: ten retries.
-	oneRetry  = 1_000_000
-	budgetCap = 10 * oneRetry
+	// The delay before a repeat is drawn from 0 to a bound, the first delay at
+	// first, and twice the one before after that.
+	firstDelay = 20 * time.Millisecond
+	mostDelay  = time.Second
+
+	// reserve is how many repeats the budget allows beyond its share, so that
+	// it serves those who call rarely.
+	reserve = 10
 )
 
-// retrier decides which calls are tried again.
-//
-// A call that never reached the plugin is, whatever it does; one that was with
-// an instance when that ended is, if it is idempotent. Both wait for the next
-// instance, which the supervisor paces, and so need no delay and no budget. A
-// call that the plugin answered with Unavailable is tried again if it is
-// idempotent and the budget allows it: each call adds its share to the budget,
-// each retry takes one whole. In any number of calls, at most ten and the
-// budget's share of them are retried.
-type retrier struct {
-	attempts int
-	deposit  int64
-	credit   atomic.Int64
+// retry forwards calls, repeatedly if need be.
+type retry struct {
+	*common
+	Retry
+
+	budget budget
 }
 
-func newRetrier(r Retry) *retrier {
-	t := &retrier{attempts: max(r.Attempts, 1), deposit: int64(r.Budget * oneRetry)}
-	if t.deposit > 0 {
-		t.credit.Store(budgetCap)
+func newRetry(g *common, r Retry) *retry {
+	p := &retry{common: g, Retry: r}
+	p.budget.share = int64(math.Round(min(max(r.Budget, 0), 1) * oneRepeat))
+	p.budget.credit.Store(reserve * oneRepeat)
+	return p
+}
+
+// forward forwards c until nothing more is to be done for it.
+func (ch *chain) forward(ctx context.Context, c *Call, forward Forward, o Observer) Result {
+	result := forward(ctx, c)
+	r := ch.retry
+	if r.Attempts <= 1 {
+		return result
 	}
-	return t
+	r.budget.deposit()
+	for attempt := 1; attempt < r.Attempts && result.Err != nil; attempt++ {
+		if !r.may(ctx, c, result, attempt) || result.Reach == Answered && !ch.tokens(ctx, c) {
+			break
+		}
+		o.Retried()
+		result = forward(ctx, c)
+	}
+	return result
 }
 
-// begin adds a call's share to the budget, unless that is full.
-func (t *retrier) begin() {
-	for t.deposit > 0 {
-		credit := t.credit.Load()
-		if credit >= budgetCap || t.credit.CompareAndSwap(credit, min(credit+t.deposit, budgetCap)) {
-			return
+// tokens reports whether the rates let a call pass once more.
+func (ch *chain) tokens(ctx context.Context, c *Call) bool {
+	for _, s := range ch.steps {
+		r, ok := s.policy.(*rate)
+		if !ok {
+			continue
+		}
+		c.now = r.clock.now()
+		if _, err := r.Admit(ctx, c); err != nil {
+			return false
 		}
 	}
+	return true
 }
 
-// again reports whether a call is to be tried once more after r, and waits
-// until then.
-func (t *retrier) again(ctx context.Context, c *Call, r Result, tried int) bool {
-	if r.Err == nil || r.Final || tried >= t.attempts || status.Code(r.Err) != codes.Unavailable {
+// may reports whether a call that was tried a number of times may be tried
+// again, and waits until it is time to.
+func (r *retry) may(ctx context.Context, c *Call, result Result, attempt int) bool {
+	now := r.clock.now()
+	if ctx.Err() != nil || now >= c.deadline {
 		return false
 	}
-	if c.read(); c.isOver() || ctx.Err() != nil {
-		return false
+	unavailable := codeOf(result.Err) == codes.Unavailable
+	switch result.Reach {
+	case Unreached:
+		return unavailable && !result.Final
+	case Lost:
+		return c.isRepeatable()
+	default:
+		if !unavailable || !c.isRepeatable() {
+			return false
+		}
+		delay := asked(result.Err) + jitter(attempt)
+		return now+int64(delay) < c.deadline && r.budget.withdraw() && pause(ctx, delay)
 	}
-	if r.Reach == Unreached {
-		return true
-	}
-	if c.Stream || c.Idempotent == nil || !c.Idempotent() {
-		return false
-	}
-	return r.Reach == Lost || t.afterDelay(ctx, c, r.Err, tried)
 }
 
-// afterDelay takes a retry out of the budget and waits for its time.
-func (t *retrier) afterDelay(ctx context.Context, c *Call, err error, tried int) bool {
-	longest := min(retryDelay<<(tried-1), maxRetryDelay)
-	delay := max(rand.N(longest), wanted(err)) //nolint:gosec // G404: jitter, not a secret
-	if c.deadline != 0 && c.now.add(delay) >= c.deadline || !t.spend() {
-		return false
+func (c *Call) isRepeatable() bool { return !c.Stream && c.Idempotent != nil && c.Idempotent() }
+
+// asked is how long the plugin asks callers to stay away; 0 if it does not.
+func asked(err error) time.Duration {
+	for _, detail := range status.Convert(err).Details() {
+		if info, ok := detail.(*errdetails.RetryInfo); ok {
+			return min(max(info.GetRetryDelay().AsDuration(), 0), time.Duration(longest))
+		}
 	}
-	timer := time.NewTimer(delay)
+	return 0
+}
+
+// jitter is the delay after a number of attempts.
+func jitter(attempt int) time.Duration {
+	bound := mostDelay
+	if attempt < 6 {
+		bound = min(bound, firstDelay<<(attempt-1))
+	}
+	return rand.N(bound) //nolint:gosec // G404: nobody gains from guessing it
+}
+
+// pause reports whether d has passed and ctx not ended meanwhile.
+func pause(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		c.read()
 		return true
 	case <-ctx.Done():
 		return false
 	}
 }
 
-func (t *retrier) spend() bool {
+// budget bounds repeats to a share of the calls and a reserve: of any N calls
+// at most reserve + share·N are repeated.
+type budget struct {
+	credit atomic.Int64 // in parts of a repeat
+	share  int64        // what a call adds
+}
+
+// oneRepeat is what a repeat costs; small enough for a share of a thousandth of
+// a percent.
+const oneRepeat = 1_000_000
+
+// deposit adds the share of a call. It writes nothing while the budget is full.
+func (b *budget) deposit() {
 	for {
-		credit := t.credit.Load()
-		if credit < oneRetry {
-			return false
+		credit := b.credit.Load()
+		if credit >= reserve*oneRepeat || b.share == 0 {
+			return
 		}
-		if t.credit.CompareAndSwap(credit, credit-oneRetry) {
-			return true
+		if b.credit.CompareAndSwap(credit, min(credit+b.share, reserve*oneRepeat)) {
+			return
 		}
 	}
 }
 
-// wanted is how long the one who refused wants to be left alone.
-func wanted(err error) time.Duration {
-	for _, detail := range status.Convert(err).Details() {
-		if info, ok := detail.(*errdetails.RetryInfo); ok {
-			return info.GetRetryDelay().AsDuration()
+// withdraw takes what a repeat costs, if that much is left.
+func (b *budget) withdraw() bool {
+	for {
+		credit := b.credit.Load()
+		if credit < oneRepeat {
+			return false
+		}
+		if b.credit.CompareAndSwap(credit, credit-oneRepeat) {
+			return true
 		}
 	}
-	return 0
 }

@@ -3,120 +3,161 @@ package gate
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
-func TestAnUpdateKeepsWhatDidNotChange(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := broken("")
-		c.Rates = []Rate{
-			{Name: "slow", Quota: Quota{1, time.Hour, 2}},
-			{Name: "each", Key: "domain", Quota: Quota{1, time.Hour, 2}},
+func TestAnUpdateKeepsTheStateOfWhatStaysTheSame(t *testing.T) {
+	slow := Quota{1, time.Hour, 1}
+	config := func() Config {
+		return Config{
+			Rates: []Rate{
+				{Name: "global", Quota: Quota{1, time.Hour, 5}},
+				{Name: "each", Key: "domain", Quota: slow, Overrides: []Override{{"*.x.com", slow}}},
+			},
+			Breakers: []Breaker{{Key: "domain", Failures: 1, Within: time.Minute, OpenFor: time.Minute}},
+			Retry:    Retry{Attempts: 2, Budget: 0},
 		}
-		g := New(c, nil)
-		do := func() error { return g.Do(t.Context(), &Call{Keys: domain("a")}, answered) }
-		if err := do(); err != nil {
-			t.Fatal(err)
-		}
-		other := c
-		other.Limits.Queue = 7
-		other.Breakers = nil
-		g.Update(other) // the rates are the same
-		if err := do(); err != nil {
-			t.Errorf("the second token: %v", err)
-		}
-		if do() == nil {
-			t.Error("the update filled the buckets")
-		}
-		other.Rates = []Rate{{Name: "each", Key: "domain", Quota: Quota{1, time.Hour, 2}}}
-		g.Update(other)
-		if do() == nil {
-			t.Error("the update filled the bucket of the value")
-		}
-		other.Rates = []Rate{{Name: "each", Key: "domain", Quota: Quota{1, time.Hour, 3}}}
-		g.Update(other)
-		if err := do(); err != nil {
-			t.Errorf("another rate begins anew: %v", err)
-		}
-		if diff := cmp.Diff([]string{"deadline", "rate.each", "bulkhead"}, g.Policies()); diff != "" {
-			t.Errorf("policies (-want +got):\n%s", diff)
-		}
-	})
+	}
+	for _, c := range []struct {
+		given  string
+		change func(*Config)
+		rate   bool // the tokens of "a" are still spent
+		broken bool // the breaker of "b" is still open
+	}{
+		{"nothing", func(*Config) {}, true, true},
+		{"other policies", func(c *Config) {
+			c.Limits = Limits{Concurrency: 5, Timeout: time.Second}
+			c.PerKey = []KeyLimit{{Key: "other", Concurrency: 1}, {Key: "domain", Concurrency: 9}}
+			c.Rates = append([]Rate{{Name: "new", Key: "another", Quota: slow}}, c.Rates...)
+			c.Retry.Attempts = 3
+		}, true, true},
+		{"the rate", func(c *Config) { c.Rates[1].Burst = 2 }, false, true},
+		{"an override", func(c *Config) { c.Rates[1].Overrides[0].Burst = 2 }, false, true},
+		{"the breaker", func(c *Config) { c.Breakers[0].Failures = 2 }, true, false},
+		{"all is gone and comes back", nil, false, false},
+	} {
+		t.Run(c.given, func(t *testing.T) {
+			g := New(config(), nil)
+			_ = do(t, g, "a", codes.OK)
+			_ = do(t, g, "b", codes.Internal)
+			if c.change == nil {
+				g.Update(Config{})
+				g.Update(config())
+			} else {
+				next := config()
+				c.change(&next)
+				g.Update(next)
+			}
+			if err := do(t, g, "a", codes.OK); (status.Code(err) == codes.ResourceExhausted) != c.rate {
+				t.Errorf("the rate: %v", err)
+			}
+			if err := do(t, g, "b", codes.OK); isOpen(t, err) != c.broken {
+				t.Errorf("the breaker: %v", err)
+			}
+		})
+	}
 }
 
-func TestCallsInFlightCountAgainstTheNewLimit(t *testing.T) {
+func TestCallsInFlightCountAgainstTheNewLimits(t *testing.T) {
+	config := Config{Limits: Limits{Concurrency: 5}, PerKey: []KeyLimit{{Key: "domain", Concurrency: 2}}}
+	g := New(config, nil)
+	one, two := hold(t, g, callFor("x")), hold(t, g, callFor("y"))
+	config.Limits = Limits{Concurrency: 2, Queue: 0}
+	config.PerKey[0] = KeyLimit{Key: "domain", Concurrency: 1}
+	g.Update(config)
+	if err := try(t, g, ""); detailsOf(t, err).Metadata["policy"] != "bulkhead" {
+		t.Errorf("total: got %v", err)
+	}
+	two()
+	if err := try(t, g, "x"); detailsOf(t, err).Metadata["policy"] != "bulkhead.domain" {
+		t.Errorf("keyed: got %v", err)
+	}
+	if err := try(t, g, "y"); err != nil {
+		t.Errorf("another value: %v", err)
+	}
+	one()
+	if g.InFlight() != 0 {
+		t.Errorf("%d in flight", g.InFlight())
+	}
+}
+
+func TestCallsThatWaitGoByThePoliciesTheyMet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		limit := func(n int) Config { return Config{Limits: Limits{Concurrency: n, Queue: 10}} }
-		g := New(limit(3), nil)
-		block := make(chan struct{})
-		var calls sync.WaitGroup
-		for range 5 {
-			calls.Go(func() {
-				if err := g.Do(t.Context(), &Call{}, func(context.Context, *Call) Result { <-block; return Result{} }); err != nil {
+		g := New(Config{Rates: []Rate{{Name: "global", Quota: Quota{1, time.Second, 1}, Wait: time.Minute}}}, nil)
+		start := time.Now()
+		var last atomic.Int64
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				if err := try(t, g, ""); err != nil {
 					t.Error(err)
 				}
+				last.Store(int64(time.Since(start)))
 			})
 		}
 		synctest.Wait()
-		g.Update(limit(4))
-		synctest.Wait()
-		if g.InFlight() != 4 || g.Queued() != 1 {
-			t.Errorf("%d in flight and %d queued, want 4 and 1", g.InFlight(), g.Queued())
+		g.Update(Config{})
+		if err := try(t, g, ""); err != nil || time.Since(start) != 0 {
+			t.Errorf("a call after the update: %v after %v", err, time.Since(start))
 		}
-		g.Update(limit(1))
-		block <- struct{}{}
-		synctest.Wait()
-		if g.InFlight() != 3 || g.Queued() != 1 {
-			t.Errorf("%d in flight and %d queued, want 3 and 1", g.InFlight(), g.Queued())
-		}
-		close(block)
-		calls.Wait()
-		if g.InFlight() != 0 || g.Queued() != 0 {
-			t.Errorf("%d in flight and %d queued at the end", g.InFlight(), g.Queued())
+		wg.Wait()
+		if got := time.Duration(last.Load()); got != 3*time.Second {
+			t.Errorf("the last one went after %v, want 3s", got)
 		}
 	})
 }
 
-func TestAnExplanationNamesEachValueAndItsState(t *testing.T) {
+func TestALimitMayBecomeAdaptiveAndFixedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := Config{
-			Limits:   Limits{Timeout: 30 * time.Second, Adaptive: &Adaptive{Min: 2, Max: 100}, Queue: 5},
-			PerKey:   []KeyLimit{{Key: "tenant", Concurrency: 3}},
-			Breakers: []Breaker{{Failures: 3, Within: 10 * time.Second, OpenFor: 5 * time.Second}},
-			Rates: []Rate{
-				{Name: "global", Quota: Quota{9, time.Second, 4}, Wait: 2 * time.Second},
-				{Name: "each", Key: "domain", Quota: Quota{1, time.Minute, 2}, Overrides: []Override{{"*.example.com", Quota{5000, time.Hour, 20}}}},
-			},
-			Retry: Retry{Attempts: 3, Budget: 0.1},
+		g := limited(3, 0)
+		releases := []func(){hold(t, g, &Call{}), hold(t, g, &Call{}), hold(t, g, &Call{})}
+		adaptive := Config{Limits: Limits{Concurrency: 50, Adaptive: &Adaptive{Min: 5, Max: 50}}}
+		g.Update(adaptive)
+		adaptive.Limits.Adaptive = &Adaptive{Min: 5, Max: 50} // the same
+		g.Update(adaptive)
+		for range 2 {
+			releases = append(releases, hold(t, g, &Call{}))
 		}
-		g := New(c, nil)
-		if err := g.Do(t.Context(), &Call{Keys: domain("a.example.com")}, answer(errBroken)); err == nil {
-			t.Fatal("no error")
+		g.Update(Config{Limits: Limits{Concurrency: 4}})
+		for _, release := range releases {
+			if err := try(t, g, ""); (err != nil) != (g.InFlight() >= 4) {
+				t.Errorf("%d in flight: %v", g.InFlight(), err)
+			}
+			release()
 		}
-		got := g.Explain(&Call{Method: "/x.X/Do", Keys: domain("a.example.com")})
-		want := []Explanation{
-			{Policy: "deadline", Applies: true, Settings: []Setting{{"limits.timeout", "30s"}}},
-			{Policy: "breaker", Applies: true, State: "closed, 1 failures in the last 10s",
-				Settings: []Setting{{"breaker.failures", "3"}, {"breaker.within", "10s"}, {"breaker.open_for", "5s"}}},
-			{Policy: "rate.global", Applies: true, State: "3 of 4 tokens left, 0 waiting",
-				Settings: []Setting{{`rate["global"].limit`, "9/s"}, {`rate["global"].burst`, "4"}, {`rate["global"].wait`, "2s"}}},
-			{Policy: "rate.each", Applies: true, State: `for domain "a.example.com": 19 of 20 tokens left, 0 waiting`,
-				Settings: []Setting{{`rate["each"].override["*.example.com"].limit`, "5000/h"}, {`rate["each"].override["*.example.com"].burst`, "20"}, {`rate["each"].wait`, "0s"}}},
-			{Policy: "bulkhead.tenant", Why: `the method has no key "tenant"`},
-			{Policy: "bulkhead", Applies: true, State: "0 in flight of 10, 0 queued of 5; the limit is adaptive, 2 to 100",
-				Settings: []Setting{{"limits.concurrency", "adaptive"}, {"limits.queue", "5"}, {"limits.min", "2"}, {"limits.max", "100"}}},
-			{Policy: "retry", Applies: true, State: "10 retries of answered calls left", Settings: []Setting{{"retry.attempts", "3"}, {"retry.budget", "10%"}}},
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("(-want +got):\n%s", diff)
-		}
-		_ = g.Explain(&Call{Keys: domain("never.seen")})
-		if k := g.chain.Load().step("rate.each").(*keyed); k.count.Load() != 1 {
-			t.Errorf("explaining made a state: %d", k.count.Load())
+		if g.InFlight() != 0 {
+			t.Errorf("%d in flight", g.InFlight())
 		}
 	})
+}
+
+func TestUpdatesAmongCallsLoseNothing(t *testing.T) {
+	configs := []Config{everything(), {}, everything()}
+	configs[2].Limits.Adaptive = &Adaptive{Min: 1, Max: 10}
+	configs[2].Rates[0].Overrides = []Override{{"x", Quota{1, time.Hour, 1}}}
+	g := New(Config{}, nil)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for i := range 500 {
+				if i%20 == 0 {
+					g.Update(configs[i/20%len(configs)])
+				}
+				_ = g.Do(t.Context(), callFor([]string{"x", "y", ""}[i%3]), func(context.Context, *Call) Result {
+					g.Explain(callFor("x"))
+					return Result{Err: status.Error(codes.Code(i%17), "")}
+				})
+			}
+		})
+	}
+	wg.Wait()
+	if g.InFlight() != 0 || g.Queued() != 0 {
+		t.Errorf("%d in flight, %d queued", g.InFlight(), g.Queued())
+	}
 }
