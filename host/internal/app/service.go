@@ -301,7 +301,7 @@ func (s *subsystem) status() *hostv1.Subsystem {
 		Generation: st.Generation,
 		Restarts:   st.Restarts,
 		InFlight:   uint32(s.gate.InFlight()), //nolint:gosec // G115: bounded by limits.concurrency
-		Queued:     uint32(s.gate.Queued()),   //nolint:gosec // G115: bounded by limits.queue
+		Queued:     uint32(s.gate.Queued()),   //nolint:gosec // G115: far fewer calls wait
 
 		Spares:      uint32(st.Spares), //nolint:gosec // G115: bounded by restart.standby
 		Confinement: st.Confinement,

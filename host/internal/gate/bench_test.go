@@ -42,6 +42,8 @@ func whole() Config {
 	}
 }
 
+// BenchmarkGate is a call through the whole gate, and through gates with less and
+// more in them.
 func BenchmarkGate(b *testing.B) {
 	small := whole()
 	small.Rates, small.Breakers = nil, nil
@@ -65,46 +67,63 @@ func BenchmarkGate(b *testing.B) {
 	}
 }
 
+// benchmarkGate measures calls one after the other and beside each other: by Do,
+// where the gate reads the clock, and by TryEnter and Leave, for batches of 32
+// calls, for which the caller reads it once.
 func benchmarkGate(b *testing.B, config Config, values domains) {
 	b.Helper()
-	forward := func(context.Context, *Call) Result { return Result{} }
-	do := func(ctx context.Context, g *Gate, c *Call, keys *one, i int) error {
-		keys.value = values[i%len(values)]
-		*c = Call{Keys: keys}
-		return g.Do(ctx, c, forward)
-	}
-	b.Run("one", func(b *testing.B) {
-		g := New(config, nil)
-		ctx, c, keys, i := b.Context(), &Call{}, &one{}, 0
-		for range values { // each value has a state
-			if err := do(ctx, g, c, keys, i); err != nil {
-				b.Fatal(err)
+	for _, way := range []struct {
+		name  string
+		batch int
+		do    func(context.Context, *Gate, *Call) error
+	}{
+		{"do", 0, func(ctx context.Context, g *Gate, c *Call) error {
+			return g.Do(ctx, c, func(context.Context, *Call) Result { return Result{} })
+		}},
+		{"try", 32, func(_ context.Context, g *Gate, c *Call) error {
+			if entered, err := g.TryEnter(c); !entered {
+				return fmt.Errorf("not entered: %w", err)
 			}
-			i++
-		}
-		b.ReportAllocs()
-		for b.Loop() {
-			if err := do(ctx, g, c, keys, i); err != nil {
-				b.Fatal(err)
-			}
-			i += 7919
-		}
-	})
-	b.Run("parallel", func(b *testing.B) {
-		g := New(config, nil)
-		b.ReportAllocs()
-		b.SetParallelism(16)
-		var start atomic.Int64
-		b.RunParallel(func(pb *testing.PB) {
-			ctx, c, keys, i := b.Context(), &Call{}, &one{}, int(start.Add(31))
-			for pb.Next() {
-				if err := do(ctx, g, c, keys, i); err != nil {
-					b.Fatal(err)
+			return g.Leave(c, Result{})
+		}},
+	} {
+		run := func(ctx context.Context, g *Gate, from int, next func() bool) error {
+			c, keys, start := &Call{}, &one{}, time.Time{}
+			for i := 0; next(); i++ {
+				if way.batch > 0 && i%way.batch == 0 {
+					start = time.Now()
 				}
-				i += 7919
+				keys.value = values[(from+i*7919)%len(values)]
+				*c = Call{Start: start, Keys: keys}
+				if err := way.do(ctx, g, c); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+		b.Run(way.name+"/serial", func(b *testing.B) {
+			g := New(config, nil)
+			warm := len(values) // each value has a state
+			if err := run(b.Context(), g, 0, func() bool { warm--; return warm >= 0 }); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			if err := run(b.Context(), g, 0, b.Loop); err != nil {
+				b.Fatal(err)
 			}
 		})
-	})
+		b.Run(way.name+"/parallel", func(b *testing.B) {
+			g := New(config, nil)
+			b.ReportAllocs()
+			b.SetParallelism(16)
+			var start atomic.Int64
+			b.RunParallel(func(pb *testing.PB) {
+				if err := run(b.Context(), g, int(start.Add(31)), pb.Next); err != nil {
+					b.Error(err)
+				}
+			})
+		})
+	}
 }
 
 func BenchmarkPolicy(b *testing.B) {
@@ -125,13 +144,12 @@ func BenchmarkPolicy(b *testing.B) {
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			ctx, call := b.Context(), &Call{Keys: &one{[]byte("api.example.com")}}
-			call.begin(g.clock, 1)
-			call.deadline = never
-			call.forwarded = true
+			call.begin(&chain{keys: 1}, g.clock)
+			call.deadline, call.entered = never, true
 			b.ReportAllocs()
 			for b.Loop() {
 				call.now = g.clock.now()
-				t, err := c.policy.Admit(ctx, call)
+				t, err := pass(ctx, c.policy, call)
 				if err != nil {
 					b.Fatal(err)
 				}
@@ -160,7 +178,7 @@ func BenchmarkBytesPerKey(b *testing.B) {
 			before := heap()
 			for _, value := range values {
 				call := &Call{Keys: &one{value}}
-				call.begin(g.clock, 1)
+				call.begin(&chain{keys: 1}, g.clock)
 				c.fill(k.of(call))
 			}
 			b.ReportMetric(float64(heap()-before)/n, "bytes/key")

@@ -54,28 +54,34 @@ func newBreaker(g *common, b Breaker) *breaker {
 	return p
 }
 
-// Admit lets calls pass while the circuit is closed, and one at a time when it
-// may close again.
-func (b *breaker) Admit(_ context.Context, c *Call) (Ticket, error) {
+// Await is never needed: nobody has to wait.
+func (b *breaker) Await(_ context.Context, c *Call) (Ticket, error) {
+	t, _, err := b.Try(c)
+	return t, err
+}
+
+// Try lets calls pass while the circuit is closed, and one at a time when it may
+// close again.
+func (b *breaker) Try(c *Call) (t Ticket, passed bool, err error) {
 	k := b.total
 	var value *keyValue
 	if k == nil {
 		if value = b.key.of(c); value == nil {
-			return Ticket{}, nil
+			return Ticket{}, true, nil
 		}
 		if k = b.find(value); k == nil {
-			return Ticket{mark: b.epochs.latest.Load()}, nil
+			return Ticket{mark: b.epochs.latest.Load()}, true, nil
 		}
 	}
 	word := k.word.Load()
 	if word&stateMask == closed {
-		return Ticket{mark: word >> stateBits}, nil
+		return Ticket{mark: word >> stateBits}, true, nil
 	}
-	t, left, ok := k.admit(&b.Breaker, &b.epochs, c)
+	t, left, ok := k.admit(&b.Breaker, &b.epochs, b.clock.now())
 	if !ok {
-		return Ticket{}, b.refuse(value, left)
+		return Ticket{}, false, b.refuse(value, left)
 	}
-	return t, nil
+	return t, true, nil
 }
 
 // Done counts a failure, or takes the outcome of a probe.
@@ -94,6 +100,7 @@ func (b *breaker) Done(c *Call, t Ticket, o Outcome) {
 	}
 	if value := b.key.of(c); value != nil {
 		for !b.keyed.enter(value, now).ended(&b.Breaker, &b.epochs, t.mark, o, now) {
+			b.keyed.settle(value)
 		}
 	}
 }

@@ -101,30 +101,31 @@ func (b *bucket) due(word int64, ahead int) int64 {
 	return word>>1 - b.pace.slack + int64(ahead)*b.pace.interval
 }
 
-// join takes a place in the line, a token if there is one after all, or
-// neither when a token is due only after the latest moment that is of use. due
-// is when it would be.
-func (b *bucket) join(now, latest, deadline int64) (w *waiter, due int64, v verdict) {
+// join takes a token if there is one after all, or a place in the line for w,
+// or neither when a token is due only after the latest moment that is of use. due
+// is when it would be. Without a w it says no more than that there is a place.
+func (b *bucket) join(w *waiter, now, latest int64) (due int64, v verdict) {
 	l := b.waiting()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
 		word := b.word.Load()
 		if word < 0 {
-			return nil, 0, gone
+			return 0, gone
 		}
 		due := b.due(word, l.length)
 		switch {
 		case word&waitingBit == 0 && due <= now:
 			if b.word.CompareAndSwap(word, (max(word>>1, now)+b.pace.interval)<<1) {
-				return nil, due, taken
+				return due, taken
 			}
 		case due > latest:
-			return nil, due, refused
+			return due, refused
+		case w == nil:
+			return due, short
 		case word&waitingBit != 0 || b.word.CompareAndSwap(word, word|waitingBit):
-			w := newWaiter(deadline)
 			l.push(w)
-			return w, due, queued
+			return due, short
 		}
 	}
 }

@@ -147,8 +147,9 @@ func TestATimerThatIsLateCostsNoTokens(t *testing.T) {
 	}
 	began := now
 	for range 1000 {
-		w, due, v := b.join(now, never-1, never)
-		if v != queued {
+		w := newWaiter(&Call{})
+		due, v := b.join(w, now, never-1)
+		if v != short {
 			t.Fatalf("got %d", v)
 		}
 		now = due + late

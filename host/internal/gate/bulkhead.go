@@ -76,12 +76,55 @@ func (b *bulkhead) resize(limit, depth int) {
 	b.keyed.each((*permits).refill)
 }
 
-// Admit takes a permit, or waits for one.
-func (b *bulkhead) Admit(ctx context.Context, c *Call) (Ticket, error) {
+// Try takes a permit if one is free.
+func (b *bulkhead) Try(c *Call) (t Ticket, passed bool, err error) {
+	p, v, err := b.ask(c, nil)
+	if v != taken {
+		return Ticket{}, false, err
+	}
+	return b.permit(c, p), true, nil
+}
+
+// Await waits for a permit.
+func (b *bulkhead) Await(ctx context.Context, c *Call) (Ticket, error) {
+	w := newWaiter(c)
+	p, v, err := b.ask(c, w)
+	if v == short {
+		err = b.stand(ctx, c, p, w)
+	}
+	if err != nil {
+		return Ticket{}, err
+	}
+	return b.permit(c, p), nil
+}
+
+// Done gives the permit back.
+func (b *bulkhead) Done(c *Call, t Ticket, o Outcome) {
+	p, ok := t.held.(*permits)
+	if !ok || p == nil {
+		return
+	}
+	p.release()
+	if b.tuner != nil {
+		b.tuner.ended(c, t.mark, o)
+	}
+}
+
+// permit is the ticket of a call that has a permit of p, or needs none.
+func (b *bulkhead) permit(c *Call, p *permits) Ticket {
+	if b.tuner != nil {
+		b.tuner.admitted(c)
+	}
+	return Ticket{c.now, p}
+}
+
+// ask asks for a permit, or for a place in the queue for w, if there is a w. p
+// is nil when the call has no value of the key.
+func (b *bulkhead) ask(c *Call, w *waiter) (p *permits, v verdict, err error) {
 	var value *keyValue
 	if b.keyed != nil {
 		if value = b.key.of(c); value == nil {
-			return Ticket{}, nil
+			return nil, taken, nil
 		}
 	}
 	for {
@@ -92,59 +135,50 @@ func (b *bulkhead) Admit(ctx context.Context, c *Call) (Ticket, error) {
 		}
 		v := p.enter()
 		if v == short {
-			var err error
-			if v, err = b.wait(ctx, c, p, value); err != nil {
-				return Ticket{}, err
-			}
+			v, err = b.line(c, p, w, value)
 		}
-		if v == taken {
-			if b.tuner != nil {
-				b.tuner.admitted(c)
-			}
-			return Ticket{c.now, p}, nil
+		if v != gone {
+			return p, v, err
 		}
+		b.keyed.settle(value)
 	}
 }
 
-// Done gives the permit back.
-func (b *bulkhead) Done(c *Call, t Ticket, o Outcome) {
-	p, ok := t.held.(*permits)
-	if !ok {
-		return
-	}
-	p.release()
-	if b.tuner != nil {
-		b.tuner.ended(c, t.mark, o)
-	}
-}
-
-// wait waits for a permit.
-func (b *bulkhead) wait(ctx context.Context, c *Call, p *permits, value *keyValue) (verdict, error) {
+// line is for a call that has found no permit.
+func (b *bulkhead) line(c *Call, p *permits, w *waiter, value *keyValue) (verdict, error) {
 	if b.tuner != nil {
 		b.tuner.usedUp.Store(true)
 	}
-	w, v := p.join(c.now, c.deadline)
-	switch v {
+	c.now = b.clock.now()
+	switch v := p.join(w, c.now, c.deadline); v {
 	case refused:
 		return v, b.refuse(value)
 	case tooLate:
 		return v, b.hopeless(c, p, value)
-	case queued:
-		b.queued.Add(1)
-		err := await(ctx, w, c.left(c.now))
-		b.queued.Add(-1)
-		c.now, c.waited = b.clock.now(), true
-		switch {
-		case err != nil:
-			p.leave(w)
-			return v, c.gaveUp(err, b.policy, fmt.Sprintf("%d calls were in flight%s, the limit; retry later or raise %s",
-				b.bounds.limit.Load(), b.whom(value), b.remedy()))
-		case w.hopeless:
-			return v, b.hopeless(c, p, value)
-		}
-		return taken, nil
 	default:
 		return v, nil
+	}
+}
+
+// stand stands in the queue until the call has its permit.
+func (b *bulkhead) stand(ctx context.Context, c *Call, p *permits, w *waiter) error {
+	b.queued.Add(1)
+	err := await(ctx, w, c.left(c.now))
+	b.queued.Add(-1)
+	c.now, c.waited = b.clock.now(), true
+	var value *keyValue
+	if b.keyed != nil {
+		value = b.key.of(c)
+	}
+	switch {
+	case err != nil:
+		p.leave(w)
+		return c.gaveUp(err, b.policy, fmt.Sprintf("%d calls were in flight%s, the limit; retry later or raise %s",
+			b.bounds.limit.Load(), b.whom(value), b.remedy()))
+	case w.hopeless:
+		return b.hopeless(c, p, value)
+	default:
+		return nil
 	}
 }
 

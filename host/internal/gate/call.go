@@ -10,8 +10,10 @@ import (
 	"google.golang.org/grpc/codes"
 )
 
-// Call is one call, as far as policies look at it. It is for one Do, which
-// changes it; nobody may share it with another call that is under way.
+// Call is one call, as far as policies look at it. The methods of the gate
+// change it, and only one may run at a time, in whatever goroutine. One that is
+// over may be made a new one by *c = Call{…}, which allocates nothing; one that is
+// under way must not be copied.
 type Call struct {
 	Method string // "/pkg.Service/Method"
 	Stream bool   // not unary: any number of messages in either direction
@@ -23,10 +25,12 @@ type Call struct {
 	// when there is a reason to, so it may be slow. Nil: the call may not.
 	Idempotent func() bool
 
-	// Start is when the call reached the host. Zero: when Do was called.
+	// Start is when the call reached the gate: the gate takes it for the present
+	// moment, so that one reading of the clock serves a batch of calls. Tokens
+	// count from it. Zero: the gate reads its clock.
 	Start time.Time
 
-	// Deadline is when the call must be over; zero means never. Do lowers it to
+	// Deadline is when the call must be over; zero means never. The gate lowers it to
 	// the deadline of the context and the ceiling of the operator. It is not in
 	// the context that forward gets, because making such a context costs more
 	// than all policies together and not every transport needs one; see Context.
@@ -43,17 +47,20 @@ type Keys interface {
 	Key(name string) (value []byte, ok bool)
 }
 
-// progress is what Do and the policies know of a call that is under way. What
-// is in it has room in the call itself, so that nothing is allocated for a
+// progress is what the gate and its policies know of a call that is under way.
+// What is in it has room in the call itself, so that nothing is allocated for a
 // gate of a usual size.
 type progress struct {
-	now       int64      // the last reading of the gate's clock
-	deadline  int64      // Deadline by that clock
-	ours      bool       // the deadline is the operator's, not the caller's
-	waited    bool       // a policy made the call wait
-	forwarded bool       // the call was handed to forward
-	sent      int64      // when that was
-	code      codes.Code // with which it ended; valid in Done
+	chain    *chain     // that the call goes through; nil: it is not under way
+	began    int64      // when the call came, by the gate's clock
+	now      int64      // the last reading of that clock
+	deadline int64      // Deadline by that clock
+	ours     bool       // the deadline is the operator's, not the caller's
+	waited   bool       // a policy made the call wait
+	entered  bool       // all policies let the call pass
+	code     codes.Code // with which it ended; valid in Done
+	sent     int64      // when it had entered
+	tries    int        // how often it was forwarded, at present included
 
 	keys        []keyValue // by slot, see key
 	tickets     []Ticket   // of the policies that let the call pass, in their order
@@ -61,20 +68,51 @@ type progress struct {
 	ticketsRoom [6]Ticket
 }
 
-// begin makes c ready for a gate whose policies use a number of keys.
-func (c *Call) begin(k clock, keys int) {
-	c.now = k.now()
-	if c.Start.IsZero() {
-		c.Start = k.time(c.now)
-	}
-	c.ours, c.waited, c.forwarded = false, false, false
-	c.tickets = c.ticketsRoom[:0]
-	if keys > len(c.keyRoom) {
-		c.keys = make([]keyValue, keys)
+// arrive begins a call, or lets one go on that was stopped.
+func (g *Gate) arrive(c *Call) {
+	if c.chain != nil {
+		c.now = g.common.clock.now()
 		return
 	}
-	c.keys = c.keyRoom[:keys]
-	clear(c.keys)
+	c.begin(g.chain.Load(), g.common.clock)
+	c.chain.deadline.set(c, g.common.clock)
+}
+
+// begin makes c ready for a chain.
+func (c *Call) begin(ch *chain, k clock) {
+	c.chain = ch
+	if c.Start.IsZero() {
+		c.now = k.now()
+	} else {
+		c.now = k.moment(c.Start)
+	}
+	c.began = c.now
+	c.ours, c.waited, c.entered = false, false, false
+	c.tickets = c.ticketsRoom[:0]
+	if ch.keys > len(c.keyRoom) {
+		c.keys = make([]keyValue, ch.keys)
+		return
+	}
+	c.keys = c.keyRoom[:ch.keys]
+	for i := range c.keys {
+		c.keys[i].state = unread
+	}
+}
+
+// enter notes that all policies let the call pass.
+func (c *Call) enter() {
+	c.entered, c.sent, c.tries = true, c.now, 1
+	c.chain.retry.budget.deposit()
+}
+
+// leave tells the policies that let the call pass what became of it, the last
+// one first, and ends it.
+func (c *Call) leave(o Outcome) {
+	steps := c.chain.steps
+	for i := len(c.tickets) - 1; i >= 0; i-- { //nolint:modernize // slices.Backward costs as much as a policy
+		steps[i].policy.Done(c, c.tickets[i], o)
+	}
+	c.chain, c.tickets = nil, nil
 }
 
 // Context returns ctx with the call's deadline, for transports that take it

@@ -1,6 +1,9 @@
 package gate
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // The names of the policies, in metrics and in error details. One that is kept
 // by a key, or has a name, adds it after a dot: "bulkhead.domain",
@@ -48,6 +51,13 @@ type KeyLimit struct {
 	Concurrency, Queue int    // as in Limits
 }
 
+// uses reports whether a policy is kept by a key.
+func (c Config) uses(key string) bool {
+	return slices.ContainsFunc(c.Rates, func(r Rate) bool { return r.Key == key }) ||
+		slices.ContainsFunc(c.Breakers, func(b Breaker) bool { return b.Key == key }) ||
+		slices.ContainsFunc(c.PerKey, func(l KeyLimit) bool { return l.Key == key })
+}
+
 // chain is the policies of one config, in the order in which calls pass them.
 type chain struct {
 	config   Config
@@ -76,6 +86,7 @@ type step struct {
 // What has the same settings as in old is taken over, with all that it knows;
 // and so are the permits, whatever their number. Old is nil in a new gate.
 func (g *common) chain(c Config, old *chain) *chain {
+	g.free(c)
 	ch := &chain{config: c, deadline: deadline{timeout: c.Limits.Timeout}}
 	add := func(name string, p Policy) { ch.steps = append(ch.steps, step{name, p}) }
 	for _, keyed := range []bool{false, true} {

@@ -72,8 +72,10 @@ func (e *epochs) worst(now int64) int64 {
 
 // admit admits a call as the probe, or says for how long the circuit is open: 0
 // for as long as a probe is under way.
-func (k *circuit) admit(b *Breaker, e *epochs, c *Call) (t Ticket, left time.Duration, ok bool) {
-	now := c.now
+//
+// A probe is the only one for as long as the circuit was open: one that hangs,
+// or a stream, must not keep all others out.
+func (k *circuit) admit(b *Breaker, e *epochs, now int64) (t Ticket, left time.Duration, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch k.state() {
@@ -88,11 +90,7 @@ func (k *circuit) admit(b *Breaker, e *epochs, c *Call) (t Ticket, left time.Dur
 			return Ticket{}, 0, false
 		}
 	}
-	if k.probing = c.deadline; c.Stream || c.deadline == never {
-		// It may last for as long as somebody looks at it. After a while another
-		// call is the probe instead.
-		k.probing = now + int64(b.OpenFor)
-	}
+	k.probing = now + int64(b.OpenFor)
 	return Ticket{mark: -e.change(k, halfOpen), held: k}, 0, true
 }
 

@@ -188,13 +188,13 @@ func TestACallWithoutAnEndIsTheProbeForAWhileOnly(t *testing.T) {
 }
 
 // TestABreakerUnderLoadNeverLetsTwoProbesPass drives a breaker with calls of
-// all outcomes from many goroutines.
+// all outcomes from many goroutines. Beside a probe that is under way another one
+// passes only when the first has taken as long as the breaker is open.
 func TestABreakerUnderLoadNeverLetsTwoProbesPass(t *testing.T) {
 	b := Breaker{Key: "domain", Failures: 3, Within: time.Second, OpenFor: 50 * time.Microsecond}
 	g := New(Config{Breakers: []Breaker{b}}, nil)
 	policy := g.chain.Load().steps[0].policy.(*breaker) //nolint:forcetypeassert // it was just made
-	var probes [4]atomic.Int64
-	var seen atomic.Int64
+	var probes [4]probeLog
 	var wg sync.WaitGroup
 	for worker := range 8 {
 		wg.Go(func() {
@@ -202,9 +202,9 @@ func TestABreakerUnderLoadNeverLetsTwoProbesPass(t *testing.T) {
 			for range 10_000 {
 				i := random.IntN(len(probes))
 				c := callFor(fmt.Sprint("d", i))
-				c.begin(g.common.clock, 1)
-				c.deadline = int64(time.Hour)
-				ticket, err := policy.Admit(t.Context(), c)
+				c.begin(g.chain.Load(), g.common.clock)
+				before := g.common.clock.now()
+				ticket, err := pass(t.Context(), policy, c)
 				if err != nil {
 					if !strings.Contains(err.Error(), "open") {
 						t.Errorf("got %v", err)
@@ -212,18 +212,50 @@ func TestABreakerUnderLoadNeverLetsTwoProbesPass(t *testing.T) {
 					continue
 				}
 				if ticket.mark < 0 {
-					seen.Add(1)
-					if n := probes[i].Add(1); n != 1 {
-						t.Errorf("%d probes at once", n)
+					if apart := probes[i].begins(-ticket.mark, before, g.common.clock.now()); apart < int64(b.OpenFor) {
+						t.Errorf("a probe beside one that began %dns before", apart)
 					}
-					probes[i].Add(-1)
+					probes[i].ends(-ticket.mark)
 				}
 				policy.Done(c, ticket, []Outcome{Success, Failure, Neutral}[random.IntN(3)])
 			}
 		})
 	}
 	wg.Wait()
-	if seen.Load() == 0 {
+	if probes[0].seen == 0 {
 		t.Error("there was no probe: the test proves nothing")
+	}
+}
+
+// probeLog knows the last probe of a circuit.
+type probeLog struct {
+	mu            sync.Mutex
+	epoch, before int64
+	underWay      bool
+	seen          int
+}
+
+// begins returns how long, at most, a probe that passed between two moments began
+// after the one before, if that is under way.
+func (p *probeLog) begins(epoch, before, after int64) (apart int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if epoch < p.epoch { // told late
+		return never
+	}
+	apart = never
+	if p.underWay {
+		apart = after - p.before
+	}
+	p.epoch, p.before, p.underWay = epoch, before, true
+	p.seen++
+	return apart
+}
+
+func (p *probeLog) ends(epoch int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if epoch == p.epoch {
+		p.underWay = false
 	}
 }

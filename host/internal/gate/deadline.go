@@ -16,19 +16,28 @@ type deadline struct {
 	timeout time.Duration // of unary calls; 0: no ceiling
 }
 
-// set fixes when c must be over.
-func (d deadline) set(ctx context.Context, c *Call, k clock) {
-	if callers, ok := ctx.Deadline(); ok && (c.Deadline.IsZero() || callers.Before(c.Deadline)) {
-		c.Deadline = callers
-	}
-	if !c.Stream && d.timeout > 0 {
-		if ceiling := c.Start.Add(d.timeout); c.Deadline.IsZero() || ceiling.Before(c.Deadline) {
-			c.Deadline, c.ours = ceiling, true
-		}
-	}
+// set fixes when c must be over, as far as that is known without a context.
+func (d deadline) set(c *Call, k clock) {
 	c.deadline = never
 	if !c.Deadline.IsZero() {
 		c.deadline = k.moment(c.Deadline)
+	}
+	if c.Stream || d.timeout <= 0 {
+		return
+	}
+	if ceiling := c.now + int64(d.timeout); ceiling < c.deadline {
+		c.Deadline, c.deadline, c.ours = k.time(ceiling), ceiling, true
+	}
+}
+
+// bound lowers the deadline to that of ctx.
+func (c *Call) bound(ctx context.Context, k clock) {
+	callers, ok := ctx.Deadline()
+	if !ok {
+		return
+	}
+	if moment := k.moment(callers); moment < c.deadline {
+		c.Deadline, c.deadline, c.ours = callers, moment, false
 	}
 }
 
@@ -40,11 +49,15 @@ func (d deadline) explain(err error) error {
 	return status.ErrorProto(p)
 }
 
-// over returns an error when there is no sense in starting the call.
+// over returns an error when there is no sense in going on with the call.
 func (c *Call) over(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return status.FromContextError(err).Err()
 	}
+	return c.expired()
+}
+
+func (c *Call) expired() error {
 	if c.now >= c.deadline {
 		return status.Error(codes.DeadlineExceeded, "deadline: it passed before the call was forwarded")
 	}
@@ -58,9 +71,9 @@ func (c *Call) timedOut(now int64) bool { return c.ours && now >= c.deadline-int
 func (c *Call) left(now int64) time.Duration { return time.Duration(c.deadline - now) }
 
 // gaveUp is what a call is told that waited in vain until ctx or its deadline
-// ended, given where it waited and what would help.
+// ended just now, given where it waited and what would help.
 func (c *Call) gaveUp(err error, where, remedy string) error {
-	waited := time.Since(c.Start).Round(time.Millisecond)
+	waited := time.Duration(c.now - c.began).Round(time.Millisecond)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return status.Errorf(codes.DeadlineExceeded, "%s: deadline exceeded after %v, while in the queue: %s", where, waited, remedy)
 	}

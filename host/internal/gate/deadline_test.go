@@ -87,7 +87,7 @@ func TestACallThatIsAlreadyOverIsNotForwarded(t *testing.T) {
 	}
 	var seen counter
 	g := New(Config{Limits: Limits{Timeout: time.Second, Concurrency: 1}}, &seen)
-	err := g.Do(t.Context(), &Call{Start: time.Now().Add(-2 * time.Second)}, forward)
+	err := g.Do(t.Context(), &Call{Deadline: time.Now().Add(-time.Second)}, forward)
 	if status.Code(err) != codes.DeadlineExceeded {
 		t.Errorf("expired: got %v", err)
 	}

@@ -36,7 +36,7 @@ type explainer interface {
 func (g *Gate) Explain(c *Call) []Explanation {
 	ch := g.chain.Load()
 	like := &Call{Method: c.Method, Stream: c.Stream, Keys: c.Keys}
-	like.begin(g.common.clock, ch.keys)
+	like.begin(ch, g.common.clock)
 	all := []Explanation{ch.deadline.explainTo(like)}
 	for _, s := range ch.steps {
 		if p, ok := s.policy.(explainer); ok {
@@ -79,16 +79,23 @@ func (r *retry) explain() Explanation {
 	return e
 }
 
+// state begins the words about the state for a value.
+func (k key) state(v *keyValue) string {
+	if v == nil {
+		return ""
+	}
+	return fmt.Sprintf("for %s %s: ", k.name, v.shown())
+}
+
 // lacks says that a policy is not for a call without its key.
 func (k key) lacks(c *Call) Explanation {
 	return Explanation{Why: fmt.Sprintf("%s has no key %q", c.Method, k.name)}
 }
 
 func (r *rate) explain(c *Call) Explanation {
-	b := r.total
+	b, value := r.total, (*keyValue)(nil)
 	if r.keyed != nil {
-		value := r.key.of(c)
-		if value == nil {
+		if value = r.key.of(c); value == nil {
 			return r.key.lacks(c)
 		}
 		if b = r.keyed.find(value); b == nil {
@@ -99,22 +106,21 @@ func (r *rate) explain(c *Call) Explanation {
 	settings := append(b.pace.settings(), Setting{r.path + ".wait", shortDuration(r.Wait)})
 	return Explanation{
 		Settings: settings,
-		State:    fmt.Sprintf("%d of %d tokens left, %s waiting", tokens, b.pace.Burst, orNone(waiting)),
+		State:    r.key.state(value) + fmt.Sprintf("%d of %d tokens left, %s waiting", tokens, b.pace.Burst, orNone(waiting)),
 	}
 }
 
 func (b *breaker) explain(c *Call) Explanation {
-	k := b.total
+	k, value := b.total, (*keyValue)(nil)
 	if k == nil {
-		value := b.key.of(c)
-		if value == nil {
+		if value = b.key.of(c); value == nil {
 			return b.key.lacks(c)
 		}
 		if k = b.find(value); k == nil {
 			k = new(circuit)
 		}
 	}
-	return Explanation{Settings: b.settings(), State: k.describe(&b.Breaker, c.now)}
+	return Explanation{Settings: b.settings(), State: b.key.state(value) + k.describe(&b.Breaker, c.now)}
 }
 
 func (k *circuit) describe(b *Breaker, now int64) string {
@@ -133,10 +139,9 @@ func (k *circuit) describe(b *Breaker, now int64) string {
 }
 
 func (b *bulkhead) explain(c *Call) Explanation {
-	p := b.total
+	p, value := b.total, (*keyValue)(nil)
 	if b.keyed != nil {
-		value := b.key.of(c)
-		if value == nil {
+		if value = b.key.of(c); value == nil {
 			return b.key.lacks(c)
 		}
 		if p = b.keyed.find(value); p == nil {
@@ -155,6 +160,7 @@ func (b *bulkhead) explain(c *Call) Explanation {
 	default:
 		e.State = fmt.Sprintf("%d in flight of %d, %d of %d queued", inFlight, limit, waiting, depth)
 	}
+	e.State = b.key.state(value) + e.State
 	return e
 }
 

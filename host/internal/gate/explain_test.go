@@ -62,26 +62,26 @@ func TestEachPolicyIsExplainedForACall(t *testing.T) {
 		}{
 			{"an overridden value", callFor("a.x.com"), []string{
 				deadlineLine,
-				breakerLine + "closed, 1 failures in the last 10s",
+				breakerLine + `for domain "a.x.com": ` + "closed, 1 failures in the last 10s",
 				global + "16 of 20 tokens left, none waiting",
-				`rate.domain [rate["domain"].override["*.x.com"].limit=5000/h rate["domain"].override["*.x.com"].burst=3 rate["domain"].wait=5s] 1 of 3 tokens left, none waiting`,
-				perKey + "1 in flight of 10, 0 of 5 queued",
+				`rate.domain [rate["domain"].override["*.x.com"].limit=5000/h rate["domain"].override["*.x.com"].burst=3 rate["domain"].wait=5s] for domain "a.x.com": 1 of 3 tokens left, none waiting`,
+				perKey + `for domain "a.x.com": ` + "1 in flight of 10, 0 of 5 queued",
 				bulkheadLine, retryLine,
 			}},
 			{"a value that failed", callFor("b.com"), []string{
 				deadlineLine,
-				breakerLine + "open for another 5s",
+				breakerLine + `for domain "b.com": ` + "open for another 5s",
 				global + "16 of 20 tokens left, none waiting",
-				`rate.domain [rate["domain"].limit=100/min rate["domain"].burst=20 rate["domain"].wait=5s] 17 of 20 tokens left, none waiting`,
-				perKey + "0 in flight of 10, 0 of 5 queued",
+				`rate.domain [rate["domain"].limit=100/min rate["domain"].burst=20 rate["domain"].wait=5s] for domain "b.com": 17 of 20 tokens left, none waiting`,
+				perKey + `for domain "b.com": ` + "0 in flight of 10, 0 of 5 queued",
 				bulkheadLine, retryLine,
 			}},
 			{"a value that nobody has called for", callFor("c.com"), []string{
 				deadlineLine,
-				breakerLine + "closed, 0 failures in the last 10s",
+				breakerLine + `for domain "c.com": ` + "closed, 0 failures in the last 10s",
 				global + "16 of 20 tokens left, none waiting",
-				`rate.domain [rate["domain"].limit=100/min rate["domain"].burst=20 rate["domain"].wait=5s] 20 of 20 tokens left, none waiting`,
-				perKey + "0 in flight of 10, 0 of 5 queued",
+				`rate.domain [rate["domain"].limit=100/min rate["domain"].burst=20 rate["domain"].wait=5s] for domain "c.com": 20 of 20 tokens left, none waiting`,
+				perKey + `for domain "c.com": ` + "0 in flight of 10, 0 of 5 queued",
 				bulkheadLine, retryLine,
 			}},
 			{"a stream without the key", &Call{Method: "/s/Watch", Stream: true}, []string{
@@ -130,7 +130,7 @@ func TestStatesInWords(t *testing.T) {
 			"breaker [breaker.failures=3 breaker.within=1m breaker.open_for=5s] closed, 2 failures in the last 1m",
 			`rate.r [rate["r"].limit=1/s rate["r"].burst=1 rate["r"].wait=1m] 0 of 1 tokens left, 1 waiting`,
 			"bulkhead [limits.concurrency=adaptive limits.min=2 limits.max=7 limits.queue=3] limit now 7 (adaptive), 0 in flight, 0 of 3 queued",
-			"retry [retry.attempts=1 retry.budget=0%] budget for 10 repeats not: retry.attempts is 1",
+			"retry [retry.attempts=1 retry.budget=0%] budget for 0 repeats not: retry.attempts is 1",
 		}
 		if diff := cmp.Diff(want, lines(g.Explain(&Call{}))); diff != "" {
 			t.Errorf("(-want +got):\n%s", diff)

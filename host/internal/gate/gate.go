@@ -1,13 +1,10 @@
 package gate
 
 import (
-	"context"
 	"hash/maphash"
 	"slices"
 	"sync"
 	"sync/atomic"
-
-	"google.golang.org/grpc/codes"
 )
 
 // Gate is what each call to a subsystem must pass. Made by New; safe for
@@ -40,7 +37,7 @@ func (nobody) Retried() {}
 type common struct {
 	clock clock
 	seed  maphash.Seed
-	slots []string // keys that were ever used; the index is the slot. Guarded by Gate.mu.
+	slots []string // keys in use, "" for none; the index is the slot. Guarded by Gate.mu.
 
 	_      [64]byte     // the above is read by each call
 	queued atomic.Int64 // calls that wait for a permit
@@ -53,10 +50,26 @@ func (g *common) key(name string) key {
 	}
 	slot := slices.Index(g.slots, name)
 	if slot < 0 {
-		slot = len(g.slots)
-		g.slots = append(g.slots, name)
+		if slot = slices.Index(g.slots, ""); slot < 0 {
+			slot = len(g.slots)
+			g.slots = append(g.slots, "")
+		}
+		g.slots[slot] = name
 	}
 	return key{name: name, slot: slot, seed: g.seed}
+}
+
+// free frees the slots of keys that c does not use. Calls under way have room
+// of their own for those of their chain.
+func (g *common) free(c Config) {
+	for i, name := range g.slots {
+		if !c.uses(name) {
+			g.slots[i] = ""
+		}
+	}
+	for n := len(g.slots); n > 0 && g.slots[n-1] == ""; n-- {
+		g.slots = g.slots[:n-1]
+	}
 }
 
 // New builds the gate of one subsystem. It keeps c, which nobody may write
@@ -80,72 +93,6 @@ func (g *Gate) Update(c Config) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.chain.Store(g.common.chain(c, g.chain.Load()))
-}
-
-// Do lets a call through the gate: it fixes c.Deadline, asks each policy in
-// order, runs forward, as often as it takes and is allowed, and tells the
-// policies in reverse order how the call ended. A call that policy i rejects is
-// not forwarded and is Done for the policies before i. Do blocks as long as the
-// policies and forward do.
-//
-// The error is what forward returned last, or the rejection: a gRPC status.
-// When forward panics, the policies hear of a failure and the panic goes on.
-func (g *Gate) Do(ctx context.Context, c *Call, forward Forward) error {
-	ch := g.chain.Load()
-	c.begin(g.common.clock, ch.keys)
-	ch.deadline.set(ctx, c, g.common.clock)
-	if err := c.over(ctx); err != nil {
-		return g.reject(PolicyDeadline, err)
-	}
-	outcome := Failure
-	c.code = codes.Internal
-	defer func() {
-		for i, t := range slices.Backward(c.tickets) {
-			ch.steps[i].policy.Done(c, t, outcome)
-		}
-	}()
-	for i := range ch.steps {
-		t, err := ch.steps[i].policy.Admit(ctx, c)
-		if err != nil {
-			outcome = Neutral
-			return g.reject(ch.steps[i].name, err)
-		}
-		c.tickets = append(c.tickets, t)
-	}
-	if c.waited {
-		if err := c.over(ctx); err != nil {
-			outcome = Neutral
-			return g.reject(PolicyDeadline, err)
-		}
-	}
-	c.forwarded, c.sent = true, c.now
-	result := ch.forward(ctx, c, forward, g.observer)
-	if result.Err == nil {
-		c.code = codes.OK
-		outcome = result.outcome(codes.OK, false)
-		return nil
-	}
-	outcome, result.Err = g.failed(ch, c, result)
-	return result.Err
-}
-
-// failed says what to make of a call that ended with an error.
-func (g *Gate) failed(ch *chain, c *Call, result Result) (Outcome, error) {
-	c.code = codeOf(result.Err)
-	timedOut := c.code == codes.DeadlineExceeded && c.timedOut(g.common.clock.now())
-	outcome := result.outcome(c.code, timedOut && c.deadline-c.sent >= int64(ch.deadline.timeout/2))
-	if timedOut {
-		return outcome, ch.deadline.explain(result.Err)
-	}
-	return outcome, result.Err
-}
-
-// reject counts a rejection. A caller who gave up was not rejected.
-func (g *Gate) reject(policy string, err error) error {
-	if codeOf(err) != codes.Canceled {
-		g.observer.Rejected(policy)
-	}
-	return err
 }
 
 // Policies returns the names under which calls can be rejected by the present

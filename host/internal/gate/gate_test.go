@@ -19,12 +19,19 @@ type recorder struct {
 	log   *[]string
 	admit error
 	mark  int64
+	waits bool // every call has to
 }
 
-// Admit returns what it was told to.
-func (r recorder) Admit(context.Context, *Call) (Ticket, error) {
-	*r.log = append(*r.log, "admit "+r.name)
-	return Ticket{mark: r.mark}, r.admit
+// Try returns what it was told to.
+func (r recorder) Try(*Call) (t Ticket, passed bool, err error) {
+	*r.log = append(*r.log, "try "+r.name)
+	return Ticket{mark: r.mark}, r.admit == nil && !r.waits, r.admit
+}
+
+// Await lets every call pass.
+func (r recorder) Await(context.Context, *Call) (Ticket, error) {
+	*r.log = append(*r.log, "await "+r.name)
+	return Ticket{mark: r.mark}, nil
 }
 
 // Done writes the outcome down.
@@ -79,7 +86,7 @@ func TestPoliciesAreAskedInOrderAndToldInReverse(t *testing.T) {
 			if !errors.Is(err, c.forward) {
 				t.Errorf("got %v, want %v", err, c.forward)
 			}
-			want := []string{"admit a", "admit b", "forward", "done b 1 " + c.outcome, "done a 0 " + c.outcome}
+			want := []string{"try a", "try b", "forward", "done b 1 " + c.outcome, "done a 0 " + c.outcome}
 			if diff := cmp.Diff(want, *log); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -97,7 +104,7 @@ func TestARejectedCallIsNotForwardedAndOnlyThePoliciesBeforeAreTold(t *testing.T
 	if !errors.Is(err, full) {
 		t.Errorf("got %v", err)
 	}
-	if diff := cmp.Diff([]string{"admit a", "admit b", "rejected b", "done a 0 neutral"}, *log); diff != "" {
+	if diff := cmp.Diff([]string{"try a", "try b", "rejected b", "done a 0 neutral"}, *log); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

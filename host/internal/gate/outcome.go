@@ -18,9 +18,9 @@ type Result struct {
 	Err   error // a gRPC status; nil is OK
 	Reach Reach
 
-	// Final says of a call that was not reached that it would not be the next
-	// time either: the subsystem is quarantined, say, or the time is up for
-	// which calls are held.
+	// Final says that another try would be in vain: the subsystem is
+	// quarantined, say, or the time is up for which calls are held, or nobody
+	// waits for the answer.
 	Final bool
 
 	// UpstreamFailed says of an answer without an error that it reports the

@@ -69,8 +69,9 @@ func (p *permits) enter() verdict {
 	}
 }
 
-// join takes a place in the queue, or a permit if one is free after all.
-func (p *permits) join(now, deadline int64) (*waiter, verdict) {
+// join takes a permit if one is free after all, or a place in the queue for w.
+// Without a w it says no more than that there is a place.
+func (p *permits) join(w *waiter, now, deadline int64) verdict {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for {
@@ -78,19 +79,20 @@ func (p *permits) join(now, deadline int64) (*waiter, verdict) {
 		inFlight, waiting := unpack(s)
 		switch {
 		case s < 0:
-			return nil, gone
+			return gone
 		case waiting == 0 && inFlight < p.bounds.limit.Load():
 			if p.state.CompareAndSwap(s, s+oneInFlight) {
-				return nil, taken
+				return taken
 			}
 		case waiting >= p.bounds.depth.Load():
-			return nil, refused
+			return refused
 		case p.bounds.isHopeless(now, waiting+1, deadline):
-			return nil, tooLate
+			return tooLate
+		case w == nil:
+			return short
 		case p.state.CompareAndSwap(s, s+oneWaiting):
-			w := newWaiter(deadline)
 			p.queue.push(w)
-			return w, queued
+			return short
 		}
 	}
 }

@@ -14,14 +14,14 @@ import (
 )
 
 // The permit may come in the moment in which the waiter gives up: it must go
-// on to the next, not be lost. leave is called as Admit would.
+// on to the next, not be lost. leave is called as Await would.
 func TestAPermitGrantedToACallThatGaveUpIsNotLost(t *testing.T) {
 	p := limited(1, 1).chain.Load().bulkhead.total
 	if p.enter() != taken {
 		t.Fatal("no permit")
 	}
-	w, v := p.join(0, never)
-	if v != queued {
+	w := newWaiter(&Call{})
+	if p.join(w, 0, never) != short {
 		t.Fatal("no place in the queue")
 	}
 	p.release() // grants it to w
@@ -61,7 +61,11 @@ func (f *flood) work(t *testing.T, g *Gate, seed uint64, calls int, domain strin
 		case 1:
 			c.Deadline = time.Now().Add(time.Duration(random.IntN(50)) * time.Microsecond)
 		}
-		switch err := g.Do(ctx, c, forward); status.Code(err) {
+		do := g.Do
+		if random.IntN(2) == 0 {
+			do = g.doInSteps
+		}
+		switch err := do(ctx, c, forward); status.Code(err) {
 		case codes.OK:
 			f.admitted.Add(1)
 		case codes.ResourceExhausted:

@@ -3,16 +3,30 @@ package gate
 import "context"
 
 // Policy is one decision. Policies know nothing of each other and are safe for
-// concurrent use.
+// concurrent use. Their errors are gRPC statuses that name the policy, the bound
+// and the remedy.
 type Policy interface {
-	// Admit returns no error when the call may go on. It may wait, no longer
-	// than until ctx ends or c.Deadline passes. An error is a gRPC status that
-	// names the policy, the bound and the remedy.
-	Admit(ctx context.Context, c *Call) (Ticket, error)
+	// Try lets a call pass, or turns it away with an error, and does not wait.
+	// Neither means that the call has to wait: it has got nothing then, not even
+	// a place in a queue.
+	Try(c *Call) (t Ticket, passed bool, err error)
 
-	// Done is called exactly once for each call that Admit let pass, with what
-	// Admit returned, when the call is over.
+	// Await is for a call that has to wait. It does so no longer than until ctx
+	// ends or c.Deadline passes, and returns no error when the call may go on.
+	Await(ctx context.Context, c *Call) (Ticket, error)
+
+	// Done is called exactly once for each call that Try or Await let pass, with
+	// what they returned, when the call is over. It does not wait.
 	Done(c *Call, t Ticket, o Outcome)
+}
+
+// pass takes a call through a policy, however long that takes.
+func pass(ctx context.Context, p Policy, c *Call) (Ticket, error) {
+	t, passed, err := p.Try(c)
+	if passed || err != nil {
+		return t, err
+	}
+	return p.Await(ctx, c)
 }
 
 // Ticket is a policy's own note on a call that it let pass. Zero: it has
@@ -27,8 +41,7 @@ type verdict uint8
 
 const (
 	taken   verdict = iota // the token or permit is the call's
-	short                  // there is none at this moment
-	queued                 // the call has a place in the queue
+	short                  // there is none at this moment, but a place in the queue
 	refused                // nor is there a place
 	tooLate                // nor would one be of use before the call's deadline
 	gone                   // the state was dropped; its key has another one

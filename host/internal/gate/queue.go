@@ -17,10 +17,10 @@ type waiter struct {
 	called        chan struct{} // says: look again
 }
 
-// newWaiter returns a waiter for a call with a deadline. Nobody waits for it to
-// take notice, so it has room for one notice.
-func newWaiter(deadline int64) *waiter {
-	return &waiter{deadline: deadline, called: make(chan struct{}, 1)}
+// newWaiter returns a waiter for a call. Nobody waits for it to take notice, so
+// it has room for one notice.
+func newWaiter(c *Call) *waiter {
+	return &waiter{deadline: c.deadline, called: make(chan struct{}, 1)}
 }
 
 // call makes the waiter look what has become of it.

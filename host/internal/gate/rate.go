@@ -63,12 +63,43 @@ func newRate(g *common, r Rate) *rate {
 	return p
 }
 
-// Admit takes a token, or waits for one.
-func (r *rate) Admit(ctx context.Context, c *Call) (Ticket, error) {
+// Try takes a token if there is one.
+func (r *rate) Try(c *Call) (t Ticket, passed bool, err error) {
+	b, v, err := r.ask(c, nil)
+	return Ticket{c.now, b}, v == taken, err
+}
+
+// Await waits for a token.
+func (r *rate) Await(ctx context.Context, c *Call) (Ticket, error) {
+	w := newWaiter(c)
+	b, v, err := r.ask(c, w)
+	if v == taken || err != nil {
+		return Ticket{c.now, b}, err
+	}
+	c.waited = true
+	if err := r.stand(ctx, c, b, w); err != nil {
+		return Ticket{}, c.gaveUp(err, r.policy, "for a token of "+b.pace.describe()+"; retry later or raise "+b.pace.path+".limit")
+	}
+	return Ticket{w.since, b}, nil
+}
+
+// Done returns the token of a call that another policy turned away.
+func (r *rate) Done(c *Call, t Ticket, _ Outcome) {
+	if c.entered {
+		return
+	}
+	if b, ok := t.held.(*bucket); ok && b != nil {
+		b.giveBack(t.mark, r.clock.now())
+	}
+}
+
+// ask asks the call's bucket for a token, or for a place in its line for w, if
+// there is a w. The bucket is nil when the call has no value of the key.
+func (r *rate) ask(c *Call, w *waiter) (b *bucket, v verdict, err error) {
 	var value *keyValue
 	if r.keyed != nil {
 		if value = r.key.of(c); value == nil {
-			return Ticket{}, nil
+			return nil, taken, nil
 		}
 	}
 	for {
@@ -76,54 +107,30 @@ func (r *rate) Admit(ctx context.Context, c *Call) (Ticket, error) {
 		if value != nil {
 			b = r.keyed.enter(value, c.now)
 		}
-		since, v := c.now, b.take(c.now)
+		v := b.take(c.now)
 		if v == short {
-			var err error
-			if since, v, err = r.wait(ctx, c, b, value); err != nil {
-				return Ticket{}, err
-			}
+			v, err = r.line(c, b, w, value)
 		}
-		if v == taken {
-			return Ticket{since, b}, nil
+		if v != gone {
+			return b, v, err
 		}
+		r.keyed.settle(value)
 	}
 }
 
-// Done returns the token of a call that another policy turned away.
-func (r *rate) Done(c *Call, t Ticket, _ Outcome) {
-	if c.forwarded {
-		return
-	}
-	if b, ok := t.held.(*bucket); ok {
-		b.giveBack(t.mark, r.clock.now())
-	}
-}
-
-// wait waits for a token, if the wait is short enough, and says since when the
-// token is the call's. It reads the clock: by one that was read before the
-// goroutine had to pause there might be no token, while there is one.
-func (r *rate) wait(ctx context.Context, c *Call, b *bucket, value *keyValue) (since int64, v verdict, err error) {
+// line is for a call that has found no token. It reads the clock: by one that was
+// read before there might be none, while there is one.
+func (r *rate) line(c *Call, b *bucket, w *waiter, value *keyValue) (verdict, error) {
 	c.now = r.clock.now()
-	if r.Wait <= 0 {
-		if v := b.take(c.now); v != short {
-			return c.now, v, nil
-		}
-		return 0, refused, r.refuse(c, b, value, b.due(b.word.Load(), 0))
+	latest := c.now
+	if r.Wait > 0 {
+		latest = min(c.now+int64(r.Wait), c.deadline-1) // at the deadline itself the call is over
 	}
-	latest := min(c.now+int64(r.Wait), c.deadline)
-	w, due, v := b.join(c.now, latest, c.deadline)
-	switch v {
-	case refused:
-		return 0, v, r.refuse(c, b, value, due)
-	case queued:
-		c.waited = true
-		if err := r.stand(ctx, c, b, w); err != nil {
-			return 0, v, c.gaveUp(err, r.policy, "for a token of "+b.pace.describe()+"; retry later or raise "+b.pace.path+".limit")
-		}
-		return w.since, taken, nil
-	default:
-		return c.now, v, nil
+	due, v := b.join(w, c.now, latest)
+	if v == refused {
+		return v, r.refuse(c, b, value, due)
 	}
+	return v, nil
 }
 
 // stand stands in the line until the call has its token. A deadline need not be
@@ -142,8 +149,9 @@ func (r *rate) stand(ctx context.Context, c *Call, b *bucket, w *waiter) error {
 		case <-w.called:
 		case <-timer.C:
 		case <-ctx.Done():
+			c.now = r.clock.now()
 			if b.leave(w) {
-				b.giveBack(w.since, r.clock.now())
+				b.giveBack(w.since, c.now)
 			}
 			return ctx.Err()
 		}
@@ -164,7 +172,7 @@ func (r *rate) refuse(c *Call, b *bucket, value *keyValue, due int64) error {
 		why = fmt.Sprintf(", longer than %s.wait, which is %s", r.path, shortDuration(r.Wait))
 		values[r.path+".wait"] = shortDuration(r.Wait)
 	default:
-		why = fmt.Sprintf(", after the call's deadline, which is in %v", roughly(c.left(c.now)))
+		why = fmt.Sprintf(", not before the call's deadline in %v", roughly(c.left(c.now)))
 	}
 	whom := ""
 	if value != nil {

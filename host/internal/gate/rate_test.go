@@ -146,14 +146,17 @@ type stamps struct {
 	all []time.Duration
 }
 
-// Admit notes the time.
-func (*stamps) Admit(_ context.Context, c *Call) (Ticket, error) { return Ticket{mark: c.now}, nil }
+// Try notes the time.
+func (*stamps) Try(c *Call) (Ticket, bool, error) { return Ticket{mark: c.now}, true, nil }
+
+// Await is never needed.
+func (*stamps) Await(context.Context, *Call) (Ticket, error) { return Ticket{}, nil }
 
 // Done keeps it.
 func (s *stamps) Done(c *Call, t Ticket, _ Outcome) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if c.forwarded {
+	if c.entered {
 		s.all = append(s.all, time.Duration(t.mark))
 	}
 }
@@ -188,7 +191,9 @@ func TestACallWhoseTokenComesTooLateIsRefusedAtOnce(t *testing.T) {
 		{"a wait that is too short", 2 * time.Second, 0, 2, 3 * time.Second,
 			`rate.r: over 1/s with a burst of 1 for domain "x"; the next token is due in 3s, longer than rate["r"].wait, which is 2s; retry then or raise rate["r"].limit`},
 		{"a deadline that is too soon", time.Minute, 1500 * time.Millisecond, 1, 2 * time.Second,
-			`rate.r: over 1/s with a burst of 1 for domain "x"; the next token is due in 2s, after the call's deadline, which is in 1.5s; retry then or raise rate["r"].limit`},
+			`rate.r: over 1/s with a burst of 1 for domain "x"; the next token is due in 2s, not before the call's deadline in 1.5s; retry then or raise rate["r"].limit`},
+		{"a deadline at which it comes", time.Minute, 2 * time.Second, 1, 2 * time.Second,
+			`rate.r: over 1/s with a burst of 1 for domain "x"; the next token is due in 2s, not before the call's deadline in 2s; retry then or raise rate["r"].limit`},
 	} {
 		t.Run(c.given, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

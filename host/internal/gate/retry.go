@@ -38,7 +38,7 @@ const (
 	reserve = 10
 )
 
-// retry forwards calls, repeatedly if need be.
+// retry says which calls are forwarded again.
 type retry struct {
 	*common
 	Retry
@@ -49,26 +49,36 @@ type retry struct {
 func newRetry(g *common, r Retry) *retry {
 	p := &retry{common: g, Retry: r}
 	p.budget.share = int64(math.Round(min(max(r.Budget, 0), 1) * oneRepeat))
-	p.budget.credit.Store(reserve * oneRepeat)
+	if p.budget.share > 0 {
+		p.budget.credit.Store(reserve * oneRepeat)
+	}
 	return p
 }
 
-// forward forwards c until nothing more is to be done for it.
-func (ch *chain) forward(ctx context.Context, c *Call, forward Forward, o Observer) Result {
-	result := forward(ctx, c)
-	r := ch.retry
-	if r.Attempts <= 1 {
-		return result
+// mayRepeat reports whether a call may be tried again after r, and waits until
+// it is time to.
+func (ch *chain) mayRepeat(ctx context.Context, c *Call, r Result) bool {
+	if r.Final || c.tries >= ch.retry.Attempts || codeOf(r.Err) != codes.Unavailable {
+		return false
 	}
-	r.budget.deposit()
-	for attempt := 1; attempt < r.Attempts && result.Err != nil; attempt++ {
-		if !r.may(ctx, c, result, attempt) || result.Reach == Answered && !ch.tokens(ctx, c) {
-			break
-		}
-		o.Retried()
-		result = forward(ctx, c)
+	if c.now = ch.retry.clock.now(); c.over(ctx) != nil {
+		return false
 	}
-	return result
+	switch r.Reach {
+	case Unreached:
+		return true
+	case Lost:
+		return c.isRepeatable()
+	default:
+		return c.isRepeatable() && ch.retry.delay(ctx, c, r) && ch.tokens(ctx, c)
+	}
+}
+
+// delay takes a repeat out of the budget and waits until its time has come. It
+// reports false when that cannot be.
+func (r *retry) delay(ctx context.Context, c *Call, result Result) bool {
+	delay := asked(result.Err) + jitter(c.tries)
+	return c.now+int64(delay) < c.deadline && r.budget.withdraw() && pause(ctx, delay)
 }
 
 // tokens reports whether the rates let a call pass once more.
@@ -79,33 +89,11 @@ func (ch *chain) tokens(ctx context.Context, c *Call) bool {
 			continue
 		}
 		c.now = r.clock.now()
-		if _, err := r.Admit(ctx, c); err != nil {
+		if _, err := pass(ctx, r, c); err != nil {
 			return false
 		}
 	}
 	return true
-}
-
-// may reports whether a call that was tried a number of times may be tried
-// again, and waits until it is time to.
-func (r *retry) may(ctx context.Context, c *Call, result Result, attempt int) bool {
-	now := r.clock.now()
-	if ctx.Err() != nil || now >= c.deadline {
-		return false
-	}
-	unavailable := codeOf(result.Err) == codes.Unavailable
-	switch result.Reach {
-	case Unreached:
-		return unavailable && !result.Final
-	case Lost:
-		return c.isRepeatable()
-	default:
-		if !unavailable || !c.isRepeatable() {
-			return false
-		}
-		delay := asked(result.Err) + jitter(attempt)
-		return now+int64(delay) < c.deadline && r.budget.withdraw() && pause(ctx, delay)
-	}
 }
 
 func (c *Call) isRepeatable() bool { return !c.Stream && c.Idempotent != nil && c.Idempotent() }
@@ -122,10 +110,7 @@ func asked(err error) time.Duration {
 
 // jitter is the delay after a number of attempts.
 func jitter(attempt int) time.Duration {
-	bound := mostDelay
-	if attempt < 6 {
-		bound = min(bound, firstDelay<<(attempt-1))
-	}
+	bound := min(firstDelay<<min(attempt-1, 10), mostDelay)
 	return rand.N(bound) //nolint:gosec // G404: nobody gains from guessing it
 }
 
@@ -156,7 +141,7 @@ const oneRepeat = 1_000_000
 func (b *budget) deposit() {
 	for {
 		credit := b.credit.Load()
-		if credit >= reserve*oneRepeat || b.share == 0 {
+		if b.share == 0 || credit >= reserve*oneRepeat {
 			return
 		}
 		if b.credit.CompareAndSwap(credit, min(credit+b.share, reserve*oneRepeat)) {

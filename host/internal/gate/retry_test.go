@@ -41,7 +41,8 @@ func TestWhichCallsAreRepeated(t *testing.T) {
 		{"not reached for good", 3, Result{Err: busy, Reach: Unreached, Final: true}, false, false, 1},
 		{"not reached, another code", 3, Result{Err: status.Error(codes.Internal, ""), Reach: Unreached}, false, false, 1},
 		{"lost", 3, Result{Err: busy, Reach: Lost}, false, false, 3},
-		{"lost, whatever the code", 3, Result{Err: status.Error(codes.Unknown, "EOF"), Reach: Lost}, false, false, 3},
+		{"lost, another code", 3, Result{Err: status.Error(codes.Canceled, ""), Reach: Lost}, false, false, 1},
+		{"lost for good", 3, Result{Err: busy, Reach: Lost, Final: true}, false, false, 1},
 		{"lost, not idempotent", 3, Result{Err: busy, Reach: Lost}, true, false, 1},
 		{"lost, a stream", 3, Result{Err: busy, Reach: Lost}, false, true, 1},
 		{"answered with unavailable", 3, Result{Err: busy}, false, false, 3},
@@ -174,6 +175,10 @@ func TestNothingIsRepeatedAfterTheDeadline(t *testing.T) {
 // 10 and the share are repeated; and a share is really given.
 func TestTheBudgetBoundsRepeats(t *testing.T) {
 	for _, share := range []float64{0, 0.001, 0.1, 0.5, 1} {
+		spare := float64(reserve)
+		if share == 0 {
+			spare = 0
+		}
 		b := &newRetry(New(Config{}, nil).common, Retry{Attempts: 2, Budget: share}).budget
 		random := rand.New(rand.NewPCG(1, 4))
 		var repeated []int // by call, how many before it
@@ -189,12 +194,12 @@ func TestTheBudgetBoundsRepeats(t *testing.T) {
 		repeated = append(repeated, total)
 		for from := 0; from < len(repeated); from += 97 {
 			for to := from; to < len(repeated); to += 89 {
-				if n, bound := repeated[to]-repeated[from], reserve+share*float64(to-from); float64(n) > bound+1e-6 {
+				if n, bound := repeated[to]-repeated[from], spare+share*float64(to-from); float64(n) > bound+1e-6 {
 					t.Fatalf("share %v: %d repeats of %d calls, bound %v", share, n, to-from, bound)
 				}
 			}
 		}
-		if at := repeated[1000]; float64(at) < min(1000, reserve+share*1000)-1 {
+		if at := repeated[1000]; float64(at) < min(1000, spare+share*1000)-1 {
 			t.Errorf("share %v: %d repeats of the first 1000 calls", share, at)
 		}
 	}

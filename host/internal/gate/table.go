@@ -129,6 +129,14 @@ func (t *table[S]) enter(k *keyValue, now int64) *S {
 	return state
 }
 
+// settle is for who met a state of k that was dropped: afterwards the table has
+// it no more.
+func (t *table[S]) settle(k *keyValue) {
+	s := t.shard(k)
+	s.mu.Lock()
+	defer s.mu.Unlock() // who dropped it holds mu until it is out
+}
+
 func (t *table[S]) add(s *shard[S], k *keyValue, now int64) *S {
 	value := string(k.bytes)
 	s.mu.Lock()

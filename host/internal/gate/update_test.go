@@ -161,3 +161,32 @@ func TestUpdatesAmongCallsLoseNothing(t *testing.T) {
 		t.Errorf("%d in flight, %d queued", g.InFlight(), g.Queued())
 	}
 }
+
+// A call has room for the values of two keys, whichever a config names.
+func TestKeysOfEarlierConfigsTakeNoRoom(t *testing.T) {
+	config := func(keys ...string) (c Config) {
+		for _, k := range keys {
+			c.PerKey = append(c.PerKey, KeyLimit{Key: k, Concurrency: 1})
+		}
+		return c
+	}
+	g := New(config("a", "b"), nil)
+	values := requestKeys{"a": "1", "b": "2", "c": "3", "d": "4"}
+	before := &Call{Keys: values}
+	enter(t, g, before)
+	for i, keys := range [][]string{{"c", "b"}, {"c", "d"}, {"d"}, {"b", "d"}} {
+		g.Update(config(keys...))
+		if got := g.chain.Load().keys; got > 2 {
+			t.Errorf("%v: room for %d", keys, got)
+		}
+		c := &Call{Keys: values}
+		if entered, err := g.TryEnter(c); entered != (i > 0) { // the first time "b" still is that of before
+			t.Errorf("%v: entered %t, %v", keys, entered, err)
+		}
+		_ = g.Leave(c, Result{})
+	}
+	_ = g.Leave(before, Result{})
+	if g.InFlight() != 0 {
+		t.Errorf("%d in flight", g.InFlight())
+	}
+}

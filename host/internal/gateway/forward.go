@@ -33,7 +33,7 @@ func (s *Server) forward(_ any, stream grpc.ServerStream) error {
 	if err != nil {
 		return err
 	}
-	forwarded, err := s.pass(metadata.NewOutgoingContext(ctx, crossing(md)), stream, route, start)
+	forwarded, err := s.pass(metadata.NewOutgoingContext(ctx, crossing(md)), stream, route)
 	err = named(route.Subsystem, err)
 	metrics, code := route.Value.Metrics.Method(route.Method.Name), status.Code(err)
 	switch {
@@ -50,13 +50,9 @@ func (s *Server) forward(_ any, stream grpc.ServerStream) error {
 // pass takes a call through the gate to an instance, and reports whether it
 // got through the gate. A panic on the way is turned into an error here
 // already, so that it is counted.
-func (s *Server) pass(ctx context.Context, stream grpc.ServerStream, route registry.Route[*Subsystem], start time.Time) (forwarded bool, err error) {
+func (s *Server) pass(ctx context.Context, stream grpc.ServerStream, route registry.Route[*Subsystem]) (forwarded bool, err error) {
 	defer s.recovered(route.Method.Name, &err)
-	call := gate.Call{
-		Method: route.Method.Name,
-		Stream: !route.Method.IsUnary(),
-		Start:  start,
-	}
+	call := gate.Call{Method: route.Method.Name, Stream: !route.Method.IsUnary()}
 	first, err := firstMessage(stream, route.Method)
 	if err != nil {
 		return false, err

@@ -55,7 +55,7 @@ func newLive(own names, subsystems func() []*Subsystem) *live {
 		subsystems: subsystems,
 		trees:      processTrees,
 		inFlight:   desc("gaia_calls_in_flight", "Calls admitted by the bulkhead that have not ended."),
-		queued:     desc("gaia_calls_queued", "Calls waiting for the bulkhead."),
+		queued:     desc("gaia_calls_queued", "Calls waiting for a bulkhead, the one of all calls or that of a key."),
 		breaker:    desc("gaia_breaker_state", "State of the breaker: 0 closed, 1 half-open, 2 open; of those kept by key the largest."),
 		cpu:        desc("gaia_process_cpu_seconds_total", "CPU time spent by the subsystem's instances and their descendants, as seen at scrapes."),
 		resident:   desc("gaia_process_resident_bytes", "Resident memory of the instance and its descendants; shared pages count once per process."),

@@ -216,7 +216,7 @@ func TestTheGateIsReadAtEachScrape(t *testing.T) {
 # HELP gaia_calls_in_flight Calls admitted by the bulkhead that have not ended.
 # TYPE gaia_calls_in_flight gauge
 gaia_calls_in_flight{subsystem="s"} %d
-# HELP gaia_calls_queued Calls waiting for the bulkhead.
+# HELP gaia_calls_queued Calls waiting for a bulkhead, the one of all calls or that of a key.
 # TYPE gaia_calls_queued gauge
 gaia_calls_queued{subsystem="s"} %d
 `, inFlight, 2*inFlight), "gaia_calls_in_flight", "gaia_calls_queued")
