@@ -3,6 +3,7 @@ package gate
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // bucket holds the tokens of one pace. It is a GCRA: all that it remembers is
@@ -102,30 +103,33 @@ func (b *bucket) due(word int64, ahead int) int64 {
 }
 
 // join takes a token if there is one after all, or a place in the line for w,
-// or neither when a token is due only after the latest moment that is of use. due
+// or neither when a token is due only after wait, or not before the deadline. Due
 // is when it would be. Without a w it says no more than that there is a place.
-func (b *bucket) join(w *waiter, now, latest int64) (due int64, v verdict) {
+//
+// It reads the clock itself, after the word: who read it before, and then had to
+// pause, would see tokens of later calls and none for itself.
+func (b *bucket) join(w *waiter, k clock, wait time.Duration, deadline int64) (now, due int64, v verdict) {
 	l := b.waiting()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
 		word := b.word.Load()
 		if word < 0 {
-			return 0, gone
+			return 0, 0, gone
 		}
-		due := b.due(word, l.length)
+		now, due = k.now(), b.due(word, l.length)
 		switch {
 		case word&waitingBit == 0 && due <= now:
 			if b.word.CompareAndSwap(word, (max(word>>1, now)+b.pace.interval)<<1) {
-				return due, taken
+				return now, due, taken
 			}
-		case due > latest:
-			return due, refused
+		case due-now > int64(wait) || due >= deadline: // at the deadline itself the call is over
+			return now, due, refused
 		case w == nil:
-			return due, short
+			return now, due, short
 		case word&waitingBit != 0 || b.word.CompareAndSwap(word, word|waitingBit):
 			l.push(w)
-			return due, short
+			return now, due, short
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -139,27 +140,53 @@ func TestATokenOfACallThatWasNotForwardedComesBack(t *testing.T) {
 // TestATimerThatIsLateCostsNoTokens stands for what synctest cannot show: the
 // timers of a real clock are up to a millisecond late.
 func TestATimerThatIsLateCostsNoTokens(t *testing.T) {
-	const late = int64(time.Millisecond)
-	b := &bucket{pace: newPace(Quota{100, time.Second, 1}, "")}
-	now := int64(time.Hour)
-	if b.take(now) != taken {
-		t.Fatal("the first token")
-	}
-	began := now
-	for range 1000 {
-		w := newWaiter(&Call{})
-		due, v := b.join(w, now, never-1)
-		if v != short {
-			t.Fatalf("got %d", v)
+	synctest.Test(t, func(t *testing.T) {
+		const late = time.Millisecond
+		k := newClock()
+		b := &bucket{pace: newPace(Quota{100, time.Second, 1}, "")}
+		began := time.Now()
+		if b.take(k.now()) != taken {
+			t.Fatal("the first token")
 		}
-		now = due + late
-		if granted, _ := b.look(w, now); !granted {
-			t.Fatal("not granted when due")
+		for range 1000 {
+			w := newWaiter(&Call{})
+			now, due, v := b.join(w, k, time.Hour, never)
+			if v != short {
+				t.Fatalf("got %d", v)
+			}
+			pause(t.Context(), time.Duration(due-now)+late)
+			if granted, _ := b.look(w, k.now()); !granted {
+				t.Fatal("not granted when due")
+			}
 		}
+		if got, want := time.Since(began), 10*time.Second+late; got != want {
+			t.Errorf("1000 tokens took %v, want %v", got, want)
+		}
+	})
+}
+
+// Goroutines that have to pause at any place, with a moment that is long past by
+// then, are not refused while there are tokens.
+func TestNobodyIsRefusedForHavingPaused(t *testing.T) {
+	g := single(Quota{muchPerSecond, time.Second, 1000}, 0) // a burst of a microsecond
+	var wg sync.WaitGroup
+	for range 32 {
+		wg.Go(func() {
+			c := &Call{}
+			for range 500 {
+				start := time.Now()
+				for range 32 {
+					*c = Call{Start: start}
+					if entered, err := g.TryEnter(c); !entered {
+						t.Errorf("not entered: %v", err)
+						return
+					}
+					_ = g.Leave(c, Result{})
+				}
+			}
+		})
 	}
-	if got, want := now-began, 10*int64(time.Second)+late; got != want {
-		t.Errorf("1000 tokens took %v, want %v", time.Duration(got), time.Duration(want))
-	}
+	wg.Wait()
 }
 
 func TestExtremeQuotasStayWithinAnInt64(t *testing.T) {

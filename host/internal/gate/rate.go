@@ -118,16 +118,13 @@ func (r *rate) ask(c *Call, w *waiter) (b *bucket, v verdict, err error) {
 	}
 }
 
-// line is for a call that has found no token. It reads the clock: by one that was
-// read before there might be none, while there is one.
+// line is for a call that has found no token.
 func (r *rate) line(c *Call, b *bucket, w *waiter, value *keyValue) (verdict, error) {
-	c.now = r.clock.now()
-	latest := c.now
-	if r.Wait > 0 {
-		latest = min(c.now+int64(r.Wait), c.deadline-1) // at the deadline itself the call is over
+	now, due, v := b.join(w, r.clock, r.Wait, c.deadline)
+	if v == gone {
+		return v, nil
 	}
-	due, v := b.join(w, c.now, latest)
-	if v == refused {
+	if c.now = now; v == refused {
 		return v, r.refuse(c, b, value, due)
 	}
 	return v, nil
