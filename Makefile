@@ -38,14 +38,15 @@ test: compiler promtool ## Run all tests of all modules under the race detector
 	@go test -race -timeout 20m work
 
 .PHONY: test-slow
-test-slow: compiler ## Run the soaks: ten thousand kills, and a storm of kills, swaps and reloads
-	@GAIA_SLOW=1 go test -race -timeout 60m -run '^TestSlow|^TestKills' -v ./host/cmd/gaia
+test-slow: compiler ## Run the soaks: ten thousand kills, a million calls, and storms of kills, swaps, reloads and calls
+	@GAIA_SLOW=1 go test -race -timeout 60m -run '^TestSlow|^TestKills' -v ./sdk/link ./host/cmd/gaia ./host/internal/gateway
 
 .PHONY: bench
-bench: build ## Measure a call, the gate and a restart, beside plain go-plugin
-	@go test -run '^$$' -bench 'BenchmarkCall' -benchmem ./host/cmd/gaia
-	@go test -run '^$$' -bench 'BenchmarkGate' -benchmem -cpu 1,2 ./host/internal/gate
+bench: build ## Measure calls, the gate, streams and a restart, beside plain go-plugin
+	@bin/gaia bench dispatch
+	@bin/gaia bench gate
 	@bin/gaia bench restart
+	@go test -run '^$$' -bench 'BenchmarkStream' ./host/cmd/gaia
 
 .PHONY: check
 check: fmt-check lint proto-check generate-check test ## All that must hold before a change lands

@@ -2,7 +2,7 @@
 # docs/configuration.md for all of them with their defaults.
 
 host {
-  socket     = "run/gaia.sock"  # gRPC; for its owner only
+  socket     = "run/gaia.sock"  # gRPC and link; for its owner only
   http       = "127.0.0.1:4242" # /metrics, /livez, /readyz, /debug/pprof
   plugin_dir = "bin/plugins"
   data_dir   = "data"

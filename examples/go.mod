@@ -3,6 +3,7 @@ module github.com/gaia-go/gaia/examples
 go 1.26.0
 
 require (
+	github.com/gaia-go/gaia/proto v0.0.0
 	github.com/gaia-go/gaia/sdk v0.0.0
 	google.golang.org/grpc v1.85.0
 	google.golang.org/protobuf v1.36.12
@@ -12,7 +13,6 @@ require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
 	github.com/fatih/color v1.13.0 // indirect
-	github.com/gaia-go/gaia/proto v0.0.0 // indirect
 	github.com/golang/protobuf v1.5.4 // indirect
 	github.com/hashicorp/go-hclog v1.6.3 // indirect
 	github.com/hashicorp/go-plugin v1.8.0 // indirect

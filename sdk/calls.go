@@ -5,7 +5,6 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/gaia-go/gaia/sdk/wire"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -15,50 +14,6 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// draining is the bit of calls.state that closes the door; the bits below it
-// count the calls in flight.
-const draining = 1 << 62
-
-// calls counts the author's calls in flight and can close the door behind
-// them. Safe for concurrent use.
-type calls struct {
-	state atomic.Int64  // door and count in one word, so that neither changes unseen by the other
-	idle  chan struct{} // closed by the last call to end after the door was closed
-}
-
-// begin counts a call in, or reports false when no more are taken.
-func (c *calls) begin() bool {
-	for {
-		state := c.state.Load()
-		if state&draining != 0 {
-			return false
-		}
-		if c.state.CompareAndSwap(state, state+1) {
-			return true
-		}
-	}
-}
-
-func (c *calls) end() {
-	if c.state.Add(-1) == draining {
-		close(c.idle)
-	}
-}
-
-// drain refuses new calls and returns how many were in flight when it gave up
-// waiting for them, which is 0 unless ctx ended first.
-func (c *calls) drain(ctx context.Context) int {
-	if c.state.Or(draining)&^draining == 0 {
-		return 0
-	}
-	select {
-	case <-c.idle:
-		return 0
-	case <-ctx.Done():
-		return int(c.state.Load() &^ draining)
-	}
-}
-
 // counted returns a service whose calls are counted in and out, and refused once
 // the door is closed, whatever transport they come by.
 func (p *plugin) counted(desc *grpc.ServiceDesc) *grpc.ServiceDesc {
@@ -66,13 +21,13 @@ func (p *plugin) counted(desc *grpc.ServiceDesc) *grpc.ServiceDesc {
 	c.Methods, c.Streams = slices.Clone(desc.Methods), slices.Clone(desc.Streams)
 	for i, m := range desc.Methods {
 		name := "/" + desc.ServiceName + "/" + m.MethodName
-		c.Methods[i].Handler = func(service any, ctx context.Context, decode func(any) error, i grpc.UnaryServerInterceptor) (response any, err error) { //nolint:revive // as generated code has it
+		c.Methods[i].Handler = func(service any, ctx context.Context, decode func(any) error, i grpc.UnaryServerInterceptor) (response any, err error) {
 			defer shortened(&err)
 			defer recovered(name, &err)
-			if !p.calls.begin() {
+			if !p.calls.Enter() {
 				return nil, errDraining()
 			}
-			defer p.calls.end()
+			defer p.calls.Leave()
 			return m.Handler(service, ctx, decode, i)
 		}
 	}
@@ -81,10 +36,10 @@ func (p *plugin) counted(desc *grpc.ServiceDesc) *grpc.ServiceDesc {
 		c.Streams[i].Handler = func(service any, stream grpc.ServerStream) (err error) {
 			defer shortened(&err)
 			defer recovered(name, &err)
-			if !p.calls.begin() {
+			if !p.calls.Enter() {
 				return errDraining()
 			}
-			defer p.calls.end()
+			defer p.calls.Leave()
 			return s.Handler(service, stream)
 		}
 	}
@@ -141,9 +96,9 @@ func recovered(method string, err *error) {
 	}
 }
 
-// longestError is how large the error of a call may be, in bytes. It travels in
-// a header, and a header that is too large breaks the connection that all calls
-// share.
+// longestError is how large the error of a call may be, in bytes. Over gRPC it
+// travels in a header, and one that is too large breaks the connection that all
+// calls share. The link bears more, but a call does not say by which it came.
 const longestError = 16 << 10
 
 // shortened cuts the text of an error that is too large, and drops its details.

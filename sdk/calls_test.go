@@ -3,8 +3,6 @@ package sdk
 import (
 	"context"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,67 +23,11 @@ func newStation(t *testing.T) *plugin {
 	return p
 }
 
-func TestADrainUnderAStormOfCallsLeavesNoneInFlight(t *testing.T) {
-	for range 500 {
-		c := calls{idle: make(chan struct{})}
-		var inFlight atomic.Int64
-		var callers sync.WaitGroup
-		for range 4 {
-			callers.Go(func() {
-				for c.begin() {
-					inFlight.Add(1)
-					inFlight.Add(-1)
-					c.end()
-				}
-			})
-		}
-		if unfinished := c.drain(context.Background()); unfinished != 0 {
-			t.Fatalf("got %d calls unfinished, want 0", unfinished)
-		}
-		if n := inFlight.Load(); n != 0 {
-			t.Fatalf("%d calls were in flight after the drain", n)
-		}
-		callers.Wait()
-	}
-}
-
-func TestADrainWaitsForTheLastCall(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := calls{idle: make(chan struct{})}
-		c.begin()
-		c.begin()
-		drained := make(chan int)
-		for range 2 { // the host asks, then SIGTERM comes
-			go func() { drained <- c.drain(t.Context()) }()
-		}
-		synctest.Wait()
-		if c.begin() {
-			t.Error("a call was taken while draining")
-		}
-		c.end()
-		synctest.Wait()
-		select {
-		case <-drained:
-			t.Error("the drain did not wait for the second call")
-		default:
-		}
-		c.end()
-		for range 2 {
-			if unfinished := <-drained; unfinished != 0 {
-				t.Errorf("got %d calls unfinished, want 0", unfinished)
-			}
-		}
-		if unfinished := c.drain(t.Context()); unfinished != 0 {
-			t.Errorf("drained again: got %d calls unfinished, want 0", unfinished)
-		}
-	})
-}
-
 func TestADrainIsCutShortByItsGrace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newStation(t)
-		p.calls.begin()
-		p.calls.begin()
+		p.calls.Enter()
+		p.calls.Enter()
 		began := time.Now()
 		response, err := (&contract{plugin: p}).Drain(t.Context(), &pluginv1.DrainRequest{Grace: durationpb.New(3 * time.Second)})
 		if err != nil {
@@ -107,7 +49,7 @@ func TestServicesAreNotClosedUnderACallThatIgnoresItsCancellation(t *testing.T) 
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.calls.begin()
+		p.calls.Enter()
 		const want = "services not closed: 1 calls still run 1s after they were cancelled"
 		if err := p.close(); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
@@ -115,13 +57,13 @@ func TestServicesAreNotClosedUnderACallThatIgnoresItsCancellation(t *testing.T) 
 		if c.closed != 0 {
 			t.Error("closed under a call")
 		}
-		p.calls.end()
+		p.calls.Leave()
 	})
 }
 
 func TestAServiceIsNotClosedWhileItIsConfigured(t *testing.T) {
 	p := newStation(t)
-	p.calls.drain(t.Context())
+	p.calls.Drain(t.Context())
 	_, err := (&contract{plugin: p}).Configure(t.Context(), &pluginv1.ConfigureRequest{})
 	if status.Code(err) != codes.Unavailable {
 		t.Errorf("got %v, want Unavailable", err)

@@ -39,10 +39,10 @@ func (c *contract) Configure(ctx context.Context, r *pluginv1.ConfigureRequest) 
 	if err := proto.Unmarshal(r.GetConfig(), message); err != nil {
 		return nil, status.Errorf(codes.InvalidArgument, "config is not a %s: %v", message.ProtoReflect().Descriptor().FullName(), err)
 	}
-	if !c.plugin.calls.begin() { // as one of the author's: no Close meanwhile
+	if !c.plugin.calls.Enter() { // as one of the author's: no Close meanwhile
 		return nil, errDraining()
 	}
-	defer c.plugin.calls.end()
+	defer c.plugin.calls.Leave()
 	response := &pluginv1.ConfigureResponse{}
 	for _, e := range fieldErrors(config.apply(ctx, message)) {
 		response.Diagnostics = append(response.Diagnostics, &pluginv1.Diagnostic{

@@ -69,7 +69,8 @@ func (p *plugin) stop(grace time.Duration) {
 	}
 	close(p.stopping)
 	// The calls have returned, but their answers may still be on their way:
-	// only a graceful stop sends them off before it closes the connection.
+	// only a drain of the link, and gRPC's graceful stop, send them off before the
+	// connections are closed.
 	if p.link != nil {
 		p.link.Drain(ctx)
 		p.endLink()

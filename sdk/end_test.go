@@ -45,7 +45,7 @@ func TestTheServerStopsWhenTheHostsEndOfStdinCloses(t *testing.T) {
 	if err := <-served; err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		t.Errorf("got %v, want the server to be stopped", err)
 	}
-	if p.calls.begin() {
+	if p.calls.Enter() {
 		t.Error("a call was taken after the host's death")
 	}
 }

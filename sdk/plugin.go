@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/gaia-go/gaia/sdk/link"
+	"github.com/gaia-go/gaia/sdk/wire"
 )
 
 // service is what one generated Register…Server function registers.
@@ -38,7 +39,7 @@ type plugin struct {
 	exclusive bool
 	limits    Limits
 	gatherers prometheus.Gatherers
-	calls     calls
+	calls     *wire.Door // of the author's calls
 	drainOnce sync.Once
 
 	// description is made when the host asks, which is once an executable and
@@ -54,8 +55,7 @@ type plugin struct {
 }
 
 func newPlugin(register func(grpc.ServiceRegistrar)) (*plugin, error) {
-	p := &plugin{own: make(map[string]bool), serverSet: make(chan struct{}), stopping: make(chan struct{})}
-	p.calls.idle = make(chan struct{})
+	p := &plugin{own: make(map[string]bool), calls: wire.NewDoor(), serverSet: make(chan struct{}), stopping: make(chan struct{})}
 	p.description = sync.OnceValues(p.describe)
 	register(p)
 	if len(p.services) == 0 {
@@ -179,7 +179,7 @@ func (p *plugin) isOwn(fullMethod string) bool {
 // author's Drain methods, which are called once. It returns how many calls ctx
 // cut short.
 func (p *plugin) drain(ctx context.Context) (unfinished int, err error) {
-	if unfinished = p.calls.drain(ctx); unfinished > 0 {
+	if unfinished = p.calls.Drain(ctx); unfinished > 0 {
 		return unfinished, nil
 	}
 	p.drainOnce.Do(func() { // the host asks, and then ends the process
@@ -197,7 +197,7 @@ func (p *plugin) drain(ctx context.Context) (unfinished int, err error) {
 func (p *plugin) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), cancelGrace)
 	defer cancel()
-	if unfinished := p.calls.drain(ctx); unfinished > 0 {
+	if unfinished := p.calls.Drain(ctx); unfinished > 0 {
 		return fmt.Errorf("services not closed: %d calls still run %v after they were cancelled", unfinished, cancelGrace)
 	}
 	var err error

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"strings"
 
 	hellov1 "github.com/gaia-go/gaia/examples/hello/proto/hello/v1"
@@ -41,7 +40,7 @@ func (g *greeter) Hello(_ context.Context, r *hellov1.HelloRequest) (*hellov1.He
 	if r.GetName() == "" {
 		return nil, status.Error(codes.InvalidArgument, "name is empty, want whom to greet")
 	}
-	return &hellov1.HelloResponse{Text: fmt.Sprintf("%s, %s!", g.greeting, r.GetName())}, nil
+	return &hellov1.HelloResponse{Text: g.greeting + ", " + r.GetName() + "!"}, nil
 }
 
 // Countdown sends the numbers from r.From down to 0.

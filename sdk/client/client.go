@@ -14,6 +14,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -21,14 +22,26 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/gaia-go/gaia/sdk/internal/peercred"
 	"github.com/gaia-go/gaia/sdk/link"
 )
 
-// redialEvery is how often a link that was lost is looked for again. Calls go
-// over gRPC meanwhile.
-const redialEvery = 250 * time.Millisecond
+const (
+	// redialEvery is how often a link that was lost is looked for again. Calls go
+	// over gRPC meanwhile.
+	redialEvery = 250 * time.Millisecond
+	// noLinkEvery is how often a host is asked again that said that it has no
+	// link: it may be replaced by one that does.
+	noLinkEvery = 30 * time.Second
+	// maxBackoff is how long gRPC waits at most before it looks for the host
+	// again. Its own two minutes are meant for networks.
+	maxBackoff = time.Second
+	// connectTimeout is gRPC's own for a connection.
+	connectTimeout = 20 * time.Second
+)
 
 // Conn is a connection to a host. It is a grpc.ClientConnInterface, safe for
 // concurrent use, and outlives the host: calls fail with Unavailable while
@@ -51,72 +64,112 @@ type settings struct{ noLink bool }
 func WithoutLink() Option { return func(s *settings) { s.noLink = true } }
 
 // Dial connects to the host at a socket, whose path may follow "unix:". It is
-// an error if nobody answers there. ctx bounds Dial only. The caller closes the
-// connection.
+// an error if nobody answers there, or somebody who is neither of our user nor
+// root. A host whose link does not answer is called over gRPC until it does.
+// ctx bounds Dial only. The caller closes the connection.
 func Dial(ctx context.Context, address string, opts ...Option) (*Conn, error) {
 	var s settings
 	for _, opt := range opts {
 		opt(&s)
 	}
 	c := &Conn{path: strings.TrimPrefix(strings.TrimPrefix(address, "unix:"), "//")}
-	first, err := c.dial(ctx)
-	switch {
-	case err != nil && !errors.Is(err, link.ErrNoLink):
+	first, err := c.socket(ctx)
+	if err != nil {
 		return nil, fmt.Errorf("dial %s: %w", address, err)
-	case err == nil && s.noLink:
-		err = first.Close()
 	}
-	c.grpc, err = grpc.NewClient("passthrough:///"+c.path,
+	c.grpc, err = grpc.NewClient("passthrough:///host", // the dialer knows where that is
 		grpc.WithTransportCredentials(insecure.NewCredentials()), // the socket's mode guards it
 		grpc.WithAuthority("localhost"),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return c.socket(ctx) }),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: redialEvery, Multiplier: 2, Jitter: 0.2, MaxDelay: maxBackoff},
+			MinConnectTimeout: connectTimeout,
+		}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(link.MaxAnswer), grpc.MaxCallSendMsgSize(link.MaxAnswer)))
 	if err != nil {
-		return nil, fmt.Errorf("dial %s: %w", address, err)
+		_ = first.Close()
+		return nil, fmt.Errorf("internal: dial %s: %w", address, err)
 	}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	c.close = end
-	if first != nil && !s.noLink {
-		c.link.Store(first)
-		c.keeping.Go(func() { c.keep(life, first) })
+	if s.noLink {
+		_ = first.Close() // it has shown that somebody is there
+		return c, nil
 	}
+	l, err := link.Open(ctx, first)
+	if ctx.Err() != nil {
+		if l != nil {
+			_ = l.Close() // it never fails
+		}
+		return nil, errors.Join(fmt.Errorf("dial %s: %w", address, ctx.Err()), c.Close())
+	}
+	c.link.Store(l) // nil if there was an error
+	c.keeping.Go(func() { c.keep(life, l, err) })
 	return c, nil
 }
 
+// socket connects to the host, if it is one that may be trusted with calls.
 func (c *Conn) socket(ctx context.Context) (net.Conn, error) {
 	var d net.Dialer
-	return d.DialContext(ctx, "unix", c.path)
-}
-
-// dial opens a link.
-func (c *Conn) dial(ctx context.Context) (*link.Conn, error) {
-	socket, err := c.socket(ctx)
+	conn, err := d.DialContext(ctx, "unix", c.path)
 	if err != nil {
 		return nil, err
 	}
-	return link.Open(ctx, socket)
+	peer, err := peercred.Of(conn)
+	if err == nil {
+		err = peer.SameUserOrRoot()
+	}
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
 }
 
-// keep replaces a link that was lost, until ctx ends.
-func (c *Conn) keep(ctx context.Context, l *link.Conn) {
-	tick := time.NewTicker(redialEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-l.Done():
-		case <-ctx.Done():
-		}
-		c.link.Store(nil)
-		_ = l.Close() // it never fails
-		for l = nil; l == nil; {
+// keep sees to it that there is a link whenever there can be one, until ctx
+// ends. It begins with l or, if that is nil, with the error that came instead.
+func (c *Conn) keep(ctx context.Context, l *link.Conn, err error) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for wait := redialEvery; ; {
+		if l != nil {
 			select {
-			case <-tick.C:
+			case <-l.Done():
 			case <-ctx.Done():
-				return
 			}
-			l, _ = c.dial(ctx) // the next tick tries again
+			c.link.Store(nil)
+			_ = l.Close() // it never fails
 		}
-		c.link.Store(l)
+		wait = nextWait(wait, err)
+		timer.Reset(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+		var socket net.Conn
+		if socket, err = c.socket(ctx); err != nil {
+			l, err = nil, nil // nobody is there: whoever comes is another
+			continue
+		}
+		if l, err = link.Open(ctx, socket); err == nil {
+			c.link.Store(l)
+		}
+	}
+}
+
+// nextWait is how long to wait before the next greeting; err is what became of
+// the last one, nil if it went well. A host that is silent or hangs up may be
+// busy, or may not want us: it is asked less and less often.
+func nextWait(last time.Duration, err error) time.Duration {
+	_, broken := errors.AsType[net.Error](err)
+	broken = broken || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	switch {
+	case err == nil:
+		return redialEvery
+	case errors.Is(err, link.ErrNoLink) && !broken: // it said so
+		return noLinkEvery
+	default:
+		return min(2*last, noLinkEvery)
 	}
 }
 
@@ -130,12 +183,37 @@ func (c *Conn) Close() error {
 // Invoke makes a unary call.
 func (c *Conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	if l := c.link.Load(); l != nil && l.Usable() {
-		err := l.Invoke(ctx, method, args, reply, opts...)
+		others, finished := splitOff(opts)
+		err := l.Invoke(ctx, method, args, reply, others...)
 		if err == nil || !begunNot(err) {
+			for _, f := range finished {
+				f.OnFinish(err)
+			}
 			return err
 		}
 	}
 	return c.grpc.Invoke(ctx, method, args, reply, opts...)
+}
+
+// splitOff takes out the options that want to be told the end of the call: who
+// could not begin it must not tell them.
+func splitOff(opts []grpc.CallOption) (others []grpc.CallOption, finished []grpc.OnFinishCallOption) {
+	for i, opt := range opts {
+		f, ok := opt.(grpc.OnFinishCallOption)
+		switch {
+		case ok && finished == nil:
+			others = append(others, opts[:i]...)
+			finished = append(finished, f)
+		case ok:
+			finished = append(finished, f)
+		case finished != nil:
+			others = append(others, opt)
+		}
+	}
+	if finished == nil {
+		return opts, nil // as almost always
+	}
+	return others, finished
 }
 
 // begunNot reports whether a call that failed on the link may go over gRPC as

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math"
 	"strings"
+	"unicode/utf8"
 
 	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
@@ -40,6 +41,8 @@ type Answer struct {
 	Part bool
 	// More says that parts follow. They come as the receiver gives credit.
 	More bool
+	// Total is how many bytes all parts will have, in the first of them.
+	Total int
 	// Header and Trailer are encoded metadata, see DecodeMetadata.
 	Header, Trailer []byte
 	// Payload is the encoded message or, if Code is not OK, google.rpc.Status.
@@ -70,24 +73,41 @@ func (a *Answer) Err() error {
 	return status.FromProto(p).Err()
 }
 
+func (a *Answer) isLarge() bool { return a.Code == codes.OK && len(a.Payload) > MaxPayload }
+
 // SetErr makes an error the whole answer: its status, with details. One that
 // does not fit in a frame is cut short.
 func (a *Answer) SetErr(err error) {
 	p := statusOf(err).Proto()
+	p.Message = validUTF8(p.GetMessage())
 	a.Code, a.More = codes.Code(p.GetCode()), false //nolint:gosec // G115: as gRPC does
-	if a.Payload, err = proto.Marshal(p); err != nil || len(a.Payload) > MaxPayload {
-		text := strings.ToValidUTF8(p.GetMessage(), "\uFFFD")
-		text = strings.ToValidUTF8(text[:min(len(text), MaxPayload/2)], "")
-		a.Payload, _ = proto.Marshal(&spb.Status{Code: p.GetCode(), Message: text + "… (shortened)"}) // a string that is UTF-8
+	a.Payload, err = proto.Marshal(p)
+	if err == nil && len(a.Payload) <= MaxPayload {
+		return
 	}
+	text := p.GetMessage()
+	text = strings.ToValidUTF8(text[:min(len(text), MaxPayload/2)], "")
+	a.Payload, _ = proto.Marshal(&spb.Status{Code: p.GetCode(), Message: text + "… (shortened)"}) // a valid string
+}
+
+// validUTF8 replaces each byte that is not UTF-8, as gRPC does.
+func validUTF8(text string) string {
+	if utf8.ValidString(text) {
+		return text
+	}
+	return string([]rune(text))
 }
 
 // statusOf is the status that gRPC's servers make of a handler's error.
 func statusOf(err error) *status.Status {
-	if st, ok := status.FromError(err); ok {
-		return st
+	st, ok := status.FromError(err)
+	if !ok {
+		return status.FromContextError(err)
 	}
-	return status.FromContextError(err)
+	if st.Code() == codes.OK {
+		return status.New(codes.Internal, "handler returned error with status code OK")
+	}
+	return st
 }
 
 func number(c codes.Code) uint16 {

@@ -30,13 +30,19 @@ type Conn struct {
 	running sync.WaitGroup // reader, pump and sweeper
 
 	flights flights // guarded by out.mu
+	cause   error   // why the connection has ended; guarded by out.mu
+
+	// The reader's own: what was taken together.
+	arrived   [together]arrival
+	arrivals  int
+	handedOut int // of them
 }
 
 // Open greets the other end of a socket and returns a connection for calls,
 // which the caller closes. The error matches ErrNoLink when the other end does
 // not speak the protocol. Conn takes over the socket, in any case.
 func Open(ctx context.Context, socket net.Conn) (*Conn, error) {
-	c := &Conn{in: reader{conn: socket}, done: make(chan struct{})}
+	c := &Conn{done: make(chan struct{})}
 	stop := context.AfterFunc(ctx, func() { _ = socket.Close() })
 	err := c.greet(socket)
 	if !stop() && err == nil {
@@ -55,18 +61,24 @@ func Open(ctx context.Context, socket net.Conn) (*Conn, error) {
 }
 
 func (c *Conn) greet(socket net.Conn) (err error) {
-	if err = c.out.open(socket); err != nil {
+	if err = c.out.attach(socket); err != nil {
 		return err
 	}
-	c.peer, err = greet(socket)
+	c.in.attach(socket, c.out.raw)
+	c.peer, err = greet(socket, greetTimeout)
 	return err
 }
 
-// Close ends the connection. Calls in flight fail with Canceled. It returns
-// when all have been told, and so must not be called by a Receiver.
+// Close ends the connection. Calls in flight, and those to come, fail with
+// Canceled. It returns when all have been told, and so must not be called by a
+// Receiver.
 func (c *Conn) Close() error {
-	c.refuse(status.Error(codes.Canceled, "link: the client connection is closing"))
+	closing := status.Error(codes.Canceled, "link: the client connection is closing")
+	c.refuse(closing)
 	c.running.Wait()
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	c.flights.closed = closing // though it may have ended before
 	return nil
 }
 
@@ -83,11 +95,12 @@ func (c *Conn) Usable() bool {
 	}
 }
 
-// Err says why the connection has ended; nil as long as it has not.
+// Err says why the connection has ended, for a log: of a panic it has the
+// stack. It is nil as long as Done is open.
 func (c *Conn) Err() error {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
-	return c.flights.closed
+	return c.cause
 }
 
 // refuse closes the connection. Calls are told the reason, unless there was one
@@ -112,30 +125,28 @@ func (c *Conn) Start(r *Request, owner Receiver, h *Handle, b *Batch) error {
 	if err := r.check(); err != nil {
 		return err
 	}
-	claimed, err := c.start(r, owner, h, b)
-	if claimed {
-		b.flushLater(&c.out)
-	}
+	d, err := c.start(r, owner, h, b)
+	c.out.do(d, b)
 	return err
 }
 
-func (c *Conn) start(r *Request, owner Receiver, h *Handle, b *Batch) (claimed bool, err error) {
+func (c *Conn) start(r *Request, owner Receiver, h *Handle, b *Batch) (duty, error) {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
 	switch {
 	case c.flights.closed != nil:
-		return false, &Error{Reach: Unreached, cause: c.flights.closed}
+		return none, &Error{Reach: Unreached, cause: c.flights.closed}
 	case c.out.err != nil:
-		return false, &Error{Reach: Unreached, cause: brokenOff(c.out.err)}
+		return none, &Error{Reach: Unreached, cause: brokenOff(c.out.err)}
+	}
+	if !c.flights.hasRoom(r.size()) {
+		return none, ErrFull
 	}
 	number, isNew, err := c.flights.number(r.Method)
 	if err != nil {
-		return false, err
+		return none, err
 	}
-	id, err := c.flights.begin(r, owner, c.out.queued, b)
-	if err != nil {
-		return false, err
-	}
+	id := c.flights.begin(r, owner, c.out.queued, b)
 	if h != nil {
 		*h = Handle{conn: c, id: id, turn: c.flights.slots[id].turn}
 	}
@@ -145,7 +156,7 @@ func (c *Conn) start(r *Request, owner Receiver, h *Handle, b *Batch) (claimed b
 		c.out.queue = append(c.out.queue, r.Method...)
 	}
 	c.out.queue = appendCall(c.out.queue, id, number, r)
-	return c.out.claim(before), nil
+	return c.out.added(before), nil
 }
 
 // Handle is a call that was begun with Start, for who wants to end it early.
@@ -159,88 +170,112 @@ type Handle struct {
 // Cancel ends a call, if it is still under way: its owner is told so at once,
 // and the other end is asked to stop.
 func (h Handle) Cancel(b *Batch) {
+	if h.conn != nil {
+		h.conn.giveUp(h, errCancelled(), b)
+	}
+}
+
+// Credit lets the other end send so many more bytes of an answer in parts, but
+// no more than have come.
+func (h Handle) Credit(n int, b *Batch) {
 	if h.conn == nil {
 		return
 	}
-	if owner := h.conn.giveUp(h, b); owner != nil {
-		owner.Receive(ended(GivenUp, status.FromContextError(context.Canceled).Err(), b))
-	}
-}
-
-// Credit lets the other end send so many more bytes of an answer in parts.
-func (h Handle) Credit(n int, b *Batch) {
-	if h.conn != nil {
-		h.conn.say(h, b, false, func(queue []byte) []byte { return appendCredit(queue, h.id, n) })
-	}
-}
-
-// giveUp asks the other end to stop and returns who is to be told, nil if the
-// call has ended.
-func (c *Conn) giveUp(h Handle, b *Batch) Receiver {
-	return c.say(h, b, true, func(queue []byte) []byte { return appendHeader(queue, kindCancel, 0, 0, h.id, 0) })
-}
-
-// say sends a frame about a call that is under way and returns its owner; nil if
-// it is not. abandon makes the call one whose answer nobody waits for.
-func (c *Conn) say(h Handle, b *Batch, abandon bool, frame func(queue []byte) []byte) Receiver {
+	c, d := h.conn, none
 	c.out.mu.Lock()
-	owner := c.flights.owner(h)
-	claimed := false
-	if owner != nil && c.out.err == nil {
-		if abandon {
-			c.flights.slots[h.id].owner = nil
+	if c.flights.owner(h) != nil && c.out.err == nil {
+		if n = c.flights.slots[h.id].parts.pay(n); n > 0 {
+			before := len(c.out.queue)
+			c.out.queue = appendCredit(c.out.queue, h.id, n)
+			d = c.out.added(before)
 		}
-		before := len(c.out.queue)
-		c.out.queue = frame(c.out.queue)
-		claimed = c.out.claim(before)
 	}
 	c.out.mu.Unlock()
-	if claimed {
-		b.flushLater(&c.out)
+	c.out.do(d, b)
+}
+
+// giveUp asks the other end to stop and tells the owner of the call the reason,
+// or lets the reader do so who is just telling it something. It does nothing if
+// the call has ended.
+func (c *Conn) giveUp(h Handle, reason error, b *Batch) {
+	if owner := c.abandon(h, reason, b); owner != nil {
+		owner.Receive(ended(GivenUp, reason, b))
 	}
+}
+
+// abandon is giveUp, but leaves it to the caller to tell the owner that it
+// returns.
+func (c *Conn) abandon(h Handle, reason error, b *Batch) Receiver {
+	d := none
+	c.out.mu.Lock()
+	owner := c.flights.giveUp(h, reason)
+	if owner != nil && c.out.err == nil {
+		before := len(c.out.queue)
+		c.out.queue = appendHeader(c.out.queue, kindCancel, 0, 0, h.id, 0)
+		d = c.out.added(before)
+	}
+	c.out.mu.Unlock()
+	c.out.do(d, b)
 	return owner
 }
 
 // read takes answers until the connection ends.
 func (c *Conn) read() {
 	err := c.receive()
+	for c.arrivals > c.handedOut { // one of the owners has panicked: the others have their answers
+		_ = c.tellRest()
+	}
 	c.fail(err)
 }
 
-func (c *Conn) receive() error {
-	answer := &Answer{Batch: &c.batch}
+func (c *Conn) receive() (err error) {
+	defer endOnPanic(&err)
 	for {
-		if err := c.in.fill(); err != nil {
-			return err
+		if err := c.in.fill(&c.batch); err != nil {
+			return c.in.reason(err, &c.out)
 		}
-		for {
-			f, ok, err := c.in.next()
+		for more := true; more; {
+			more, err = c.take()
+			c.tell()
 			if err != nil {
 				return err
 			}
-			if !ok {
-				break
-			}
-			if err := c.handle(f, answer); err != nil {
-				return err
-			}
 		}
-		c.batch.flush()
 	}
 }
 
-// handle takes one frame. answer is a place for what is in it.
-func (c *Conn) handle(f frame, answer *Answer) error {
+// take takes some of the frames that were read, and reports whether there may
+// be more. Whom they are for is told by tell.
+func (c *Conn) take() (more bool, err error) {
+	c.out.mu.Lock()
+	defer c.out.mu.Unlock()
+	for range together {
+		f, ok, err := c.in.next()
+		if err != nil || !ok {
+			return false, err
+		}
+		if err := c.frame(f); err != nil {
+			return false, err
+		}
+		if c.arrivals > 0 && c.arrived[c.arrivals-1].answer.More {
+			break // its owner may end the call before the next part
+		}
+	}
+	return true, nil
+}
+
+// frame takes one frame. The caller holds out.mu.
+func (c *Conn) frame(f frame) error {
 	switch f.kind {
 	case kindAnswer, kindPart:
-		if err := parseAnswer(f, answer); err != nil {
+		t := &c.arrived[c.arrivals]
+		if err := parseAnswer(f, &t.answer); err != nil {
 			return err
 		}
-		c.out.mu.Lock()
-		owner, err := c.flights.answered(f.id, answer)
-		c.out.mu.Unlock()
-		if owner != nil {
-			owner.Receive(answer)
+		t.id, t.answer.Batch = f.id, &c.batch
+		var err error
+		if t.owner, err = c.flights.answered(f.id, &t.answer); t.owner != nil {
+			c.arrivals++
 		}
 		return err
 	case kindGoodbye:
@@ -251,18 +286,65 @@ func (c *Conn) handle(f frame, answer *Answer) error {
 	}
 }
 
+// arrival is an answer and whom it is for.
+type arrival struct {
+	owner  Receiver
+	id     uint32
+	answer Answer
+}
+
+// tell hands out the answers that take has found.
+func (c *Conn) tell() {
+	for c.handedOut < c.arrivals {
+		t := &c.arrived[c.handedOut]
+		c.handedOut++
+		more := t.answer.More // the owner may change it
+		t.owner.Receive(&t.answer)
+		if more {
+			c.told(t)
+		}
+		t.owner = nil
+	}
+	c.arrivals, c.handedOut = 0, 0
+}
+
+// tellRest is tell for an owner who may panic.
+func (c *Conn) tellRest() (err error) {
+	defer endOnPanic(&err)
+	c.tell()
+	return nil
+}
+
+// told ends a call that was given up while its owner was told of a part.
+func (c *Conn) told(t *arrival) {
+	d := none
+	c.out.mu.Lock()
+	reason := c.flights.wasTold(t.id)
+	if reason != nil && c.out.err == nil {
+		before := len(c.out.queue)
+		c.out.queue = appendHeader(c.out.queue, kindCancel, 0, 0, t.id, 0)
+		d = c.out.added(before)
+	}
+	c.out.mu.Unlock()
+	c.out.do(d, &c.batch)
+	if reason != nil {
+		t.owner.Receive(ended(GivenUp, reason, &c.batch))
+	}
+}
+
 // fail tells all calls in flight that the connection has ended.
 func (c *Conn) fail(err error) {
 	c.refuse(brokenOff(err))
 	c.out.mu.Lock()
+	c.cause = err
 	reason := c.flights.closed
 	lost := c.flights.end(c.out.taken)
 	c.out.mu.Unlock()
 	for _, l := range lost {
-		a := ended(l.reach, reason, &c.batch)
-		l.owner.Receive(a)
+		l.owner.Receive(ended(l.reach, reason, &c.batch))
 	}
 	c.batch.flush()
+	_ = c.in.conn.Close()
 	close(c.done)
 }
 
@@ -270,6 +352,9 @@ func (c *Conn) fail(err error) {
 func brokenOff(err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
+	}
+	if errors.Is(err, errPanicked) {
+		err = errPanicked // the stack is for the log
 	}
 	return status.Errorf(codes.Unavailable, "link: the connection has ended: %v", err)
 }
@@ -306,43 +391,8 @@ func (c *Conn) expire(now time.Time, b *Batch) (more bool) {
 	late, more := c.flights.late(now)
 	c.out.mu.Unlock()
 	for _, h := range late {
-		if owner := c.giveUp(h, b); owner != nil {
-			owner.Receive(ended(GivenUp, status.FromContextError(context.DeadlineExceeded).Err(), b))
-		}
+		c.giveUp(h, status.FromContextError(context.DeadlineExceeded).Err(), b)
 	}
 	b.flush()
 	return more
 }
-
-// ErrFull is returned when the other end bears no more calls, or bytes of them,
-// for the moment.
-var ErrFull = errors.New("link: as many calls in flight as the other end bears")
-
-// ErrUnsuitable is matched by errors of calls that cannot go over a link. They
-// were not begun, and can go over gRPC.
-var ErrUnsuitable = errors.New("link: not for this transport")
-
-// Request is a call as bytes.
-type Request struct {
-	Method   string        // "/package.Service/Method"
-	Timeout  time.Duration // 0: none
-	Metadata []byte        // encoded; at most MaxMetadata
-	Payload  []byte        // the encoded message; at most MaxPayload
-}
-
-func (r *Request) check() error {
-	switch {
-	case len(r.Payload) > MaxPayload:
-		return fmt.Errorf("%w: a message of %d bytes, at most %d are allowed", ErrUnsuitable, len(r.Payload), MaxPayload)
-	case len(r.Metadata) > MaxMetadata:
-		return fmt.Errorf("%w: metadata of %d bytes, at most %d are allowed", ErrUnsuitable, len(r.Metadata), MaxMetadata)
-	case len(r.Method) > maxMethodName:
-		return fmt.Errorf("%w: a method's name of %d bytes, at most %d are allowed", ErrUnsuitable, len(r.Method), maxMethodName)
-	}
-	return nil
-}
-
-// Receiver is told what became of a call that was begun with Start: once, or
-// until an answer without More. Receive is mostly called by the connection's
-// reader, for which all other answers wait: it does not block.
-type Receiver interface{ Receive(a *Answer) }

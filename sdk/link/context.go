@@ -16,19 +16,44 @@ import (
 // error, so what costs (a channel, a timer, metadata as a map) is made when it
 // is asked for. It never becomes that of another call: a handler may keep it.
 type callContext struct {
-	session  *session
-	method   string
-	metadata []byte // of its own
-	start    time.Time
-	timeout  time.Duration // 0: no deadline
+	session *session
+	method  *method
+	start   time.Time
+	timeout time.Duration // 0: no deadline
 
-	mu          sync.Mutex
-	err         error           // nil as long as the call is under way and not cancelled
-	sent        bool            // the handler has sent the header
-	header      metadata.MD     // that the handler has set
-	trailer     metadata.MD     //
-	whole       context.Context //nolint:containedctx // made when it is needed, see all
-	cancelWhole context.CancelFunc
+	mu    sync.Mutex
+	ended ending
+	sent  bool // the handler has sent the header
+	over  bool // the handler has returned
+	more  *asked
+}
+
+// asked is what few contexts have.
+type asked struct {
+	incoming        []byte          // metadata of the request, encoded
+	header, trailer metadata.MD     // that the handler has set
+	whole           context.Context //nolint:containedctx // made when it is needed, see all
+	cancel          context.CancelFunc
+}
+
+// ending is how a context has ended, if it has.
+type ending uint8
+
+const (
+	underWay ending = iota
+	cancelled
+	expired
+)
+
+func (e ending) err() error {
+	switch e {
+	case cancelled:
+		return context.Canceled
+	case expired:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
 }
 
 // contextSlab is how many contexts are allocated at once.
@@ -63,13 +88,13 @@ func (c *callContext) Deadline() (deadline time.Time, ok bool) {
 func (c *callContext) Err() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.whole != nil:
-		return c.whole.Err()
-	case c.err == nil && c.timeout != 0 && time.Since(c.start) >= c.timeout:
-		c.err = context.DeadlineExceeded
+	if c.more != nil && c.more.whole != nil {
+		return c.more.whole.Err()
 	}
-	return c.err
+	if c.ended == underWay && c.timeout != 0 && time.Since(c.start) >= c.timeout {
+		c.ended = expired
+	}
+	return c.ended.err()
 }
 
 // Done is closed when the call has ended.
@@ -82,29 +107,42 @@ func (c *callContext) Value(key any) any { return c.all().Value(key) }
 func (c *callContext) all() context.Context {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.whole == nil {
-		ctx := metadata.NewIncomingContext(context.Background(), incoming(c.metadata))
-		ctx = peer.NewContext(ctx, &c.session.peer)
-		ctx = grpc.NewContextWithServerTransportStream(ctx, transportStream{c})
-		if deadline, ok := c.Deadline(); ok {
-			c.whole, c.cancelWhole = context.WithDeadline(ctx, deadline)
-		} else {
-			c.whole, c.cancelWhole = context.WithCancel(ctx)
-		}
-		if c.err != nil {
-			c.cancelWhole()
-		}
+	m := c.asked()
+	if m.whole != nil {
+		return m.whole
 	}
-	return c.whole
+	ctx := metadata.NewIncomingContext(context.Background(), incoming(m.incoming))
+	ctx = peer.NewContext(ctx, &c.session.peer)
+	ctx = grpc.NewContextWithServerTransportStream(ctx, transportStream{c})
+	if deadline, ok := c.Deadline(); ok {
+		m.whole, m.cancel = context.WithDeadline(ctx, deadline)
+	} else {
+		m.whole, m.cancel = context.WithCancel(ctx)
+	}
+	if c.ended != underWay {
+		m.cancel()
+	}
+	return m.whole
+}
+
+// asked is the part of c that few have. The caller holds mu.
+func (c *callContext) asked() *asked {
+	if c.more == nil {
+		c.more = new(asked)
+	}
+	return c.more
 }
 
 // cancel ends the context, if it has not ended.
 func (c *callContext) cancel() {
 	c.mu.Lock()
-	if c.err == nil {
-		c.err = context.Canceled
+	if c.ended == underWay {
+		c.ended = cancelled
 	}
-	cancel := c.cancelWhole
+	var cancel context.CancelFunc
+	if c.more != nil {
+		cancel = c.more.cancel
+	}
 	c.mu.Unlock()
 	if cancel != nil {
 		cancel()
@@ -115,14 +153,14 @@ func (c *callContext) cancel() {
 func (c *callContext) metadataSent() (header, trailer []byte, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.sent = true
-	if len(c.header)+len(c.trailer) == 0 {
+	c.sent, c.over = true, true
+	if c.more == nil || len(c.more.header)+len(c.more.trailer) == 0 {
 		return nil, nil, nil
 	}
-	if header, err = AppendMetadata(nil, c.header); err != nil {
+	if header, err = AppendMetadata(nil, c.more.header); err != nil {
 		return nil, nil, err
 	}
-	trailer, err = AppendMetadata(nil, c.trailer)
+	trailer, err = AppendMetadata(nil, c.more.trailer)
 	return header, trailer, err
 }
 
@@ -137,10 +175,13 @@ func incoming(encoded []byte) metadata.MD {
 // transportStream is what grpc.SetHeader and the like work on.
 type transportStream struct{ ctx *callContext }
 
-var errHeaderSent = status.Error(codes.Internal, "transport: SendHeader called multiple times")
+var (
+	errHeaderSent = status.Error(codes.Internal, "transport: SendHeader called multiple times")
+	errOver       = status.Error(codes.Internal, "transport: the stream is done")
+)
 
 // Method is the name of the method.
-func (s transportStream) Method() string { return s.ctx.method }
+func (s transportStream) Method() string { return s.ctx.method.name }
 
 // SetHeader adds to the header of the answer.
 func (s transportStream) SetHeader(md metadata.MD) error {
@@ -149,7 +190,8 @@ func (s transportStream) SetHeader(md metadata.MD) error {
 	if s.ctx.sent {
 		return errHeaderSent
 	}
-	s.ctx.header = metadata.Join(s.ctx.header, md)
+	m := s.ctx.asked()
+	m.header = metadata.Join(m.header, md)
 	return nil
 }
 
@@ -169,6 +211,10 @@ func (s transportStream) SendHeader(md metadata.MD) error {
 func (s transportStream) SetTrailer(md metadata.MD) error {
 	s.ctx.mu.Lock()
 	defer s.ctx.mu.Unlock()
-	s.ctx.trailer = metadata.Join(s.ctx.trailer, md)
+	if s.ctx.over {
+		return errOver
+	}
+	m := s.ctx.asked()
+	m.trailer = metadata.Join(m.trailer, md)
 	return nil
 }

@@ -2,23 +2,29 @@ package link
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"time"
 )
 
 // flights are the calls in flight on a client's connection. The mutex of its
 // outbox guards them, so that a call costs one lock.
 type flights struct {
-	epoch    time.Time
-	limits   greeting
-	slots    []slot
-	free     uint32 // the first free slot, one more than its index; 0: none
-	calls    int
-	bytes    int               // of requests
-	methods  map[string]uint16 // numbers by which the other end knows methods
-	waiters  []chan struct{}   // who found no room, the longest waiting first
-	sweeping bool              // there may be calls with a deadline
-	timed    chan struct{}     // tells the sweeper so; has room for one
-	closed   error             // no more calls are begun
+	epoch   time.Time
+	limits  greeting
+	slots   []slot
+	free    uint32 // the first free slot, one more than its index; 0: none
+	calls   int
+	bytes   int               // of requests
+	methods map[string]uint16 // numbers by which the other end knows methods
+	last    struct {
+		method string // "" for none
+		number uint16
+	}
+	waiters  []chan struct{} // who found no room, the longest waiting first
+	sweeping bool            // there may be calls with a deadline
+	timed    chan struct{}   // tells the sweeper so; has room for one
+	closed   error           // no more calls are begun
 }
 
 // slot is a call in flight. Its index is the call's id, which is used again
@@ -26,9 +32,12 @@ type flights struct {
 type slot struct {
 	owner    Receiver // nil if nobody waits for the answer
 	used     bool
+	told     bool          // the reader tells the owner of a part of the answer
+	givenUp  error         // while the reader did so: why the owner does not wait any longer
 	turn     uint32        // how often it was used
 	next     uint32        // as free
 	bytes    int           // of the request
+	parts    parts         // of its answer
 	at       uint64        // where the call begins in all that was ever queued
 	deadline time.Duration // since epoch; 0: none
 }
@@ -38,17 +47,18 @@ func newFlights(limits greeting) flights {
 }
 
 // number is the one of a method, which the other end does not know yet if it is
-// new.
+// new. Then it is given only if there is room for the call, which names it.
 func (f *flights) number(method string) (number uint16, isNew bool, err error) {
+	if method == f.last.method && method != "" { // mostly the same one again
+		return f.last.number, false, nil
+	}
 	if n, ok := f.methods[method]; ok {
+		f.last.method, f.last.number = method, n
 		return n, false, nil
 	}
 	n := len(f.methods)
 	if n >= maxMethods {
 		return 0, false, fmt.Errorf("%w: more than %d methods on one connection", ErrUnsuitable, maxMethods)
-	}
-	if !f.hasRoom(0) {
-		return 0, false, ErrFull
 	}
 	f.methods[method] = uint16(n)
 	return uint16(n), true, nil
@@ -58,12 +68,9 @@ func (f *flights) hasRoom(bytes int) bool {
 	return f.calls < int(f.limits.calls) && (f.calls == 0 || f.bytes+bytes <= int(f.limits.window))
 }
 
-// begin takes a slot for a call that begins at a place of all that was queued.
-func (f *flights) begin(r *Request, owner Receiver, at uint64, b *Batch) (id uint32, err error) {
-	bytes := headerSize + callSize + len(r.Metadata) + len(r.Payload)
-	if !f.hasRoom(bytes) {
-		return 0, ErrFull
-	}
+// begin takes a slot for a call, for which there is room and that begins at a
+// place of all that was queued.
+func (f *flights) begin(r *Request, owner Receiver, at uint64, b *Batch) (id uint32) {
 	if f.free == 0 {
 		f.slots = append(f.slots, slot{})
 		f.free = uint32(len(f.slots)) //nolint:gosec // G115: at most limits.calls
@@ -71,18 +78,21 @@ func (f *flights) begin(r *Request, owner Receiver, at uint64, b *Batch) (id uin
 	id = f.free - 1
 	s := &f.slots[id]
 	f.free = s.next
-	*s = slot{owner: owner, used: true, turn: s.turn, bytes: bytes, at: at}
+	*s = slot{owner: owner, used: true, turn: s.turn, bytes: r.size(), at: at}
 	f.calls++
-	f.bytes += bytes
+	f.bytes += s.bytes
 	if r.Timeout > 0 {
-		s.deadline = b.Now().Sub(f.epoch) + r.Timeout
+		s.deadline = b.Now().Sub(f.epoch) + min(r.Timeout, longest)
 		if !f.sweeping {
 			f.sweeping = true
 			f.timed <- struct{}{}
 		}
 	}
-	return id, nil
+	return id
 }
+
+// longest is a time that can be added to another without an overflow, 146 years.
+const longest = math.MaxInt64 / 2 * time.Nanosecond
 
 // answered returns who waits for an answer, nil for nobody. The call is over
 // unless more parts follow.
@@ -90,11 +100,47 @@ func (f *flights) answered(id uint32, a *Answer) (Receiver, error) {
 	if uint64(id) >= uint64(len(f.slots)) || !f.slots[id].used {
 		return nil, fmt.Errorf("an answer to call %d, which is not in flight", id)
 	}
-	owner := f.slots[id].owner
+	s := &f.slots[id]
+	if a.More || a.Part || a.Total > 0 {
+		if err := s.parts.take(a); err != nil {
+			return nil, fmt.Errorf("call %d: %w", id, err)
+		}
+	}
+	owner := s.owner
 	if !a.More {
 		f.release(id)
+		return owner, nil
 	}
+	s.told = owner != nil
 	return owner, nil
+}
+
+// giveUp takes the owner off a call, who is to be told so. It returns nil if the
+// call has ended, or if its owner is being told of a part of the answer and will
+// then learn the reason from the reader.
+func (f *flights) giveUp(h Handle, reason error) Receiver {
+	owner := f.owner(h)
+	if owner == nil {
+		return nil
+	}
+	s := &f.slots[h.id]
+	if s.told {
+		s.givenUp = reason
+		return nil
+	}
+	s.owner = nil
+	return owner
+}
+
+// wasTold ends what answered has begun for a part. It returns why the owner
+// does not wait any longer, if that is so; then it has no owner any more.
+func (f *flights) wasTold(id uint32) (givenUp error) {
+	s := &f.slots[id]
+	s.told = false
+	if givenUp = s.givenUp; givenUp != nil {
+		s.owner, s.givenUp = nil, nil
+	}
+	return givenUp
 }
 
 func (f *flights) release(id uint32) {
@@ -117,9 +163,12 @@ func (f *flights) owner(h Handle) Receiver {
 // late are the calls whose deadline has passed. It reports whether there are
 // others that have one.
 func (f *flights) late(now time.Time) (late []Handle, more bool) {
-	at := now.Sub(f.epoch)
-	for id := range f.slots {
+	at, seen := now.Sub(f.epoch), 0
+	for id := 0; seen < f.calls; id++ {
 		s := &f.slots[id]
+		if s.used {
+			seen++
+		}
 		switch {
 		case s.owner == nil || s.deadline == 0:
 		case s.deadline <= at:
@@ -160,18 +209,22 @@ func (f *flights) end(taken uint64) (all []lost) {
 }
 
 // wait returns a channel that is closed when there may be room; nil if there is
-// already.
-func (f *flights) wait(bytes int) chan struct{} {
+// already. Who has waited before is again the first.
+func (f *flights) wait(bytes int, again bool) chan struct{} {
 	if f.closed != nil || f.hasRoom(bytes) {
 		return nil
 	}
 	w := make(chan struct{})
-	f.waiters = append(f.waiters, w)
+	if again {
+		f.waiters = slices.Insert(f.waiters, 0, w)
+	} else {
+		f.waiters = append(f.waiters, w)
+	}
 	return w
 }
 
-// leave takes back a wait. Who was woken meanwhile passes it on.
-func (f *flights) leave(w chan struct{}) {
+// stopWaiting takes back a wait. Who was woken meanwhile passes it on.
+func (f *flights) stopWaiting(w chan struct{}) {
 	for i, other := range f.waiters {
 		if other == w {
 			f.waiters = append(f.waiters[:i], f.waiters[i+1:]...)

@@ -28,7 +28,7 @@ const (
 const (
 	headerSize = 12 // length 4, kind 1, flags 1, number 2, id 4; the length counts all of the frame
 	callSize   = 10 // timeout 8, length of the metadata 2
-	answerSize = 4  // length of the header 2, of the trailer 2
+	answerSize = 8  // length of the header 2, of the trailer 2, of the message in all its parts 4
 	creditSize = 4
 )
 
@@ -40,8 +40,8 @@ const (
 	// its deadline in nanoseconds (0: none), metadata and the message.
 	kindCall kind = iota + 1
 	// kindAnswer ends a call, unless flagMore is set. number is the code; the body
-	// is header, trailer and the message or, if the code is not OK, the encoded
-	// google.rpc.Status.
+	// is header, trailer, the length of the whole message if it comes in parts,
+	// and the message or, if the code is not OK, the encoded google.rpc.Status.
 	kindAnswer
 	// kindPart is more of an answer's message. number is the code: if it is not
 	// OK, the answer broke off, and the body is the status.
@@ -134,6 +134,7 @@ func appendAnswer(b []byte, id uint32, a *Answer) []byte {
 	b = appendHeader(b, kindAnswer, a.flags(), number(a.Code), id, answerSize+len(a.Header)+len(a.Trailer)+len(a.Payload))
 	b = binary.LittleEndian.AppendUint16(b, uint16(len(a.Header)))  //nolint:gosec // G115: at most MaxMetadata
 	b = binary.LittleEndian.AppendUint16(b, uint16(len(a.Trailer))) //nolint:gosec // G115: at most MaxMetadata
+	b = binary.LittleEndian.AppendUint32(b, uint32(a.Total))        //nolint:gosec // G115: at most MaxAnswer
 	b = append(b, a.Header...)
 	b = append(b, a.Trailer...)
 	return append(b, a.Payload...)
@@ -163,6 +164,7 @@ func parseAnswer(f frame, a *Answer) error {
 			return fmt.Errorf("an answer of %d bytes, at least %d are needed", len(f.body), answerSize)
 		}
 		h, t := int(binary.LittleEndian.Uint16(f.body)), int(binary.LittleEndian.Uint16(f.body[2:]))
+		a.Total = int(binary.LittleEndian.Uint32(f.body[4:]))
 		body := f.body[answerSize:]
 		if h > MaxMetadata || t > MaxMetadata || h+t > len(body) {
 			return fmt.Errorf("%d and %d bytes of metadata in an answer with %d, at most %d are allowed", h, t, len(body), MaxMetadata)
@@ -174,6 +176,9 @@ func parseAnswer(f frame, a *Answer) error {
 	}
 	if a.More && a.Code != 0 {
 		return fmt.Errorf("an answer that goes on after code %d", a.Code)
+	}
+	if a.Total > MaxAnswer {
+		return fmt.Errorf("an answer of %d bytes, at most %d are allowed", a.Total, MaxAnswer)
 	}
 	return nil
 }
@@ -188,8 +193,8 @@ func parseCredit(body []byte) (n int, err error) {
 	if len(body) != creditSize {
 		return 0, fmt.Errorf("a credit of %d bytes, %d are needed", len(body), creditSize)
 	}
-	if u := binary.LittleEndian.Uint32(body); u <= MaxPayload {
+	if u := binary.LittleEndian.Uint32(body); u <= answerWindow {
 		return int(u), nil
 	}
-	return 0, fmt.Errorf("a credit for %d bytes, at most %d are allowed", binary.LittleEndian.Uint32(body), MaxPayload)
+	return 0, fmt.Errorf("a credit for %d bytes, at most %d are allowed", binary.LittleEndian.Uint32(body), answerWindow)
 }

@@ -27,8 +27,9 @@ const (
 	// maxCalls is how many calls may be in flight on a connection. More wait
 	// with the client.
 	maxCalls = 1 << 14
-	// window is how many bytes of requests may be in flight on a connection.
-	window = 16 << 20
+	// window is how many bytes of requests may be in flight on a connection: as
+	// much as a server's handlers that block hold in memory.
+	window = 64 << 20
 	// answerWindow is how many bytes of one answer may be on their way before
 	// the client has asked for more.
 	answerWindow = 4 * MaxPayload
@@ -69,6 +70,8 @@ func parseGreeting(b []byte) (greeting, error) {
 		window:  binary.LittleEndian.Uint32(b[16:]),
 	}
 	switch {
+	case b[5]|b[6]|b[7] != 0:
+		return greeting{}, fmt.Errorf("%w: its greeting has %x where zeros belong", ErrNoLink, b[5:8])
 	case g.version != version:
 		return greeting{}, fmt.Errorf("%w of version %d but of version %d", ErrNoLink, version, g.version)
 	case g.frame < maxFrame || g.calls == 0 || g.window < maxFrame:
@@ -77,9 +80,9 @@ func parseGreeting(b []byte) (greeting, error) {
 	return g, nil
 }
 
-// greet exchanges greetings.
-func greet(conn net.Conn) (greeting, error) {
-	if err := conn.SetDeadline(time.Now().Add(greetTimeout)); err != nil {
+// greet exchanges greetings. The other end may take so long for its own.
+func greet(conn net.Conn, patience time.Duration) (greeting, error) {
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
 		return greeting{}, err
 	}
 	// A greeting fits in the buffer of any socket: both ends may write first.
@@ -87,7 +90,13 @@ func greet(conn net.Conn) (greeting, error) {
 		return greeting{}, fmt.Errorf("%w: %w", ErrNoLink, err)
 	}
 	var b [greetingSize]byte
-	if _, err := io.ReadFull(conn, b[:]); err != nil {
+	if _, err := io.ReadFull(conn, b[:len(magic)]); err != nil {
+		return greeting{}, fmt.Errorf("%w: %w", ErrNoLink, err)
+	}
+	if string(b[:len(magic)]) != magic { // there may never be more of it
+		return greeting{}, fmt.Errorf("%w: it began with %q", ErrNoLink, b[:len(magic)])
+	}
+	if _, err := io.ReadFull(conn, b[len(magic):]); err != nil {
 		return greeting{}, fmt.Errorf("%w: %w", ErrNoLink, err)
 	}
 	g, err := parseGreeting(b[:])

@@ -19,7 +19,7 @@ import (
 
 // keptBuffer is how large a call's buffers are kept for the next call, in
 // bytes.
-const keptBuffer = 64 << 10
+const keptBuffer = 8 << 10
 
 // pending is a call of Invoke.
 type pending struct {
@@ -32,6 +32,7 @@ type pending struct {
 	answer Answer // whose bytes are kept in the following
 	header []byte
 	body   []byte
+	owed   int   // bytes that have come and that the other end has no credit for yet
 	err    error // of the answer itself
 }
 
@@ -46,21 +47,35 @@ func (p *pending) Receive(a *Answer) {
 	p.answer.Code, p.answer.Reach = a.Code, a.Reach
 	switch {
 	case a.Code != codes.OK:
-		p.answer.Payload = a.Payload
-		p.err = p.answer.Err()
-	case len(p.body)+len(a.Payload) > p.limit:
-		p.err = status.Errorf(codes.ResourceExhausted, "grpc: received message larger than max (%d vs. %d)", len(p.body)+len(a.Payload), p.limit)
-		if a.More {
-			p.conn.giveUp(p.handle, a.Batch)
+		if p.err == nil {
+			p.answer.Payload = a.Payload
+			p.err = p.answer.Err()
+		}
+	case max(len(p.body)+len(a.Payload), a.Total) > p.limit:
+		p.err = status.Errorf(codes.ResourceExhausted, "grpc: received message larger than max (%d vs. %d)", max(len(p.body)+len(a.Payload), a.Total), p.limit)
+		if a.More { // the reader ends the call when this returns
+			p.conn.abandon(p.handle, p.err, a.Batch)
+			return
 		}
 	default:
+		if more := a.Total; more > cap(p.body) { // as much as it may send before we know that it is so
+			p.body = make([]byte, 0, min(more, answerWindow))
+		}
 		p.body = append(p.body, a.Payload...)
 		if a.More {
-			p.handle.Credit(len(a.Payload), a.Batch)
+			p.grant(len(a.Payload), a.Batch)
 			return
 		}
 	}
 	p.done <- struct{}{}
+}
+
+// grant lets the other end go on, when a quarter of what it may send has come.
+func (p *pending) grant(n int, b *Batch) {
+	if p.owed += n; p.owed >= answerWindow/4 {
+		p.handle.Credit(p.owed, b)
+		p.owed = 0
+	}
 }
 
 // Invoke makes a call, as grpc.ClientConnInterface has it. The error matches
@@ -102,10 +117,21 @@ func (p *pending) prepare(ctx context.Context, method string, args any, o *optio
 	}
 	p.request.Metadata = p.request.Metadata[:0]
 	if md, ok := metadata.FromOutgoingContext(ctx); ok {
-		if p.request.Metadata, err = AppendMetadata(p.request.Metadata, md); err != nil {
+		if err := checkRequest(md); err != nil {
+			return err
+		}
+		p.request.Metadata, err = AppendMetadata(p.request.Metadata, md)
+		if errors.Is(err, errTooMuch) {
+			err = fmt.Errorf("%w: %w", ErrUnsuitable, err)
+		}
+		if err != nil {
 			return err
 		}
 	}
+	return p.setTimeout(ctx)
+}
+
+func (p *pending) setTimeout(ctx context.Context) error {
 	p.request.Timeout = 0
 	if deadline, ok := ctx.Deadline(); ok {
 		if p.request.Timeout = time.Until(deadline); p.request.Timeout <= 0 {
@@ -117,15 +143,18 @@ func (p *pending) prepare(ctx context.Context, method string, args any, o *optio
 
 // run makes the call and waits for its end or that of ctx.
 func (p *pending) run(ctx context.Context) error {
-	for {
+	for again := false; ; again = true {
 		err := p.conn.Start(&p.request, p, &p.handle, nil)
-		if !errors.Is(err, ErrFull) {
-			if err != nil {
-				return err
-			}
+		if err == nil {
 			break
 		}
-		if err := p.conn.awaitRoom(ctx, &p.request); err != nil {
+		if !errors.Is(err, ErrFull) {
+			if again {
+				p.conn.passOn()
+			}
+			return err
+		}
+		if err := p.awaitRoom(ctx, again); err != nil {
 			return err
 		}
 	}
@@ -138,8 +167,9 @@ func (p *pending) run(ctx context.Context) error {
 		return p.result()
 	case <-ctx.Done():
 	}
-	if p.conn.giveUp(p.handle, nil) != nil {
-		return status.FromContextError(ctx.Err()).Err()
+	reason := status.FromContextError(ctx.Err()).Err()
+	if p.conn.abandon(p.handle, reason, nil) != nil {
+		return reason
 	}
 	<-p.done // the answer has come at this very moment
 	return p.result()
@@ -153,22 +183,34 @@ func (p *pending) result() error {
 }
 
 // awaitRoom waits until the other end may bear another call.
-func (c *Conn) awaitRoom(ctx context.Context, r *Request) error {
+func (p *pending) awaitRoom(ctx context.Context, again bool) error {
+	c := p.conn
 	c.out.mu.Lock()
-	wait := c.flights.wait(headerSize + callSize + len(r.Metadata) + len(r.Payload))
+	wait := c.flights.wait(p.request.size(), again)
 	c.out.mu.Unlock()
 	if wait == nil {
 		return nil
 	}
+	var err error
 	select {
 	case <-wait:
-		return nil
+		err = p.setTimeout(ctx) // less is left
 	case <-ctx.Done():
+		err = status.FromContextError(ctx.Err()).Err()
 	}
+	if err != nil {
+		c.out.mu.Lock()
+		c.flights.stopWaiting(wait)
+		c.out.mu.Unlock()
+	}
+	return err
+}
+
+// passOn gives the room that a call was woken for to the next who waits.
+func (c *Conn) passOn() {
 	c.out.mu.Lock()
-	c.flights.leave(wait)
-	c.out.mu.Unlock()
-	return status.FromContextError(ctx.Err()).Err()
+	defer c.out.mu.Unlock()
+	c.flights.wakeOne()
 }
 
 // recycle makes p ready for another call.
@@ -178,7 +220,8 @@ func (p *pending) recycle() {
 			*b = nil
 		}
 	}
-	p.answer, p.handle, p.err = Answer{}, Handle{}, nil
+	p.answer, p.handle, p.owed, p.err = Answer{}, Handle{}, 0, nil
+	p.body = p.body[:0]
 	p.conn.pending.Put(p)
 }
 
@@ -252,6 +295,9 @@ func (o *options) finish(p *pending, err error) {
 		o.peer.Addr = p.conn.out.conn.RemoteAddr()
 		o.peer.LocalAddr = p.conn.out.conn.LocalAddr()
 	}
+	if errors.Is(err, ErrUnsuitable) || ReachOf(err) == Unreached {
+		return // the call may go on elsewhere, and is not over
+	}
 	for _, f := range o.finished {
 		f(err)
 	}
@@ -265,10 +311,16 @@ func encode(b []byte, message any, codec encoding.CodecV2) ([]byte, error) {
 			return b, status.Errorf(codes.Internal, "grpc: error while marshaling: %v", err)
 		}
 		defer data.Free()
+		if data.Len() > MaxPayload {
+			return b, fmt.Errorf("%w: a message of %d bytes, at most %d are allowed", ErrUnsuitable, data.Len(), MaxPayload)
+		}
 		for _, part := range data {
 			b = append(b, part.ReadOnlyData()...)
 		}
 		return b, nil
+	}
+	if message == nil {
+		return b, nil // an empty message, as with gRPC
 	}
 	m := protoMessage(message)
 	if m == nil {

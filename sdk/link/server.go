@@ -6,12 +6,17 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"sync"
+	"syscall"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/gaia-go/gaia/sdk/internal/peercred"
 )
 
 // ServerOptions are what a Server needs.
@@ -26,6 +31,8 @@ type ServerOptions struct {
 	// microseconds. It then runs on the connection's reader, for which all other
 	// calls of the connection wait. Optional.
 	IsNonBlocking func(method string) bool
+	// GreetTimeout is how long who has connected may take to greet. Optional: 5 s.
+	GreetTimeout time.Duration
 	// Accept decides on who has connected. Optional: without it everybody who
 	// has the socket may call.
 	Accept func(net.Conn) error
@@ -43,7 +50,6 @@ type Handler interface {
 type Server struct {
 	options  ServerOptions
 	methods  map[string]*method // read-only once the server serves
-	calls    sync.Pool          // of *Call
 	contexts contexts
 
 	mu       sync.Mutex
@@ -51,19 +57,17 @@ type Server struct {
 	draining bool
 }
 
-// method is one that was registered.
+// method is one that was registered, or one that a client wants to call.
 type method struct {
 	name    string
 	impl    any
-	handler grpc.MethodHandler
-	inline  bool // it runs on the reader
+	handler grpc.MethodHandler // nil: it was not registered
+	inline  bool               // it runs on the reader
 }
 
 // NewServer returns a server without methods.
 func NewServer(o ServerOptions) *Server {
-	s := &Server{options: o, methods: make(map[string]*method), sessions: make(map[*session]struct{})}
-	s.calls.New = func() any { return newCall() }
-	return s
+	return &Server{options: o, methods: make(map[string]*method), sessions: make(map[*session]struct{})}
 }
 
 // RegisterService adds the unary methods of a service, as
@@ -108,11 +112,12 @@ func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 	defer conn.Close() //nolint:errcheck // it may be closed already
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
+	peer, _ := peercred.Of(conn) // 0: it cannot be told
 	err := s.serveConn(conn)
 	if ctx.Err() != nil || err == nil || errors.Is(err, io.EOF) || isHangup(err) {
 		return
 	}
-	s.options.Logger.Warn("peer cut off", "err", err)
+	s.options.Logger.Warn("peer cut off", "pid", peer.PID, "uid", peer.UID, "err", err)
 }
 
 func (s *Server) serveConn(conn net.Conn) error {
@@ -176,4 +181,42 @@ func (s *Server) Drain(ctx context.Context) (unfinished int) {
 // errDraining is what calls are told that come too late.
 func errDraining() error {
 	return status.Error(codes.Unavailable, "link: the server is draining and takes no new calls")
+}
+
+// errCancelled is what is sent to nobody any more.
+func errCancelled() error { return status.FromContextError(context.Canceled).Err() }
+
+// unknown is the answer to a call of a method that there is not, in gRPC's
+// words.
+func (s *Server) unknown(name string) error {
+	service, method := "", ""
+	if i := strings.LastIndexByte(name, '/'); i > 0 && name[0] == '/' {
+		service, method = name[1:i], name[i+1:]
+	} else {
+		return status.Errorf(codes.Unimplemented, "malformed method name: %q", name)
+	}
+	for known := range s.methods {
+		if strings.HasPrefix(known, "/"+service+"/") {
+			return status.Errorf(codes.Unimplemented, "unknown method %s for service %s", method, service)
+		}
+	}
+	return status.Errorf(codes.Unimplemented, "unknown service %s", service)
+}
+
+// errHungUp is the error of an outbox whose connection has ended by itself.
+var errHungUp = errors.New("link: the connection has ended")
+
+// isHangup reports whether an error says no more than that the peer is gone.
+func isHangup(err error) bool {
+	return errors.Is(err, errHungUp) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// SameUser is for ServerOptions.Accept: it lets nobody call but processes of the
+// user who runs this one.
+func SameUser(conn net.Conn) error {
+	peer, err := peercred.Of(conn)
+	if err != nil {
+		return err
+	}
+	return peer.SameUser()
 }

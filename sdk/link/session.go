@@ -1,19 +1,21 @@
 package link
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
-	"io"
+	"math"
 	"net"
-	"strings"
 	"sync"
-	"syscall"
 	"time"
 
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/peer"
-	"google.golang.org/grpc/status"
 )
+
+// together is how many frames are taken under one lock. While it is held, no
+// call of the connection can be answered.
+const together = 32
 
 // session is the server's end of one connection.
 type session struct {
@@ -21,13 +23,17 @@ type session struct {
 	in      reader
 	out     outbox
 	peer    peer.Peer
-	batch   Batch // of the reader
-	named   []named
 	workers workers
-	running sync.WaitGroup // calls that are not answered
+
+	// The reader's own.
+	batch   Batch
+	methods []*method // by the number that the client has given them
+	begun   []*Call   // of the frames that are taken together
+	ended   []stopper // by the client
+	credits []credit
 
 	// Guarded by out.mu.
-	calls    []*Call // by id; nil: not in flight
+	calls    []*Call // by id; each place keeps its Call for the next one
 	flying   int
 	bytes    int // of requests in flight
 	leaving  bool
@@ -35,77 +41,101 @@ type session struct {
 	isClosed bool
 }
 
-// named is a method that the client has given a number.
-type named struct {
-	name   string
-	method *method // nil: not registered
-}
-
 func newSession(s *Server, conn net.Conn) (*session, error) {
-	e := &session{server: s, in: reader{conn: conn}, idle: make(chan struct{})}
+	e := &session{server: s, idle: make(chan struct{})}
 	e.peer.Addr, e.peer.LocalAddr = conn.RemoteAddr(), conn.LocalAddr()
-	if err := e.out.open(conn); err != nil {
+	e.workers.out = &e.out
+	if err := e.out.attach(conn); err != nil {
 		return nil, err
 	}
-	_, err := greet(conn)
+	e.in.attach(conn, e.out.raw)
+	_, err := greet(conn, cmp.Or(s.options.GreetTimeout, greetTimeout))
 	return e, err
 }
 
-// run serves until the connection ends and all calls have returned.
-func (e *session) run() error {
+// run serves until the connection ends and all calls have been answered.
+func (e *session) run() (err error) {
 	ended := make(chan struct{})
 	var pump sync.WaitGroup
 	pump.Go(func() { e.out.pump(ended) })
-	err := e.receive()
-	e.end()
-	e.running.Wait()
-	e.workers.end()
-	close(ended)
-	pump.Wait()
-	return err
+	defer func() {
+		e.end()
+		e.workers.dismiss()
+		if !errors.Is(err, errPanicked) { // then a call may never be answered
+			<-e.idle
+			e.workers.all.Wait()
+		}
+		close(ended)
+		pump.Wait()
+	}()
+	return e.receive()
 }
 
-func (e *session) receive() error {
+func (e *session) receive() (err error) {
+	defer endOnPanic(&err)
 	for {
-		e.out.awaitRoom() // who does not read answers gets none
-		if err := e.in.fill(); err != nil {
-			return e.reason(err)
+		if err := e.in.fill(&e.batch); err != nil {
+			return e.in.reason(err, &e.out)
 		}
-		for {
-			f, ok, err := e.in.next()
+		for more := true; more; {
+			more, err = e.take()
+			e.act()
 			if err != nil {
 				return err
 			}
-			if !ok {
-				break
-			}
-			if err := e.handle(f); err != nil {
-				return err
-			}
+			e.out.awaitRoom(&e.batch) // who does not read answers gets none
 		}
-		e.batch.flush()
 	}
 }
 
-// reason prefers why we have closed the connection to that it is closed.
-func (e *session) reason(err error) error {
+// take takes some of the frames that were read, and reports whether there may
+// be more. What has to be done about them is left to act.
+func (e *session) take() (more bool, err error) {
 	e.out.mu.Lock()
 	defer e.out.mu.Unlock()
-	if e.out.err != nil {
-		return e.out.err
+	if e.out.err != nil { // no answer would get anywhere
+		return false, e.out.err
 	}
-	if e.in.end > e.in.start && errors.Is(err, io.EOF) {
-		return errors.New("the connection ended in the middle of a frame")
+	for range together {
+		f, ok, err := e.in.next()
+		if err != nil || !ok {
+			return false, err
+		}
+		if err := e.frame(f); err != nil {
+			return false, err
+		}
 	}
-	return err
+	return true, nil
 }
 
-func (e *session) handle(f frame) error {
+// act serves the calls that take has begun, and ends those that the client has
+// ended.
+func (e *session) act() {
+	for _, c := range e.begun {
+		e.serve(c)
+	}
+	for _, s := range e.ended {
+		s.stop(&e.batch)
+	}
+	for _, c := range e.credits {
+		c.handle.Credit(c.bytes, &e.batch)
+	}
+	e.begun, e.ended, e.credits = e.begun[:0], e.ended[:0], e.credits[:0]
+}
+
+// frame takes one frame. The caller holds out.mu.
+func (e *session) frame(f frame) error {
 	switch f.kind {
 	case kindCall:
-		return e.call(f)
+		return e.begin(f)
 	case kindCancel:
-		return e.cancel(f.id)
+		if f.id >= maxCalls {
+			return fmt.Errorf("a cancellation of call %d, at most %d may be in flight", f.id, maxCalls)
+		}
+		if s := e.abandon(f.id); s != (stopper{}) {
+			e.ended = append(e.ended, s)
+		}
+		return nil
 	case kindMethod:
 		return e.name(f)
 	case kindCredit:
@@ -118,91 +148,104 @@ func (e *session) handle(f frame) error {
 // name notes the number of a method.
 func (e *session) name(f frame) error {
 	switch {
-	case len(e.named) >= maxMethods:
+	case len(e.methods) >= maxMethods:
 		return fmt.Errorf("more than %d methods", maxMethods)
-	case int(f.number) != len(e.named):
-		return fmt.Errorf("method %d after %d others", f.number, len(e.named))
-	case len(f.body) == 0 || len(f.body) > maxMethodName:
-		return fmt.Errorf("a method's name of %d bytes, allowed are 1 to %d", len(f.body), maxMethodName)
+	case int(f.number) != len(e.methods):
+		return fmt.Errorf("method %d after %d others", f.number, len(e.methods))
+	case len(f.body) > maxMethodName:
+		return fmt.Errorf("a method's name of %d bytes, at most %d are allowed", len(f.body), maxMethodName)
 	}
-	name := string(f.body)
-	e.named = append(e.named, named{name: name, method: e.server.methods[name]})
+	m := e.server.methods[string(f.body)]
+	if m == nil {
+		m = &method{name: string(f.body)}
+	}
+	e.methods = append(e.methods, m)
 	return nil
 }
 
-// call begins a call.
-func (e *session) call(f frame) error {
+// begin counts a call in. The caller holds out.mu.
+func (e *session) begin(f frame) error {
 	timeout, metadata, payload, err := parseCall(f.body)
-	if err == nil {
+	if err == nil && len(metadata) > 0 {
 		err = checkMetadata(metadata)
 	}
 	if err != nil {
 		return err
 	}
-	if int(f.number) >= len(e.named) {
-		return fmt.Errorf("a call of method %d of %d", f.number, len(e.named))
-	}
-	c := e.server.calls.Get().(*Call) //nolint:forcetypeassert // nothing else is put in
-	c.session, c.id, c.named = e, f.id, e.named[f.number]
-	c.metadata, c.payload, c.size = metadata, payload, headerSize+len(f.body)
-	c.timeout = time.Duration(min(timeout, uint64(maxTimeout)))
-	c.start = e.batch.Now()
-	refused, err := e.begin(c)
+	size := headerSize + len(f.body)
 	switch {
-	case err != nil:
-		return err
-	case refused:
+	case int(f.number) >= len(e.methods):
+		return fmt.Errorf("a call of method %d of %d", f.number, len(e.methods))
+	case f.id >= maxCalls:
+		return fmt.Errorf("a call with id %d, at most %d may be in flight", f.id, maxCalls)
+	case e.bytes > 0 && e.bytes+size > window:
+		return fmt.Errorf("%d bytes of requests in flight, at most %d are allowed", e.bytes+size, window)
+	}
+	c := e.place(f.id)
+	if c.inFlight {
+		return fmt.Errorf("a second call with id %d, the first is still in flight", f.id)
+	}
+	e.flying++
+	e.bytes += size
+	c.inFlight, c.refused, c.size = true, e.leaving, size
+	c.method, c.metadata, c.payload = e.methods[f.number], metadata, payload
+	c.start = e.batch.Now()
+	c.timeout = time.Duration(min(timeout, math.MaxInt64/2)) // to 146 years
+	if c.method.handler != nil {
+		c.ctx = c.newContext()
+		if len(metadata) > 0 {
+			c.ctx.asked().incoming = bytes.Clone(metadata)
+		}
+	}
+	e.begun = append(e.begun, c)
+	return nil
+}
+
+// place is where the call of an id is.
+func (e *session) place(id uint32) *Call {
+	for int(id) >= len(e.calls) {
+		e.calls = append(e.calls, nil)
+	}
+	if e.calls[id] == nil {
+		e.calls[id] = newCall(e, id)
+	}
+	return e.calls[id]
+}
+
+// serve hands a call to who answers it.
+func (e *session) serve(c *Call) {
+	switch {
+	case c.refused:
 		a := ended(Answered, errDraining(), &e.batch)
 		a.Refused = true
 		c.Answer(a)
-	case c.named.method != nil:
+	case c.method.handler != nil && c.cancelled: // it never starts
+		c.Answer(ended(Answered, errCancelled(), &e.batch))
+	case c.method.handler != nil:
 		c.run(&e.batch)
 	case e.server.options.Handler != nil:
+		cancelled := c.cancelled // before there was anything to stop
 		e.server.options.Handler.Serve(c, &e.batch)
+		if cancelled {
+			e.cancel(c.id)
+		}
 	default:
-		c.Answer(ended(Answered, unknown(c.named.name, e.server), &e.batch))
+		c.Answer(ended(Answered, e.server.unknown(c.method.name), &e.batch))
 	}
-	return nil
 }
 
-// begin counts a call in. It reports whether calls are refused.
-func (e *session) begin(c *Call) (refused bool, err error) {
+// cancel ends a call early.
+func (e *session) cancel(id uint32) {
 	e.out.mu.Lock()
-	defer e.out.mu.Unlock()
-	switch {
-	case c.id >= maxCalls:
-		return false, fmt.Errorf("a call with id %d, at most %d may be in flight", c.id, maxCalls)
-	case e.bytes > 0 && e.bytes+c.size > window:
-		return false, fmt.Errorf("%d bytes of requests in flight, at most %d are allowed", e.bytes+c.size, window)
-	}
-	for int(c.id) >= len(e.calls) {
-		e.calls = append(e.calls, nil)
-	}
-	if e.calls[c.id] != nil {
-		return false, fmt.Errorf("a second call with id %d, the first is still in flight", c.id)
-	}
-	e.calls[c.id] = c
-	e.flying++
-	e.bytes += c.size
-	e.running.Add(1)
-	return e.leaving, nil
-}
-
-// cancel ends a call early. One that is not in flight has just been answered.
-func (e *session) cancel(id uint32) error {
-	if id >= maxCalls {
-		return fmt.Errorf("a cancellation of call %d, at most %d may be in flight", id, maxCalls)
-	}
-	e.out.mu.Lock()
-	stop := e.abandon(id)
+	s := e.abandon(id)
 	e.out.mu.Unlock()
-	stop.now(&e.batch)
-	return nil
+	s.stop(&e.batch)
 }
 
-// abandon notes that nobody waits for a call any more. The caller holds out.mu.
+// abandon notes that nobody waits for a call any more. One that is not in
+// flight has just been answered. The caller holds out.mu.
 func (e *session) abandon(id uint32) (s stopper) {
-	if int(id) >= len(e.calls) || e.calls[id] == nil {
+	if int(id) >= len(e.calls) || e.calls[id] == nil || !e.calls[id].inFlight {
 		return stopper{}
 	}
 	c := e.calls[id]
@@ -221,31 +264,38 @@ type stopper struct {
 	handle Handle
 }
 
-func (s stopper) now(b *Batch) {
+func (s stopper) stop(b *Batch) {
 	if s.ctx != nil {
 		s.ctx.cancel()
 	}
 	s.handle.Cancel(b)
 }
 
-// credit lets an answer in parts go on.
+// credit is what a client lets be sent of an answer, for who sends it.
+type credit struct {
+	handle Handle
+	bytes  int
+}
+
+// credit lets an answer in parts go on. The caller holds out.mu.
 func (e *session) credit(f frame) error {
 	n, err := parseCredit(f.body)
 	if err != nil {
 		return err
 	}
-	e.out.mu.Lock()
-	var handle Handle
-	if int(f.id) < len(e.calls) && e.calls[f.id] != nil {
-		c := e.calls[f.id]
-		c.credit += n
-		c.credited()
-		if c.tied != nil {
-			handle = *c.tied
-		}
+	if int(f.id) >= len(e.calls) || e.calls[f.id] == nil || !e.calls[f.id].inFlight {
+		return nil // it has just been answered
 	}
-	e.out.mu.Unlock()
-	handle.Credit(n, &e.batch)
+	c := e.calls[f.id]
+	if n > c.unpaid {
+		return fmt.Errorf("a credit for %d bytes of an answer of which %d were sent without", n, c.unpaid)
+	}
+	c.unpaid -= n
+	c.credit += n
+	c.credited()
+	if c.tied != nil {
+		e.credits = append(e.credits, credit{*c.tied, n})
+	}
 	return nil
 }
 
@@ -261,7 +311,7 @@ func (e *session) end() {
 	e.settle()
 	e.out.mu.Unlock()
 	for _, s := range all {
-		s.now(&e.batch)
+		s.stop(&e.batch)
 	}
 	e.batch.flush()
 }
@@ -272,13 +322,11 @@ func (e *session) drain() <-chan struct{} {
 	e.out.mu.Lock()
 	before := len(e.out.queue)
 	e.out.queue = appendHeader(e.out.queue, kindGoodbye, 0, 0, 0, 0)
-	claimed := e.out.claim(before)
+	d := e.out.added(before)
 	e.leaving = true
 	e.settle()
 	e.out.mu.Unlock()
-	if claimed {
-		e.out.flush()
-	}
+	e.out.do(d, nil)
 	return e.idle
 }
 
@@ -294,29 +342,4 @@ func (e *session) settle() {
 		e.isClosed = true
 		close(e.idle)
 	}
-}
-
-// maxTimeout is the longest that is reckoned with, some 146 years.
-const maxTimeout = time.Duration(1) << 62
-
-// errHungUp is the error of an outbox whose connection has ended by itself.
-var errHungUp = errors.New("link: the connection has ended")
-
-// isHangup reports whether an error says no more than that the peer is gone.
-func isHangup(err error) bool {
-	return errors.Is(err, errHungUp) || errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
-}
-
-// unknown is the answer to a call of a method that there is not.
-func unknown(name string, s *Server) error {
-	service, method, ok := strings.Cut(strings.TrimPrefix(name, "/"), "/")
-	if !ok {
-		return status.Errorf(codes.Unimplemented, "malformed method name: %q", name)
-	}
-	for known := range s.methods {
-		if strings.HasPrefix(known, "/"+service+"/") {
-			return status.Errorf(codes.Unimplemented, "unknown method %s for service %s", method, service)
-		}
-	}
-	return status.Errorf(codes.Unimplemented, "unknown service %s", service)
 }

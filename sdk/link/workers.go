@@ -8,8 +8,11 @@ const maxIdle = 128
 // workers run the handlers of a connection. There are as many as handlers that
 // block at the same time and one more: who takes a call, and leaves others
 // waiting, first wakes another worker. So a handler that blocks delays nobody,
-// and quick ones are run one after the other by few.
+// and quick ones are run one after the other by few. None is woken while there is
+// no room for answers: each would make one, and keep it.
 type workers struct {
+	out *outbox // for the answers
+
 	mu     sync.Mutex
 	queue  []*Call // those from head on wait
 	head   int
@@ -46,52 +49,61 @@ func (w *workers) wake() {
 	w.all.Go(w.work)
 }
 
-// work handles calls until the workers end.
+// work handles calls until the workers end, or a handler ends its goroutine.
 func (w *workers) work() {
 	woken := make(chan struct{}, 1)
+	w.arrive()
+	for {
+		c, ended := w.next(woken)
+		switch {
+		case c != nil:
+			c.handle(nil)
+		case ended:
+			return
+		default:
+			<-woken
+			w.arrive()
+		}
+	}
+}
+
+// arrive notes that the worker who was woken has come, when there is room for
+// what it makes.
+func (w *workers) arrive() {
+	w.out.awaitRoom(nil)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for w.waking = false; ; {
-		if c := w.next(); c != nil {
-			w.mu.Unlock()
-			c.handle(nil)
-			w.mu.Lock()
-			continue
-		}
-		if w.ended || len(w.idle) >= maxIdle {
-			return
-		}
-		w.idle = append(w.idle, woken)
-		w.mu.Unlock()
-		<-woken
-		w.mu.Lock()
-		w.waking = false
-	}
+	w.waking = false
 }
 
-// next takes the call that waits longest; nil if none does. The caller holds mu.
-func (w *workers) next() *Call {
+// next takes the call that waits longest and, if others wait, wakes another
+// worker. If none does, the worker is idle, or has ended.
+func (w *workers) next(woken chan struct{}) (c *Call, ended bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.head == len(w.queue) {
 		w.queue, w.head = w.queue[:0], 0
-		return nil
+		if w.ended || len(w.idle) >= maxIdle {
+			return nil, true
+		}
+		w.idle = append(w.idle, woken)
+		return nil, false
 	}
-	c := w.queue[w.head]
+	c = w.queue[w.head]
 	w.queue[w.head] = nil
-	w.head++
-	if w.head < len(w.queue) {
+	if w.head++; w.head < len(w.queue) {
 		w.wake()
 	}
-	return c
+	return c, false
 }
 
-// end waits until all calls have been handled and the workers are gone.
-func (w *workers) end() {
+// dismiss lets the workers go when there is nothing to do any more.
+func (w *workers) dismiss() {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.ended = true
 	for _, idle := range w.idle {
 		idle <- struct{}{}
 	}
 	w.idle = nil
-	w.mu.Unlock()
-	w.all.Wait()
 }

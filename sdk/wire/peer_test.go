@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/gaia-go/gaia/sdk/internal/peercred"
 	"github.com/gaia-go/gaia/sdk/internal/proctest"
 )
 
@@ -41,8 +42,8 @@ func closeThis(t *testing.T, c interface{ Close() error }) {
 func TestTheKernelNamesThePeerAtBothEnds(t *testing.T) {
 	client, server := connection(t, proctest.LeavesNothing(t))
 	for name, conn := range map[string]net.Conn{"client": client, "server": server} {
-		got, err := peerOf(conn)
-		if want := (peer{pid: os.Getpid(), uid: os.Getuid()}); err != nil || got != want {
+		got, err := peercred.Of(conn)
+		if want := (peercred.Peer{PID: os.Getpid(), UID: os.Getuid()}); err != nil || got != want {
 			t.Errorf("%s: got %+v, error %v, want %+v", name, got, err, want)
 		}
 	}
@@ -78,7 +79,7 @@ func TestAPluginAcceptsItsHostAndNobodyElse(t *testing.T) {
 }
 
 func TestAProcessOfAnotherUserIsRefused(t *testing.T) {
-	err := sameUser(peer{pid: 7, uid: os.Geteuid() + 1})
+	err := peercred.Peer{PID: 7, UID: os.Geteuid() + 1}.SameUser()
 	if want := fmt.Sprintf("process 7 belongs to user %d, not to user %d", os.Geteuid()+1, os.Geteuid()); err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

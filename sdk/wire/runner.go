@@ -20,6 +20,8 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+
+	"github.com/gaia-go/gaia/sdk/internal/peercred"
 )
 
 const (
@@ -92,12 +94,12 @@ func newRunner(c Command) *processRunner {
 
 // dialOptions let nobody but the process that was started answer.
 func (r *processRunner) dialOptions() []grpc.DialOption {
-	creds := &peerCredentials{accept: func(p peer) error {
-		if p.pid == r.pid() {
+	creds := &peerCredentials{accept: func(p peercred.Peer) error {
+		if p.PID == r.pid() {
 			return nil
 		}
-		if group, err := syscall.Getpgid(p.pid); err != nil || group != r.pid() {
-			return fmt.Errorf("process %d answers in place of plugin process %d", p.pid, r.pid())
+		if group, err := syscall.Getpgid(p.PID); err != nil || group != r.pid() {
+			return fmt.Errorf("process %d answers in place of plugin process %d", p.PID, r.pid())
 		}
 		return nil
 	}}

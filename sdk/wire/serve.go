@@ -10,6 +10,8 @@ import (
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
+
+	"github.com/gaia-go/gaia/sdk/internal/peercred"
 )
 
 // pluginName is the only name in go-plugin's plugin set: what a gaia plugin
@@ -72,18 +74,18 @@ func Serve(c ServeConfig) error {
 func hostCredentials() (*peerCredentials, error) {
 	text := os.Getenv(EnvHostPID)
 	if text == "" {
-		return &peerCredentials{accept: sameUser}, nil
+		return &peerCredentials{accept: peercred.Peer.SameUser}, nil
 	}
 	pid, err := strconv.Atoi(text)
 	if err != nil || pid <= 0 {
 		return nil, fmt.Errorf("wire: %s is %q, want a process id", EnvHostPID, text)
 	}
-	return &peerCredentials{accept: func(p peer) error {
-		if err := sameUser(p); err != nil {
+	return &peerCredentials{accept: func(p peercred.Peer) error {
+		if err := p.SameUser(); err != nil {
 			return err
 		}
-		if p.pid != pid {
-			return fmt.Errorf("process %d is not the host, which is process %d", p.pid, pid)
+		if p.PID != pid {
+			return fmt.Errorf("process %d is not the host, which is process %d", p.PID, pid)
 		}
 		return nil
 	}}, nil

@@ -28,19 +28,21 @@ import (
 // called by.
 func fleet() map[string]func() {
 	members := map[string]func(){
-		"fleet-echo":       func() { serveEcho(func() {}) },
-		"fleet-deaf":       func() { signal.Ignore(syscall.SIGTERM); serveEcho(func() {}) },
-		"fleet-rubbish":    func() { _, _ = os.Stdout.WriteString("Hello, I am no plugin.\n"); select {} },
-		"fleet-silent":     func() { select {} },
-		"fleet-exit":       func() { fmt.Fprintln(os.Stderr, "no license found"); os.Exit(3) },
-		"fleet-grandchild": func() { serveEcho(leaveGrandchild) },
-		"fleet-flood":      func() { serveEcho(func() { go flood() }) },
-		"fleet-plain":      servePlain,
-		"fleet-other":      func() { serveEcho(func() {}) }, // the same by another name
-		"fleet-hangs":      serveHangs,
-		"fleet-live":       serveLive,
-		"fleet-exclusive":  serveExclusive,
-		"fleet-narrow":     serveNarrow,
+		"fleet-echo":         func() { serveEcho(func() {}) },
+		"fleet-deaf":         func() { signal.Ignore(syscall.SIGTERM); serveEcho(func() {}) },
+		"fleet-rubbish":      func() { _, _ = os.Stdout.WriteString("Hello, I am no plugin.\n"); select {} },
+		"fleet-silent":       func() { select {} },
+		"fleet-exit":         func() { fmt.Fprintln(os.Stderr, "no license found"); os.Exit(3) },
+		"fleet-grandchild":   func() { serveEcho(leaveGrandchild) },
+		"fleet-flood":        func() { serveEcho(func() { go flood() }) },
+		"fleet-plain":        func() { servePlain(&apiv1.APIClientPool_ServiceDesc, &echo{}) },
+		"fleet-stream":       serveStream,
+		"fleet-plain-stream": func() { servePlain(streamService(), &struct{}{}) },
+		"fleet-other":        func() { serveEcho(func() {}) }, // the same by another name
+		"fleet-hangs":        serveHangs,
+		"fleet-live":         serveLive,
+		"fleet-exclusive":    serveExclusive,
+		"fleet-narrow":       serveNarrow,
 	}
 	maps.Copy(members, systemFleet())
 	return members
@@ -316,35 +318,41 @@ var plainHandshake = plugin.HandshakeConfig{
 	ProtocolVersion: 1, MagicCookieKey: "PLAIN_PLUGIN", MagicCookieValue: "plain",
 }
 
-// plainPlugin serves the same echo on plain go-plugin.
-type plainPlugin struct{ plugin.NetRPCUnsupportedPlugin }
+// plainPlugin serves a service on plain go-plugin.
+type plainPlugin struct {
+	plugin.NetRPCUnsupportedPlugin
 
-func (plainPlugin) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
-	apiv1.RegisterAPIClientPoolServer(s, &echo{})
+	service *grpc.ServiceDesc
+	impl    any
+}
+
+func (p plainPlugin) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
+	s.RegisterService(p.service, p.impl)
 	return nil
 }
 
 func (plainPlugin) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
-	return apiv1.NewAPIClientPoolClient(conn), nil
+	return conn, nil
 }
 
-func servePlain() {
+func servePlain(service *grpc.ServiceDesc, impl any) {
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: plainHandshake,
-		Plugins:         plugin.PluginSet{"echo": plainPlugin{}},
+		Plugins:         plugin.PluginSet{"plain": plainPlugin{service: service, impl: impl}},
 		GRPCServer:      plugin.DefaultGRPCServer,
 	})
 }
 
-// startPlain starts the echo as an ordinary host of go-plugin would.
-func startPlain(t testing.TB) apiv1.APIClientPoolClient {
+// startPlain starts a member of the fleet as an ordinary host of go-plugin
+// would.
+func startPlain(t testing.TB, member string) *grpc.ClientConn {
 	t.Helper()
 	dir := t.TempDir()
-	install(t, dir, "fleet-plain")
+	install(t, dir, member)
 	client := plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  plainHandshake,
-		Plugins:          plugin.PluginSet{"echo": plainPlugin{}},
-		Cmd:              exec.Command(filepath.Join(dir, "fleet-plain")), //nolint:noctx // client.Kill ends it
+		Plugins:          plugin.PluginSet{"plain": plainPlugin{}},
+		Cmd:              exec.Command(filepath.Join(dir, member)), //nolint:noctx // client.Kill ends it
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		StartTimeout:     10 * time.Second,
 		Logger:           hclog.NewNullLogger(),
@@ -354,9 +362,9 @@ func startPlain(t testing.TB) apiv1.APIClientPoolClient {
 	if err != nil {
 		t.Fatal(err)
 	}
-	raw, err := protocol.Dispense("echo")
+	raw, err := protocol.Dispense("plain")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return raw.(apiv1.APIClientPoolClient)
+	return raw.(*grpc.ClientConn)
 }

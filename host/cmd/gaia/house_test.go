@@ -50,7 +50,7 @@ type table struct {
 	} `json:"subsystems"`
 }
 
-// binaries builds the host and the shipped plugin once for all tests.
+// binaries builds the host and the plugins once for all tests.
 var binaries = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "gaia-bin")
 	if err != nil {
@@ -59,6 +59,7 @@ var binaries = sync.OnceValues(func() (string, error) {
 	for out, pkg := range map[string]string{
 		"gaia":                         ".",
 		"plugins/gaia-api-client-pool": "../../../plugins/api-client-pool",
+		"plugins/hello":                "../../../examples/hello",
 	} {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, out), pkg)
 		if output, err := cmd.CombinedOutput(); err != nil {
@@ -84,7 +85,7 @@ func newHouse(t testing.TB) string {
 	if err := os.CopyFS(filepath.Join(dir, "bin"), os.DirFS(bin)); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{"bin/gaia", "bin/plugins/gaia-api-client-pool"} {
+	for _, path := range []string{"bin/gaia", "bin/plugins/gaia-api-client-pool", "bin/plugins/hello"} {
 		if err := os.Chmod(filepath.Join(dir, path), 0o755); err != nil {
 			t.Fatal(err)
 		}

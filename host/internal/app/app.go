@@ -35,6 +35,7 @@ type Options struct {
 	JSON       bool             // table and log as JSON
 	Color      bool             // the log in colour
 	LogLevel   string           // "trace", "debug", "info", "warn" or "error"; "" means info
+	NoLink     bool             // all calls go over gRPC
 	Hangup     <-chan os.Signal // each signal is a reload; may be nil
 	Version    string
 }

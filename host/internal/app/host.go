@@ -69,6 +69,7 @@ func newHost(cfg *config.Config, o Options, logger hclog.Logger, socketDir strin
 	h.gateway = gateway.New(gateway.Options{
 		Registry: h.registry,
 		Logger:   logger,
+		NoLink:   o.NoLink,
 		Register: func(r grpc.ServiceRegistrar) { hostv1.RegisterHostServer(r, &service{host: h}) },
 	})
 	h.supervise = supervisor.Options{
@@ -77,6 +78,7 @@ func newHost(cfg *config.Config, o Options, logger hclog.Logger, socketDir strin
 		Env:         supervisor.Environment(logger.GetLevel().String()),
 		Executables: executables,
 		Logger:      logger,
+		NoLink:      o.NoLink,
 		Ties:        supervisor.Ties{Confiner: confiner},
 		Event:       h.events.Add,
 	}

@@ -107,7 +107,7 @@ func (s *service) Explain(_ context.Context, r *hostv1.ExplainRequest) (*hostv1.
 		Stream: !route.Method.IsUnary(),
 		Keys:   requestKeys{method: route.Method, request: r.GetRequest()},
 	}
-	response := &hostv1.ExplainResponse{Idempotent: route.Method.Idempotent(r.GetRequest())}
+	response := &hostv1.ExplainResponse{Idempotent: route.Method.IsUnary() && route.Method.Idempotent(r.GetRequest())}
 	for _, e := range sub.gate.Explain(&call) {
 		p := &hostv1.Policy{Name: e.Policy, State: e.State}
 		if !e.Applies {
@@ -120,7 +120,24 @@ func (s *service) Explain(_ context.Context, r *hostv1.ExplainRequest) (*hostv1.
 		}
 		response.Policies = append(response.Policies, p)
 	}
+	response.Policies = append(response.Policies, sub.explainHold()) // for each try
 	return response, nil
+}
+
+// explainHold tells how long a call waits for an instance when it has passed
+// the gate.
+func (s *subsystem) explainHold() *hostv1.Policy {
+	const path = "restart.hold"
+	hold := s.config.Load().Restart.Hold
+	p := &hostv1.Policy{
+		Name:     "hold",
+		State:    s.supervisor.Status().State.String(),
+		Settings: []*hostv1.Setting{{Path: path, Value: config.FormatDuration(hold), Source: s.source(path)}},
+	}
+	if hold == 0 {
+		p.Exempt = path + " is 0s: without an instance calls are refused at once"
+	}
+	return p
 }
 
 // source says where the value at a path comes from.

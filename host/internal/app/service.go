@@ -306,6 +306,9 @@ func (s *subsystem) status() *hostv1.Subsystem {
 		Spares:      uint32(st.Spares), //nolint:gosec // G115: bounded by restart.standby
 		Confinement: st.Confinement,
 	}
+	if i := s.supervisor.Instance(); i != nil {
+		out.Transport = i.Transport()
+	}
 	if d := s.description.Load(); d != nil {
 		out.Services = d.Services
 	}

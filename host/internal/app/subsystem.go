@@ -152,3 +152,11 @@ func (i instances) Acquire(ctx context.Context, lost uint64) (gateway.Instance, 
 	}
 	return instance, nil
 }
+
+// TryAcquire does not wait, as supervisor.TryAcquire.
+func (i instances) TryAcquire() gateway.Instance {
+	if instance := i.subsystem.supervisor.TryAcquire(); instance != nil {
+		return instance
+	}
+	return nil
+}

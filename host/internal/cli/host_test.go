@@ -146,7 +146,7 @@ func (f *farSide) Status(context.Context, *hostv1.StatusRequest) (*hostv1.Status
 			{
 				Name: "rich", Plugin: "gaia-rich", State: hostv1.State_READY, Pid: 4711, Generation: 3, Restarts: 2,
 				ReadySince: timestamppb.New(now.Add(-3*time.Minute - 7*time.Second)), InFlight: 5, Queued: 2,
-				Spares: 1, Confinement: "memory: cgroup v1",
+				Spares: 1, Confinement: "memory: cgroup v1", Transport: "link",
 			},
 		},
 	}, nil
@@ -233,6 +233,9 @@ func replaced(name, plugin string) *hostv1.Subsystem {
 
 func (f *farSide) Explain(_ context.Context, r *hostv1.ExplainRequest) (*hostv1.ExplainResponse, error) {
 	text := string(r.GetRequest()) // the key is what the request says
+	if f.refuse {
+		return &hostv1.ExplainResponse{Idempotent: true, Policies: []*hostv1.Policy{{Name: "retry", Exempt: "retry.attempts is 1"}}}, nil
+	}
 	return &hostv1.ExplainResponse{
 		Idempotent: strings.HasSuffix(r.GetMethod(), "Echo"),
 		Policies: []*hostv1.Policy{

@@ -51,6 +51,17 @@ The call is idempotent: it is repeated when its instance is lost.
 	if diff := cmp.Diff(result{0, want, ""}, got, cmp.AllowUnexported(result{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	once := startHost(t)
+	once.refuse = true // a repeat
+	want = `POLICY  SETTING  VALUE  SOURCE  STATE
+retry   -        -      -       does not apply: retry.attempts is 1
+
+The call is never repeated: retry.attempts is 1.
+`
+	got = once.run(t, "", "policy", "explain", "rich.Rich.Echo", "text=four")
+	if diff := cmp.Diff(result{0, want, ""}, got, cmp.AllowUnexported(result{})); diff != "" {
+		t.Errorf("with one attempt (-want +got):\n%s", diff)
+	}
 	got = f.run(t, "", "policy", "explain", "rich.Rich.Echo", "txet=x")
 	if got.code != 2 || !strings.Contains(got.stderr, `did you mean "text"?`) {
 		t.Errorf("a misspelt field: %+v", got)

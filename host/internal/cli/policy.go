@@ -99,10 +99,19 @@ func (c *command) printPolicies(reply *hostv1.ExplainResponse) error {
 	if err := table(c.Stdout, rows); err != nil {
 		return err
 	}
-	repeated := "\nThe call is not idempotent: it is repeated only if it never reached the plugin.\n"
-	if reply.GetIdempotent() {
-		repeated = "\nThe call is idempotent: it is repeated when its instance is lost.\n"
-	}
-	_, err := io.WriteString(c.Stdout, repeated)
+	_, err := io.WriteString(c.Stdout, "\n"+repeats(reply)+"\n")
 	return err
+}
+
+// repeats says when a call is repeated.
+func repeats(reply *hostv1.ExplainResponse) string {
+	for _, p := range reply.GetPolicies() {
+		if p.GetName() == "retry" && p.GetExempt() != "" {
+			return "The call is never repeated: " + p.GetExempt() + "."
+		}
+	}
+	if reply.GetIdempotent() {
+		return "The call is idempotent: it is repeated when its instance is lost."
+	}
+	return "The call is not idempotent, or a stream: it is repeated only if it never reached the plugin."
 }

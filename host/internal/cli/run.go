@@ -17,6 +17,7 @@ import (
 
 func (c *command) runCommand() *cobra.Command {
 	var level string
+	var noLink bool
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the host until it is interrupted",
@@ -28,11 +29,12 @@ ends it at once. SIGHUP reloads the config.`,
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	cmd.Flags().StringVar(&level, "log-level", "info", "log from this `LEVEL`: trace, debug, info, warn or error")
+	cmd.Flags().BoolVar(&noLink, "no-link", false, "let all calls go over gRPC, to compare or to find a fault")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if err := checkLevel(cmd, level); err != nil {
 			return err
 		}
-		return c.run(cmd.Context(), level)
+		return c.run(cmd.Context(), level, noLink)
 	}
 	return cmd
 }
@@ -50,7 +52,7 @@ func checkLevel(cmd *cobra.Command, level string) error {
 }
 
 // run ends without an error when ctx ends: for a daemon that is success.
-func (c *command) run(ctx context.Context, level string) error {
+func (c *command) run(ctx context.Context, level string, noLink bool) error {
 	hangup := make(chan os.Signal, 1) // one that comes during a reload is another reload
 	signal.Notify(hangup, syscall.SIGHUP)
 	defer signal.Stop(hangup)
@@ -61,6 +63,7 @@ func (c *command) run(ctx context.Context, level string) error {
 		JSON:       c.json,
 		Color:      c.color(c.Stderr),
 		LogLevel:   level,
+		NoLink:     noLink,
 		Version:    c.version(),
 		Hangup:     hangup,
 	})

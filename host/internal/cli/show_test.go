@@ -17,9 +17,9 @@ func TestStatusIsATable(t *testing.T) {
 	f := startHost(t)
 	got := f.run(t, "", "status")
 	want := `host v1.2.3  pid 4242  up 1d02h  config /etc/gaia/config.hcl  http 127.0.0.1:4242
-SUBSYSTEM  PLUGIN       STATE    PID   GENERATION  RESTARTS  UPTIME  CALLS       REASON
-broken     gaia-broken  backoff  -     7           6         -       0           exit code 1 after 12ms; next start in 3s
-rich       gaia-rich    ready    4711  3           2         3m07s   5+2 queued  -
+SUBSYSTEM  PLUGIN       STATE    PID   GENERATION  RESTARTS  UPTIME  TRANSPORT  CALLS       REASON
+broken     gaia-broken  backoff  -     7           6         -       -          0           exit code 1 after 12ms; next start in 3s
+rich       gaia-rich    ready    4711  3           2         3m07s   link       5+2 queued  -
 `
 	if diff := cmp.Diff(result{0, want, ""}, got, cmp.AllowUnexported(result{})); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -232,6 +232,7 @@ func TestTheShellCompletesWhatTheHostKnows(t *testing.T) {
 		{"subsystems with logs", []string{"logs", "r"}, []string{"rich"}},
 		{"subsystems with a status", []string{"status", "b"}, []string{"broken"}},
 		{"plugins", []string{"plugin", "info", "gaia-r"}, []string{"gaia-rich"}},
+		{"benchmarks", []string{"bench", ""}, []string{"dispatch", "gate", "restart"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

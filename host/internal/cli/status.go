@@ -82,7 +82,7 @@ func keepOnly(reply *hostv1.StatusResponse, name string) error {
 }
 
 func statusRows(subsystems []*hostv1.Subsystem, now time.Time) [][]string {
-	rows := [][]string{{"SUBSYSTEM", "PLUGIN", "STATE", "PID", "GENERATION", "RESTARTS", "UPTIME", "CALLS", "REASON"}}
+	rows := [][]string{{"SUBSYSTEM", "PLUGIN", "STATE", "PID", "GENERATION", "RESTARTS", "UPTIME", "TRANSPORT", "CALLS", "REASON"}}
 	for _, s := range subsystems {
 		pid, uptime := "-", "-"
 		if s.GetPid() != 0 {
@@ -97,7 +97,7 @@ func statusRows(subsystems []*hostv1.Subsystem, now time.Time) [][]string {
 		}
 		rows = append(rows, []string{
 			s.GetName(), s.GetPlugin(), strings.ToLower(s.GetState().String()), pid,
-			number(s.GetGeneration()), number(s.GetRestarts()), uptime, calls, orDash(s.GetReason()),
+			number(s.GetGeneration()), number(s.GetRestarts()), uptime, orDash(s.GetTransport()), calls, orDash(s.GetReason()),
 		})
 	}
 	return rows

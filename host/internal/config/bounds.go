@@ -48,7 +48,7 @@ func boundText(fd protoreflect.FieldDescriptor, v protoreflect.Value) string {
 	switch x := v.Interface().(type) {
 	case protoreflect.Message:
 		if d, ok := durationOf(x); ok {
-			return formatDuration(d)
+			return FormatDuration(d)
 		}
 	case string:
 		return fmt.Sprintf("%q", x)

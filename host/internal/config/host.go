@@ -17,7 +17,7 @@ const maxSocketPath = len(syscall.RawSockaddrUnix{}.Path) - 1
 // Host says where the host listens and where its files are. After Load the
 // paths are absolute.
 type Host struct {
-	Socket    string // gRPC
+	Socket    string // gRPC and link
 	HTTP      string // host:port; "" when there is no HTTP listener
 	PluginDir string // where the plugin files are
 	DataDir   string // what the host and its plugins keep
@@ -32,7 +32,7 @@ func (h *Host) table() table {
 		name: "host",
 		doc:  "Where the host listens and where its files are. At most one block. Relative paths start at the folder of the config file.",
 		arguments: []argument{
-			{name: "socket", doc: "Unix socket for gRPC, for the host's own user only. Its folder belongs to one host.", target: stringAt{&h.Socket, "path", checkPath}},
+			{name: "socket", doc: "Unix socket for gRPC and link, for the host's own user only. Its folder belongs to one host.", target: stringAt{&h.Socket, "path", checkPath}},
 			{name: "http", doc: "Address of `/metrics`, `/livez`, `/readyz` and `/debug/pprof`; `\"\"` turns it off.", target: stringAt{&h.HTTP, "host:port", checkAddress}},
 			{name: "plugin_dir", doc: "Folder of the plugin files.", target: stringAt{&h.PluginDir, "path", checkPath}},
 			{name: "data_dir", doc: "Folder of what the host and its plugins keep.", target: stringAt{&h.DataDir, "path", checkPath}},

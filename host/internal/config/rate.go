@@ -98,5 +98,5 @@ func (r Rate) String() string {
 			return fmt.Sprintf("%d/%s", r.Events, period)
 		}
 	}
-	return fmt.Sprintf("%d/%s", r.Events, formatDuration(r.Per))
+	return fmt.Sprintf("%d/%s", r.Events, FormatDuration(r.Per))
 }

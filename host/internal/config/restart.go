@@ -61,5 +61,5 @@ func (r *Restart) checkBackoff(in scope) *hcl.Diagnostic {
 	// in the file.
 	return fault(in.place("max_backoff", "backoff"), "Backoff above its maximum",
 		fmt.Sprintf("backoff is %s and max_backoff is %s. Write a max_backoff of at least %s.",
-			formatDuration(r.Backoff), formatDuration(r.MaxBackoff), formatDuration(r.Backoff)))
+			FormatDuration(r.Backoff), FormatDuration(r.MaxBackoff), FormatDuration(r.Backoff)))
 }

@@ -118,7 +118,7 @@ func (t durationAt) set(v value) *hcl.Diagnostic {
 func (t durationAt) form() string { return "duration, " + t.bounds("") }
 
 func (t durationAt) bounds(from string) string {
-	text := from + formatDuration(t.low) + " to " + formatDuration(t.high)
+	text := from + FormatDuration(t.low) + " to " + FormatDuration(t.high)
 	if t.orZero {
 		text += ", or 0s"
 	}
@@ -129,7 +129,7 @@ func (t durationAt) current() string {
 	if *t.p < t.low {
 		return ""
 	}
-	return strconv.Quote(formatDuration(*t.p))
+	return strconv.Quote(FormatDuration(*t.p))
 }
 
 // bytesAt is a size.

@@ -60,7 +60,7 @@ func durationHint(text string) string {
 		guess = number + "ms"
 	case "d", "day", "days":
 		if days, err := time.ParseDuration(number + "h"); err == nil && days < 1000*time.Hour {
-			guess = formatDuration(24 * days)
+			guess = FormatDuration(24 * days)
 		}
 	}
 	if _, err := time.ParseDuration(guess); err != nil {
@@ -69,8 +69,8 @@ func durationHint(text string) string {
 	return guess
 }
 
-// formatDuration writes d as a config would: "1m", not "1m0s".
-func formatDuration(d time.Duration) string {
+// FormatDuration writes d as a config would: "1m", not "1m0s".
+func FormatDuration(d time.Duration) string {
 	text := d.String()
 	if strings.HasSuffix(text, "m0s") {
 		text = strings.TrimSuffix(text, "0s")

@@ -171,12 +171,12 @@ func TestAUnitErrorReadsAsASentence(t *testing.T) {
 
 func TestQuantitiesAreWrittenAsPeopleWriteThem(t *testing.T) {
 	for _, tt := range []struct{ got, want string }{
-		{formatDuration(time.Minute), "1m"},
-		{formatDuration(2 * time.Hour), "2h"},
-		{formatDuration(0), "0s"},
-		{formatDuration(10 * time.Minute), "10m"},
-		{formatDuration(time.Hour + time.Second), "1h0m1s"},
-		{formatDuration(1500 * time.Millisecond), "1.5s"},
+		{FormatDuration(time.Minute), "1m"},
+		{FormatDuration(2 * time.Hour), "2h"},
+		{FormatDuration(0), "0s"},
+		{FormatDuration(10 * time.Minute), "10m"},
+		{FormatDuration(time.Hour + time.Second), "1h0m1s"},
+		{FormatDuration(1500 * time.Millisecond), "1.5s"},
 		{Bytes(0).String(), "0B"},
 		{Bytes(64 << 20).String(), "64MiB"},
 		{Bytes(10_000_000).String(), "10MB"},
@@ -213,8 +213,8 @@ func FuzzQuantitiesSurviveWritingAndReading(f *testing.F) {
 		if d < 0 {
 			return
 		}
-		if got, err := ParseDuration(formatDuration(d)); err != nil || got != d {
-			t.Errorf("duration %v is written %q and read as %v, %v", d, formatDuration(d), got, err)
+		if got, err := ParseDuration(FormatDuration(d)); err != nil || got != d {
+			t.Errorf("duration %v is written %q and read as %v, %v", d, FormatDuration(d), got, err)
 		}
 		if n == 0 || d == 0 {
 			return

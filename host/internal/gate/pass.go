@@ -10,8 +10,8 @@ import (
 // errPanicked is what policies are told of a call whose forward panicked.
 var errPanicked = status.Error(codes.Internal, "internal: a panic while the call was forwarded")
 
-// Do lets a call through the gate: Enter, forward, as often as Again says, and
-// Leave. It blocks as long as the policies and forward do.
+// Do lets a call through the gate, or through what is left of it after
+// TryEnter: Enter, forward, as often as Again says, and Leave. It blocks as long as the policies and forward do.
 //
 // The error is what forward returned last, or the rejection: a gRPC status.
 // When forward panics, the policies hear of a failure and the panic goes on.
@@ -49,10 +49,14 @@ func (g *Gate) TryEnter(c *Call) (entered bool, err error) {
 }
 
 // Enter takes a call into the gate, from where TryEnter stopped, or from the
-// beginning. It waits where the policies make it wait, and c.Deadline becomes
-// no later than that of ctx. An error is as from TryEnter; so is what becomes of
-// a call whose ctx ends meanwhile, which is not counted as rejected.
+// beginning; one that has entered it leaves as it is. It waits where the
+// policies make it wait, and c.Deadline becomes no later than that of ctx. An
+// error is as from TryEnter; so is what becomes of a call whose ctx ends
+// meanwhile, which is not counted as rejected.
 func (g *Gate) Enter(ctx context.Context, c *Call) error {
+	if c.chain != nil && c.entered {
+		return nil
+	}
 	g.arrive(c)
 	c.bound(ctx, g.common.clock)
 	if err := c.over(ctx); err != nil {

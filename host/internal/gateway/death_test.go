@@ -8,9 +8,11 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/hashicorp/go-hclog"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -20,10 +22,14 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/gaia-go/gaia/host/internal/gate"
+	"github.com/gaia-go/gaia/sdk/link"
 )
 
 // socketEnv makes the test binary a backend process that listens there.
 const socketEnv = "GATEWAY_TEST_SOCKET"
+
+// linkSuffix makes of a backend's socket the one of its link.
+const linkSuffix = "l"
 
 func TestMain(m *testing.M) {
 	if path := os.Getenv(socketEnv); path != "" {
@@ -49,7 +55,7 @@ func runBackend(path string) error {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	echo{
+	e := echo{
 		unary: func(ctx context.Context, r *wrapperspb.BytesValue) (*wrapperspb.BytesValue, error) {
 			if string(r.GetValue()) == "hang" {
 				return nil, hang(ctx)
@@ -66,7 +72,15 @@ func runBackend(path string) error {
 			}
 			return hang(s.Context())
 		},
-	}.register(s)
+	}
+	e.register(s)
+	fast, err := new(net.ListenConfig).Listen(context.Background(), "unix", path+linkSuffix)
+	if err != nil {
+		return err
+	}
+	l := link.NewServer(link.ServerOptions{Logger: hclog.NewNullLogger()})
+	e.register(l)
+	go l.Serve(context.Background(), fast) //nolint:errcheck // it is killed
 	if _, err := os.Stdout.WriteString("ready\n"); err != nil {
 		return err
 	}
@@ -83,7 +97,7 @@ type backend struct {
 
 // startBackend starts a process. close says whether the connection is closed
 // as soon as the process has ended, as a supervisor does.
-func startBackend(t *testing.T, generation uint64, closes bool) *backend {
+func startBackend(t testing.TB, generation uint64, closes bool) *backend {
 	t.Helper()
 	lis, address := listen(t)
 	if err := lis.Close(); err != nil { // only its path is wanted
@@ -102,11 +116,16 @@ func startBackend(t *testing.T, generation uint64, closes bool) *backend {
 		t.Fatal(err)
 	}
 	b := &backend{instance: &instance{ClientConn: dial(t, address), exited: make(chan struct{}), generation: generation}, cmd: cmd, lines: lines}
+	ready := make(chan struct{})
 	go func() {
 		_ = cmd.Wait() // it is killed
 		b.exit = "killed by signal 9"
+		<-ready
 		if closes {
 			_ = b.Close()
+			if b.link != nil {
+				_ = b.link.Close()
+			}
 		}
 		close(b.exited)
 	}()
@@ -114,8 +133,12 @@ func startBackend(t *testing.T, generation uint64, closes bool) *backend {
 		_ = cmd.Process.Kill() // a test may have done so
 		<-b.exited
 	})
+	defer close(ready)
 	if line := <-lines; line != "ready" {
 		t.Fatalf("the backend said %q", line)
+	}
+	if waysOf(t).instance == byLink {
+		b.link = openLink(t, address+linkSuffix)
 	}
 	return b
 }
@@ -129,7 +152,7 @@ func (w lineWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (b *backend) kill(t *testing.T) {
+func (b *backend) kill(t testing.TB) {
 	t.Helper()
 	if err := b.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -137,10 +160,14 @@ func (b *backend) kill(t *testing.T) {
 }
 
 func TestACallThatLosesItsInstanceSaysHowItEnded(t *testing.T) {
+	overEach(t, aCallThatLosesItsInstanceSaysHowItEnded)
+}
+
+func aCallThatLosesItsInstanceSaysHowItEnded(t trial) {
 	for _, closes := range []bool{false, true} {
-		t.Run(fmt.Sprintf("closes=%t", closes), func(t *testing.T) {
+		t.Run(fmt.Sprintf("closes=%t", closes), func(t trial) {
 			b := startBackend(t, 3, closes)
-			h := startHost(t, Options{}, &Subsystem{Name: "echo", Instances: always(b)})
+			h := startHost(t, Options{}, &Subsystem{Name: "echo", Instances: always(b.instance)})
 			want := "echo: instance 3 exited during the call: killed by signal 9"
 			var wg sync.WaitGroup
 			for range 10 {
@@ -183,6 +210,10 @@ func TestACallThatLosesItsInstanceSaysHowItEnded(t *testing.T) {
 // An instance that answers Unavailable itself, say because a server it needs
 // is down, is alive: nobody waits for its death.
 func TestAnInstancesOwnUnavailableIsPassedOnAtOnce(t *testing.T) {
+	overEach(t, anInstancesOwnUnavailableIsPassedOnAtOnce)
+}
+
+func anInstancesOwnUnavailableIsPassedOnAtOnce(t trial) {
 	h := echoHost(t, echo{unary: func(context.Context, *wrapperspb.BytesValue) (*wrapperspb.BytesValue, error) {
 		return nil, status.Error(codes.Unavailable, "upstream is down")
 	}})
@@ -272,34 +303,29 @@ func TestCallersWhoVanishAreNoFaultOfThePlugin(t *testing.T) {
 	eventually(t, "all are counted as cancelled", func() bool { return h.metric("gaia_calls_total", "code", "Canceled") == 20 })
 }
 
-// generations hands out one instance and notes which generation was lost.
-type generations struct {
-	instance Instance
-	lost     []uint64
-}
-
-func (g *generations) Acquire(_ context.Context, lost uint64) (Instance, error) {
-	g.lost = append(g.lost, lost)
-	return g.instance, nil
-}
-
 // What an instance says after its header has no trailers that would tell it
 // from a connection that broke.
 func TestUnavailableAfterAHeaderIsTheInstancesOwnWord(t *testing.T) {
+	overEach(t, unavailableAfterAHeaderIsTheInstancesOwnWord)
+}
+
+func unavailableAfterAHeaderIsTheInstancesOwnWord(t trial) {
 	for _, header := range []bool{false, true} {
-		t.Run(fmt.Sprintf("header=%t", header), func(t *testing.T) {
-			g := &generations{instance: serveEcho(t, echo{unary: func(ctx context.Context, _ *wrapperspb.BytesValue) (*wrapperspb.BytesValue, error) {
+		t.Run(fmt.Sprintf("header=%t", header), func(t trial) {
+			var tries atomic.Int64
+			g := always(serveEcho(t, echo{unary: func(ctx context.Context, _ *wrapperspb.BytesValue) (*wrapperspb.BytesValue, error) {
+				tries.Add(1)
 				if header {
 					if err := grpc.SendHeader(ctx, metadata.Pairs("h", "1")); err != nil {
 						t.Error(err)
 					}
 				}
 				return nil, status.Error(codes.Unavailable, "upstream is down")
-			}})}
+			}}))
 			sub := &Subsystem{Name: "echo", Instances: g, Gate: gate.New(gate.Config{Retry: gate.Retry{Attempts: 3, Budget: 1}}, nil)}
 			_, err := startHost(t, Options{}, sub).call(t.Context(), nil)
-			if status.Convert(err).Message() != "echo: upstream is down" || len(g.lost) != 1 {
-				t.Errorf("got %v after %d tries, want the plugin's error after one: the method is not idempotent", err, len(g.lost))
+			if status.Convert(err).Message() != "echo: upstream is down" || tries.Load() != 1 {
+				t.Errorf("got %v after %d tries, want the plugin's error after one: the method is not idempotent", err, tries.Load())
 			}
 		})
 	}
@@ -308,6 +334,10 @@ func TestUnavailableAfterAHeaderIsTheInstancesOwnWord(t *testing.T) {
 // A plugin that calls others passes on their errors: it must not speak for
 // itself with what the host was told by them.
 func TestTheWordThatAnInstanceDrainsStaysWithTheHost(t *testing.T) {
+	overEach(t, theWordThatAnInstanceDrainsStaysWithTheHost)
+}
+
+func theWordThatAnInstanceDrainsStaysWithTheHost(t trial) {
 	draining, err := status.New(codes.Unavailable, "draining").WithDetails(
 		&errdetails.ErrorInfo{Domain: "gaia", Reason: "DRAINING"}, &errdetails.ErrorInfo{Domain: "else"})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/gaia-go/gaia/host/internal/gate"
+	"github.com/gaia-go/gaia/sdk/link"
 	"github.com/gaia-go/gaia/sdk/wire"
 )
 
@@ -78,21 +79,64 @@ func (a answer) lost(ctx context.Context, instance Instance, err error) (gate.Re
 	if a.peer.Addr == nil {
 		reach = gate.Unreached
 	}
+	switch {
+	case hasExited(ctx, instance):
+		return reach, exited(instance)
+	case closed && a.header == nil: // it was not the instance that said so
+		return reach, closedConnection(instance)
+	case a.header != nil: // it is alive and has begun to answer: these are its own words
+		return gate.Answered, err
+	}
+	return reach, err
+}
+
+// hasExited reports whether the process has ended of an instance whose
+// connection is lost.
+func hasExited(ctx context.Context, instance Instance) bool {
 	timer := time.NewTimer(exitWait)
 	defer timer.Stop()
 	select {
 	case <-instance.Exited():
-		return reach, status.Errorf(codes.Unavailable, "instance %d exited during the call: %s", instance.Generation(), instance.Exit())
+		return true
 	case <-ctx.Done():
 	case <-timer.C:
 	}
-	if closed && a.header == nil { // it was not the instance that said so
-		return reach, status.Errorf(codes.Unavailable, "the connection to instance %d was closed", instance.Generation())
-	}
-	if a.header != nil { // it is alive and has begun to answer: these are its own words
+	return false
+}
+
+// linkReach says how far a call got that ended with an error on the link, and
+// turns the error of a connection that broke into one that says how the instance
+// ended, if it did.
+func linkReach(ctx context.Context, instance Instance, reach link.Reach, err error) (gate.Reach, error) {
+	switch {
+	case err == nil, reach == link.GivenUp:
+		return gate.Answered, err
+	case isDraining(err), reach == link.Unreached && instance.Link().Err() == nil: // it lives, and has refused the call
+		return gate.Unreached, err
+	case reach == link.Answered:
 		return gate.Answered, err
 	}
-	return reach, err
+	to := gate.Lost
+	if reach == link.Unreached {
+		to = gate.Unreached
+	}
+	switch {
+	case hasExited(ctx, instance):
+		err = exited(instance)
+	case status.Code(err) == codes.Canceled: // nobody cancelled: the supervisor has closed the link
+		err = closedConnection(instance)
+	}
+	return to, err
+}
+
+// closedConnection is the status of a call whose connection the host has closed.
+func closedConnection(instance Instance) error {
+	return status.Errorf(codes.Unavailable, "the connection to instance %d was closed", instance.Generation())
+}
+
+// exited is the status of a call whose instance ended.
+func exited(instance Instance) error {
+	return status.Errorf(codes.Unavailable, "instance %d exited during the call: %s", instance.Generation(), instance.Exit())
 }
 
 // unsent is the result of a call whose caller could not be sent something,

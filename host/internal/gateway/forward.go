@@ -59,7 +59,7 @@ func (s *Server) pass(ctx context.Context, stream grpc.ServerStream, route regis
 	}
 	if first != nil {
 		defer first.free()
-		r := &request{method: route.Method, message: first}
+		r := &request{method: route.Method, message: first.bytes()}
 		call.Keys, call.Idempotent = r, r.Idempotent
 	}
 	instances := route.Value.Instances
@@ -71,13 +71,13 @@ func (s *Server) pass(ctx context.Context, stream grpc.ServerStream, route regis
 		})
 		return forwarded, err
 	}
-	u := unaryCall{server: s, caller: stream, method: route.Method, instances: instances, request: first}
+	u := unaryCall{server: s, caller: grpcCaller{stream}, method: route.Method, instances: instances, request: first}
 	err = route.Value.Gate.Do(ctx, &call, func(ctx context.Context, c *gate.Call) gate.Result {
 		forwarded = true
 		return u.try(ctx, c)
 	})
 	if err != nil {
-		u.refuse()
+		u.caller.refuse(&u.answer)
 	}
 	return forwarded, err
 }

@@ -1,24 +1,17 @@
 package gateway
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
-	"runtime/pprof"
-	"strings"
-	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/experimental"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
@@ -28,6 +21,7 @@ import (
 	"github.com/gaia-go/gaia/host/internal/gate"
 	"github.com/gaia-go/gaia/host/internal/registry"
 	"github.com/gaia-go/gaia/host/internal/telemetry"
+	"github.com/gaia-go/gaia/sdk/client"
 )
 
 // The methods of the test service, which takes and returns BytesValues.
@@ -157,56 +151,9 @@ func dial(tb testing.TB, address string, options ...grpc.DialOption) *grpc.Clien
 	return conn
 }
 
-// serveEcho runs the service as an instance in this process.
-func serveEcho(tb testing.TB, e echo, options ...grpc.DialOption) *instance {
-	tb.Helper()
-	lis, address := listen(tb)
-	s := grpc.NewServer(grpc.MaxRecvMsgSize(2*MaxMessage), grpc.MaxSendMsgSize(2*MaxMessage), grpc.WaitForHandlers(true))
-	e.register(s)
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(lis) }()
-	tb.Cleanup(func() {
-		s.Stop()
-		if err := <-served; err != nil {
-			tb.Error(err)
-		}
-	})
-	return &instance{ClientConn: dial(tb, address, options...), exited: make(chan struct{}), generation: 1}
-}
-
-// instance is a connection to an instance of the service.
-type instance struct {
-	*grpc.ClientConn
-
-	exited     chan struct{}
-	exit       string
-	generation uint64
-}
-
-func (i *instance) Exited() <-chan struct{} { return i.exited }
-func (i *instance) Exit() string            { return i.exit }
-func (i *instance) Generation() uint64      { return i.generation }
-func (i *instance) Release()                {}
-
-// observer is a subsystem's metrics, which it may get only later.
-type observer struct{ subsystem *Subsystem }
-
-func (o observer) Rejected(policy string) { o.subsystem.Metrics.Rejected(policy) }
-func (o observer) Retried()               { o.subsystem.Metrics.Retried() }
-
-// acquire implements Instances.
-type acquire func(ctx context.Context) (Instance, error)
-
-func (a acquire) Acquire(ctx context.Context, _ uint64) (Instance, error) { return a(ctx) }
-
-// always is Instances of one instance.
-func always(i Instance) Instances {
-	return acquire(func(context.Context) (Instance, error) { return i, nil })
-}
-
 // host is a gateway that runs, and a connection to it.
 type host struct {
-	*grpc.ClientConn
+	grpc.ClientConnInterface
 
 	tb       testing.TB
 	server   *Server
@@ -241,8 +188,26 @@ func startHost(tb testing.TB, options Options, subsystems ...*Subsystem) *host {
 		}
 		checkNothingRuns(tb)
 	})
-	h.ClientConn = dial(tb, address)
+	h.ClientConnInterface = dialHost(tb, address)
+	tb.Cleanup(func() { checkNothingIsHeld(tb, subsystems) })
 	return h
+}
+
+// dialHost connects to a host as callers do.
+func dialHost(tb testing.TB, address string) grpc.ClientConnInterface {
+	tb.Helper()
+	if waysOf(tb).caller == byGRPC {
+		return dial(tb, address)
+	}
+	conn, err := client.Dial(tb.Context(), address)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = conn.Close() }) // a test may have closed it
+	if conn.Transport() != "link" {
+		tb.Fatal("the host has no link")
+	}
+	return conn
 }
 
 // add makes a subsystem known that serves the test service.
@@ -283,90 +248,3 @@ func receive(s grpc.ClientStream) (string, error) {
 	err := s.RecvMsg(message)
 	return string(message.GetValue()), err
 }
-
-// eventually waits until a condition holds that nothing announces.
-func eventually(tb testing.TB, what string, holds func() bool) {
-	tb.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for range 10_000 {
-		if holds() {
-			return
-		}
-		<-tick.C
-	}
-	tb.Errorf("after 10s still not: %s", what)
-}
-
-// checkNothingRuns fails when a goroutine still runs code of this package.
-func checkNothingRuns(tb testing.TB) {
-	tb.Helper()
-	var left string
-	eventually(tb, "all goroutines of the gateway have ended", func() bool {
-		left = goroutines()
-		return left == ""
-	})
-	if left != "" {
-		tb.Error(left)
-	}
-}
-
-// goroutines are the stacks that are in non-test code of this package.
-func goroutines() string {
-	var all bytes.Buffer
-	if err := pprof.Lookup("goroutine").WriteTo(&all, 2); err != nil {
-		return err.Error()
-	}
-	var ours strings.Builder
-	for stack := range strings.SplitSeq(all.String(), "\n\n") {
-		if strings.Contains(stack, "gateway.(*Server)") {
-			ours.WriteString(stack + "\n\n")
-		}
-	}
-	return ours.String()
-}
-
-// syncBuffer is a log that may be read while it is written.
-type syncBuffer struct{ text atomic.Pointer[string] }
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	for {
-		old := b.text.Load()
-		text := string(p)
-		if old != nil {
-			text = *old + text
-		}
-		if b.text.CompareAndSwap(old, &text) {
-			return len(p), nil
-		}
-	}
-}
-
-func (b *syncBuffer) String() string {
-	if text := b.text.Load(); text != nil {
-		return *text
-	}
-	return ""
-}
-
-// countingPool counts the buffers that were taken and not given back.
-type countingPool struct {
-	mem.BufferPool
-
-	out atomic.Int64
-}
-
-func newCountingPool() *countingPool { return &countingPool{BufferPool: mem.DefaultBufferPool()} }
-
-func (p *countingPool) Get(length int) *[]byte {
-	p.out.Add(1)
-	return p.BufferPool.Get(length)
-}
-
-func (p *countingPool) Put(b *[]byte) {
-	p.out.Add(-1)
-	p.BufferPool.Put(b)
-}
-
-func (p *countingPool) dialOption() grpc.DialOption     { return experimental.WithBufferPool(p) }
-func (p *countingPool) serverOption() grpc.ServerOption { return experimental.BufferPool(p) }

@@ -29,7 +29,9 @@ func newHealthBoard(services func() map[string][]string) *healthBoard {
 	}
 }
 
-func (b *healthBoard) register(s *grpc.Server) { grpc_health_v1.RegisterHealthServer(s, b.server) }
+func (b *healthBoard) register(s grpc.ServiceRegistrar) {
+	grpc_health_v1.RegisterHealthServer(s, b.server)
+}
 
 // set records a subsystem and reports all services anew.
 func (b *healthBoard) set(subsystem string, ready bool) {

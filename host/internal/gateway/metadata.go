@@ -1,11 +1,11 @@
 package gateway
 
 import (
-	"strings"
-
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/gaia-go/gaia/sdk/link"
 )
 
 // subsystemKey is the metadata by which a caller names the subsystem.
@@ -18,29 +18,68 @@ const subsystemKey = "gaia-subsystem"
 func crossing(md metadata.MD) metadata.MD {
 	out := make(metadata.MD, len(md))
 	for key, values := range md {
-		if !isHop(key) {
+		if !isHop([]byte(key)) {
 			out[key] = values
 		}
 	}
 	return out
 }
 
-func isHop(key string) bool {
-	switch key {
+func isHop(key []byte) bool {
+	switch string(key) {
 	case "content-type", "te", "user-agent", "authorization":
 		return true
 	}
-	return strings.HasPrefix(key, ":") || strings.HasPrefix(key, "grpc-") || strings.HasPrefix(key, "gaia-")
+	for _, prefix := range []string{":", "grpc-", "gaia-"} {
+		if len(key) >= len(prefix) && string(key[:len(prefix)]) == prefix {
+			return true
+		}
+	}
+	return false
+}
+
+// appendCrossing is crossing for metadata as the link has it. It appends what
+// crosses to b.
+func appendCrossing(b, md []byte) []byte {
+	for key, value := range link.Pairs(md) {
+		if !isHop(key) {
+			b = link.AppendPair(b, key, value)
+		}
+	}
+	return b
+}
+
+// namedIn is namedSubsystem for metadata as the link has it. last is what it
+// returned before: mostly that is the name again, and then nothing is allocated.
+func namedIn(md []byte, last string) (name string, err error) {
+	times := 0
+	for key, value := range link.Pairs(md) {
+		if string(key) != subsystemKey {
+			continue
+		}
+		if times++; string(value) != last {
+			last = string(value)
+		}
+		name = last
+	}
+	if times > 1 {
+		return "", errNamedOften(times)
+	}
+	return name, nil
 }
 
 // namedSubsystem returns the subsystem that the caller names, "" for none.
 func namedSubsystem(md metadata.MD) (string, error) {
 	names := md.Get(subsystemKey)
 	if len(names) > 1 {
-		return "", status.Errorf(codes.InvalidArgument, "metadata %s is given %d times, at most once is allowed", subsystemKey, len(names))
+		return "", errNamedOften(len(names))
 	}
 	if len(names) == 0 {
 		return "", nil
 	}
 	return names[0], nil
+}
+
+func errNamedOften(times int) error {
+	return status.Errorf(codes.InvalidArgument, "metadata %s is given %d times, at most once is allowed", subsystemKey, times)
 }

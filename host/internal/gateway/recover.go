@@ -27,7 +27,12 @@ func (s *Server) recoverStream(service any, stream grpc.ServerStream, info *grpc
 // it was not their fault.
 func (s *Server) recovered(method string, err *error) {
 	if p := recover(); p != nil {
-		s.logger.Error("panic in a call", "method", method, "panic", p, "stack", string(debug.Stack()))
-		*err = status.Error(codes.Internal, "internal: panic in the host; its log has the details")
+		*err = s.panicked(method, p)
 	}
+}
+
+// panicked logs a panic and returns what the caller is told.
+func (s *Server) panicked(method string, p any) error {
+	s.logger.Error("panic in a call", "method", method, "panic", p, "stack", string(debug.Stack()))
+	return status.Error(codes.Internal, "internal: panic in the host; its log has the details")
 }

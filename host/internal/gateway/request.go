@@ -11,7 +11,7 @@ const maxScratch = 256
 // request is the first message of a call, as far as policies ask about it.
 type request struct {
 	method  *registry.Method
-	message *frame
+	message []byte
 	scratch [maxScratch]byte
 	used    int // of scratch, by keys that were read before
 }
@@ -22,10 +22,10 @@ func (r *request) Key(name string) ([]byte, bool) {
 	if key == nil {
 		return nil, false
 	}
-	value := key.Value(r.message.bytes(), r.scratch[r.used:r.used])
+	value := key.Value(r.message, r.scratch[r.used:r.used])
 	r.used = min(r.used+len(value), maxScratch) // though it may be part of the message
 	return value, true
 }
 
 // Idempotent reports whether the call may be repeated.
-func (r *request) Idempotent() bool { return r.method.Idempotent(r.message.bytes()) }
+func (r *request) Idempotent() bool { return r.method.Idempotent(r.message) }

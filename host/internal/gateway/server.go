@@ -1,6 +1,6 @@
-// Package gateway accepts callers' gRPC calls and forwards their bytes to the
-// instance of the subsystem that serves the method. It knows no service but
-// the host's own.
+// Package gateway accepts callers' calls, by the link and by gRPC, and forwards
+// their bytes to the instance of the subsystem that serves the method, by the
+// link where the plugin has one. It knows no service but the host's own.
 package gateway
 
 import (
@@ -13,13 +13,12 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 
 	"github.com/gaia-go/gaia/host/internal/registry"
+	"github.com/gaia-go/gaia/sdk/link"
 )
 
 // MaxMessage is the largest message that is forwarded, in bytes, in either
@@ -37,33 +36,31 @@ type Options struct {
 	Logger hclog.Logger
 	// Register adds the host's own services. Optional.
 	Register func(grpc.ServiceRegistrar)
-	// Creds decide who may call. Optional: without them everybody who reaches
-	// the listener may.
-	Creds credentials.TransportCredentials
-	// ServerOptions are added to those of the gRPC server. Optional.
-	ServerOptions []grpc.ServerOption
+	// NoLink lets all calls come by gRPC.
+	NoLink bool
 	// Grace is how long calls under way may go on when Serve ends. Optional,
 	// default 10s.
 	Grace time.Duration
+
+	// serverOptions let a test count the gRPC server's buffers.
+	serverOptions []grpc.ServerOption
 }
 
-// Server is the host's gRPC server. It also answers gRPC reflection for all
-// subsystems and gRPC health for each service.
+// Server is the host's server of gRPC and of the link. It also answers gRPC
+// reflection for all subsystems and gRPC health for each service.
 type Server struct {
 	registry *registry.Registry[*Subsystem]
 	logger   hclog.Logger
 	grace    time.Duration
 	grpc     *grpc.Server
+	link     *link.Server // nil: all come by gRPC
 	codec    codec
 	health   *healthBoard
-	pumps    sync.WaitGroup // goroutines of streams
+	running  sync.WaitGroup // goroutines of streams, and of calls that make a detour
 }
 
 // New returns a server that is not started.
 func New(o Options) *Server {
-	if o.Creds == nil {
-		o.Creds = insecure.NewCredentials()
-	}
 	if o.Grace <= 0 {
 		o.Grace = defaultGrace
 	}
@@ -74,8 +71,7 @@ func New(o Options) *Server {
 		codec:    newCodec(),
 		health:   newHealthBoard(o.Registry.Services),
 	}
-	s.grpc = grpc.NewServer(append(o.ServerOptions,
-		grpc.Creds(o.Creds),
+	s.grpc = grpc.NewServer(append(o.serverOptions,
 		grpc.ForceServerCodecV2(s.codec),
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.MaxSendMsgSize(MaxMessage),
@@ -84,10 +80,17 @@ func New(o Options) *Server {
 		grpc.StreamInterceptor(s.recoverStream),
 		grpc.UnknownServiceHandler(s.forward),
 	)...)
-	if o.Register != nil {
-		o.Register(s.grpc)
+	services := func(r grpc.ServiceRegistrar) {
+		if o.Register != nil {
+			o.Register(r)
+		}
+		s.health.register(r)
 	}
-	s.health.register(s.grpc)
+	services(s.grpc)
+	if !o.NoLink {
+		s.link = link.NewServer(link.ServerOptions{Logger: o.Logger, Handler: linkHandler{s}, Accept: link.SameUser})
+		services(s.link)
+	}
 	known := o.Registry.Reflection(s.grpc)
 	grpc_reflection_v1.RegisterServerReflectionServer(s.grpc, reflection.NewServerV1(known))
 	grpc_reflection_v1alpha.RegisterServerReflectionServer(s.grpc, reflection.NewServer(known))
@@ -104,19 +107,28 @@ func (s *Server) SetReady(subsystem string, ready bool) { s.health.set(subsystem
 // grace. It returns when everything it started has ended; nil when that was
 // because of ctx. A Server serves once.
 func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
+	linkCtx, cutLink := context.WithCancel(context.WithoutCancel(ctx))
+	defer cutLink()
+	d := newDoor(lis, func(conn net.Conn) { s.link.ServeConn(linkCtx, conn) }, s.logger)
+	if s.link != nil {
+		d.open(ctx)
+		lis = d
+	}
 	served := make(chan error, 1)
 	go func() { served <- s.grpc.Serve(lis) }()
 	var err error
 	select {
 	case err = <-served: // the listener is broken
 		s.grpc.Stop()
+		cutLink()
 	case <-ctx.Done():
-		if !s.stop() {
+		if !s.stop(d, cutLink) {
 			return errors.New("gateway: a call does not end although it was cancelled; it is left behind")
 		}
 		err = <-served
 	}
-	s.pumps.Wait()
+	d.visitors.Wait()
+	s.running.Wait()
 	if err != nil && !errors.Is(err, grpc.ErrServerStopped) {
 		return fmt.Errorf("gateway: %w", err)
 	}
@@ -125,25 +137,36 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 
 // stop ends the server, by force after the grace. It reports whether all calls
 // have ended, which they do unless one hangs outside its context.
-func (s *Server) stop() bool {
+func (s *Server) stop(d *door, cutLink func()) bool {
 	s.health.shutdown()
 	stopped := make(chan struct{})
+	patience, cancel := context.WithTimeout(context.Background(), s.grace)
+	defer cancel()
 	go func() {
 		defer close(stopped)
-		s.grpc.GracefulStop()
+		var both sync.WaitGroup
+		both.Go(s.grpc.GracefulStop)
+		both.Go(func() {
+			if s.link != nil {
+				s.link.Drain(patience)
+			}
+			cutLink()
+			d.visitors.Wait()
+		})
+		both.Wait()
 	}()
+	select {
+	case <-stopped:
+		return true
+	case <-patience.Done():
+	}
+	go s.grpc.Stop() // GracefulStop then returns, too
 	timer := time.NewTimer(s.grace)
 	defer timer.Stop()
 	select {
 	case <-stopped:
+		return true
 	case <-timer.C:
-		go s.grpc.Stop() // GracefulStop then returns, too
-		timer.Reset(s.grace)
-		select {
-		case <-stopped:
-		case <-timer.C:
-			return false
-		}
+		return false
 	}
-	return true
 }

@@ -46,6 +46,10 @@ func (h *host) metric(name, label, value string) float64 {
 }
 
 func TestCallsAreCountedAndUnknownMethodsAreNoLabels(t *testing.T) {
+	overEach(t, callsAreCountedAndUnknownMethodsAreNoLabels)
+}
+
+func callsAreCountedAndUnknownMethodsAreNoLabels(t trial) {
 	h := echoHost(t, echo{unary: func(_ context.Context, r *wrapperspb.BytesValue) (*wrapperspb.BytesValue, error) {
 		if len(r.GetValue()) > 0 {
 			return nil, status.Error(codes.NotFound, "no")
@@ -67,8 +71,18 @@ func TestCallsAreCountedAndUnknownMethodsAreNoLabels(t *testing.T) {
 	}
 }
 
+// panics is Instances with a fault.
+type panics struct{}
+
+func (panics) Acquire(context.Context, uint64) (Instance, error) { panic("boom") }
+func (panics) TryAcquire() Instance                              { panic("boom") }
+
 func TestAPanicOnTheWayIsOneCallsErrorOnly(t *testing.T) {
-	sub := &Subsystem{Name: "echo", Instances: acquire(func(context.Context) (Instance, error) { panic("boom") })}
+	overEach(t, aPanicOnTheWayIsOneCallsErrorOnly)
+}
+
+func aPanicOnTheWayIsOneCallsErrorOnly(t trial) {
+	sub := &Subsystem{Name: "echo", Instances: panics{}}
 	h := startHost(t, Options{}, sub)
 	for _, call := range []func() error{
 		func() error {
@@ -108,6 +122,10 @@ func (panicky) Drain(context.Context, *pluginv1.DrainRequest) (*pluginv1.DrainRe
 }
 
 func TestTheHostsOwnServicesAreServedBesideTheForwardedOnes(t *testing.T) {
+	overEach(t, theHostsOwnServicesAreServedBesideTheForwardedOnes)
+}
+
+func theHostsOwnServicesAreServedBesideTheForwardedOnes(t trial) {
 	h := startHost(t, Options{Register: func(r grpc.ServiceRegistrar) { pluginv1.RegisterPluginServer(r, panicky{}) }},
 		&Subsystem{Name: "echo", Instances: always(serveEcho(t, echo{}))})
 	own := pluginv1.NewPluginClient(h)
@@ -248,6 +266,10 @@ func TestHealthFollowsTheSubsystems(t *testing.T) {
 }
 
 func TestCallsUnderWayMayEndWhenTheHostStops(t *testing.T) {
+	overEach(t, callsUnderWayMayEndWhenTheHostStops)
+}
+
+func callsUnderWayMayEndWhenTheHostStops(t trial) {
 	entered, leave := make(chan struct{}), make(chan struct{})
 	h := echoHost(t, echo{unary: func(_ context.Context, r *wrapperspb.BytesValue) (*wrapperspb.BytesValue, error) {
 		close(entered)

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -32,18 +33,23 @@ func (s *Server) stream(ctx context.Context, c *gate.Call, caller grpc.ServerStr
 	// The pump of requests may be waiting for the caller when the instance has
 	// already ended the call. It then ends when this handler returns, which
 	// ends the caller's stream; Serve waits for it.
-	callerFault := make(chan error, 1)
-	own := first.ref() // the handler may return, and free it, while it is sent
-	s.pumps.Go(func() {
-		if err := s.pumpRequests(c.Method, caller, remote, own); err != nil {
-			callerFault <- err
+	pumped := make(chan error, 1) // the caller's fault, or nil
+	own := first.ref()            // the handler may return, and free it, while it is sent
+	s.running.Go(func() {
+		fault := s.pumpRequests(c.Method, caller, remote, own)
+		pumped <- fault
+		if fault != nil {
 			cancel()
 		}
 	})
 	err, gone := pumpResponses(caller, remote, &a)
 	select {
-	case gone = <-callerFault: // the reason why remote ended
+	case fault := <-pumped: // perhaps the reason why remote ended
+		gone = cmp.Or(fault, gone)
 	default:
+		if caller.Context().Err() != nil && gone == nil {
+			gone = <-pumped // at once: gRPC has ended the caller's stream, and says there why
+		}
 	}
 	switch {
 	case gone != nil: // and the stream to the plugin may not have ended

@@ -20,7 +20,7 @@ import (
 	"github.com/gaia-go/gaia/host/internal/gate"
 )
 
-func send(t *testing.T, s grpc.ClientStream, messages ...string) {
+func send(t testing.TB, s grpc.ClientStream, messages ...string) {
 	t.Helper()
 	for _, m := range messages {
 		if err := s.SendMsg(wrapperspb.Bytes([]byte(m))); err != nil {
@@ -29,7 +29,7 @@ func send(t *testing.T, s grpc.ClientStream, messages ...string) {
 	}
 }
 
-func closeSend(t *testing.T, s grpc.ClientStream) {
+func closeSend(t testing.TB, s grpc.ClientStream) {
 	t.Helper()
 	if err := s.CloseSend(); err != nil {
 		t.Fatal(err)

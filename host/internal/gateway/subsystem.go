@@ -7,6 +7,7 @@ import (
 
 	"github.com/gaia-go/gaia/host/internal/gate"
 	"github.com/gaia-go/gaia/host/internal/telemetry"
+	"github.com/gaia-go/gaia/sdk/link"
 )
 
 // Subsystem is what the gateway needs of a subsystem to forward its calls. All
@@ -29,14 +30,20 @@ type Instances interface {
 	// lost is the generation of an instance on which the call was lost before,
 	// 0 for none; that one is not returned.
 	Acquire(ctx context.Context, lost uint64) (Instance, error)
+
+	// TryAcquire is Acquire for who must not wait; nil if there is no instance
+	// that is ready.
+	TryAcquire() Instance
 }
 
 // Instance is one running process of a subsystem, to which calls can be made.
 // It may exit at any moment; calls then fail with Unavailable. Safe for
 // concurrent use.
 type Instance interface {
-	grpc.ClientConnInterface
+	grpc.ClientConnInterface // by gRPC, which can do everything
 
+	// Link is for unary calls; nil if the plugin has none.
+	Link() *link.Conn
 	// Release gives back what Acquire lent.
 	Release()
 	// Exited is closed once the process has ended.

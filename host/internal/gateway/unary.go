@@ -11,6 +11,7 @@ import (
 
 	"github.com/gaia-go/gaia/host/internal/gate"
 	"github.com/gaia-go/gaia/host/internal/registry"
+	"github.com/gaia-go/gaia/sdk/link"
 )
 
 // receiveOne reads the only message of a unary call. The caller frees it.
@@ -36,11 +37,19 @@ func receiveOne(stream grpc.ServerStream) (*frame, error) {
 	return nil, status.Error(codes.InvalidArgument, "a unary method takes one request message, got more")
 }
 
+// unaryCaller is who gets the answer of a unary call.
+type unaryCaller interface {
+	// send passes on an answer that is a message.
+	send(a *answer, response *frame) error
+	// refuse passes on the metadata of an answer that is an error.
+	refuse(a *answer)
+}
+
 // unaryCall is one call on its way to an instance, and to another one if that
 // does not answer.
 type unaryCall struct {
 	server    *Server
-	caller    grpc.ServerStream
+	caller    unaryCaller
 	method    *registry.Method
 	instances Instances
 	request   *frame
@@ -49,7 +58,7 @@ type unaryCall struct {
 }
 
 // try makes the call and passes on what comes back; of an error only when no
-// further try is made, see refuse.
+// further try is made.
 func (u *unaryCall) try(ctx context.Context, c *gate.Call) gate.Result {
 	ctx, cancel := c.Context(ctx)
 	defer cancel()
@@ -61,33 +70,48 @@ func (u *unaryCall) try(ctx context.Context, c *gate.Call) gate.Result {
 	u.answer = answer{}
 	response := new(frame)
 	defer response.free()
-	err = instance.Invoke(ctx, c.Method, u.request, response,
-		u.server.callOptions(grpc.Header(&u.answer.header), grpc.Trailer(&u.answer.trailer), grpc.Peer(&u.answer.peer))...)
-	if err != nil {
-		reach, err := u.answer.lost(ctx, instance, err)
+	if reach, err := u.invoke(ctx, instance, c.Method, response); err != nil {
 		if reach != gate.Answered {
 			u.lost = instance.Generation()
 		}
 		return gate.Result{Err: oversize(err), Reach: reach}
 	}
 	result := gate.Result{UpstreamFailed: u.method.Failed(response.bytes())}
-	if err := u.send(response); err != nil {
+	if err := u.caller.send(&u.answer, response); err != nil {
 		result = unsent(err)
 	}
 	return result
 }
 
-// send passes on an answer that is a message.
-func (u *unaryCall) send(response *frame) error {
-	if err := u.caller.SetHeader(crossing(u.answer.header)); err != nil {
-		return err
+// invoke makes the call by the link, if the instance has one and the call fits,
+// or else by gRPC.
+func (u *unaryCall) invoke(ctx context.Context, instance Instance, method string, response *frame) (gate.Reach, error) {
+	options := u.server.callOptions(grpc.Header(&u.answer.header), grpc.Trailer(&u.answer.trailer), grpc.Peer(&u.answer.peer))
+	if l := instance.Link(); l != nil && l.Usable() {
+		err := l.Invoke(ctx, method, u.request, response, options...)
+		if err == nil || !errors.Is(err, link.ErrUnsuitable) {
+			return linkReach(ctx, instance, link.ReachOf(err), err)
+		}
 	}
-	u.caller.SetTrailer(crossing(u.answer.trailer))
-	return u.caller.SendMsg(response)
+	err := instance.Invoke(ctx, method, u.request, response, options...)
+	if err == nil {
+		return gate.Answered, nil
+	}
+	return u.answer.lost(ctx, instance, err)
 }
 
-// refuse passes on the metadata of an answer that is an error.
-func (u *unaryCall) refuse() {
-	_ = u.caller.SetHeader(crossing(u.answer.header)) // an error of it ends the call, which is ending
-	u.caller.SetTrailer(crossing(u.answer.trailer))
+// grpcCaller is a caller who came by gRPC.
+type grpcCaller struct{ stream grpc.ServerStream }
+
+func (g grpcCaller) send(a *answer, response *frame) error {
+	if err := g.stream.SetHeader(crossing(a.header)); err != nil {
+		return err
+	}
+	g.stream.SetTrailer(crossing(a.trailer))
+	return g.stream.SendMsg(response)
+}
+
+func (g grpcCaller) refuse(a *answer) {
+	_ = g.stream.SetHeader(crossing(a.header)) // an error of it ends the call, which is ending
+	g.stream.SetTrailer(crossing(a.trailer))
 }

@@ -40,6 +40,7 @@ type Description struct {
 	Services []string // full names, sorted, at least one
 
 	LiveConfig bool // Configure may be called again with calls in flight
+	Link       bool // unary calls may come by the link
 	Exclusive  bool // two instances cannot run at the same time
 
 	// Defaults are limits for where the operator set none; nil for none.
@@ -78,6 +79,7 @@ func NewDescription(r *pluginv1.DescribeResponse) (*Description, error) {
 		Services: slices.Compact(services),
 
 		LiveConfig: r.GetLiveConfig(),
+		Link:       r.GetLink(),
 		Exclusive:  r.GetExclusive(),
 		Defaults:   r.GetDefaults(),
 
@@ -212,6 +214,7 @@ func (d *Description) response() *pluginv1.DescribeResponse {
 		Files:    d.Set,
 
 		LiveConfig: d.LiveConfig,
+		Link:       d.Link,
 		Exclusive:  d.Exclusive,
 		Defaults:   d.Defaults,
 	}

@@ -256,6 +256,23 @@ func scan(message []byte, steps []step, last *value) bool {
 	return true
 }
 
+// wholeFields returns a message without the field at its end that is cut off.
+func wholeFields(message []byte) []byte {
+	whole := 0
+	for rest := message; len(rest) > 0; rest = message[whole:] {
+		tag, n := consumeTag(rest)
+		if n < 0 {
+			break
+		}
+		_, m := consumeValue(tag, rest[n:])
+		if m < 0 {
+			break
+		}
+		whole += n + m
+	}
+	return message[:whole]
+}
+
 // scanPacked sets last to the last of a run of values, each encoded as it would
 // be behind a tag of its own; an empty run changes nothing.
 func scanPacked(run []byte, tag uint64, last *value) bool {

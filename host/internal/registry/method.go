@@ -118,6 +118,12 @@ func (m *Method) Idempotent(request []byte) bool {
 // the failure of an upstream, which a breaker counts. It allocates nothing.
 func (m *Method) Failed(response []byte) bool { return anyHolds(m.failedIf, response) }
 
+// FailedSoFar is Failed for the beginning of a response, of which it judges the
+// fields that are whole.
+func (m *Method) FailedSoFar(beginning []byte) bool {
+	return len(m.failedIf) > 0 && m.Failed(wholeFields(beginning))
+}
+
 // newKeys compiles the keys of a method. One that leads through types which
 // the descriptors lack, or has a transform of a later version, is left out.
 func newKeys(request protoreflect.MessageDescriptor, declared []*optionsv1.Key) ([]*Key, error) {

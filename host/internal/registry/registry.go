@@ -29,7 +29,8 @@ type snapshot[S any] struct {
 	subsystems map[string]subsystem[S]
 	names      []string              // of subsystems, sorted
 	routes     map[string][]Route[S] // by method, each sorted by subsystem
-	services   map[string][]string   // names of subsystems by service, each sorted
+	version    uint64
+	services   map[string][]string // names of subsystems by service, each sorted
 }
 
 type subsystem[S any] struct {
@@ -56,7 +57,9 @@ func (r *Registry[S]) change(edit func(map[string]subsystem[S])) {
 		all = make(map[string]subsystem[S])
 	}
 	edit(all)
-	r.current.Store(newSnapshot(all))
+	next := newSnapshot(all)
+	next.version = r.load().version + 1
+	r.current.Store(next)
 }
 
 func newSnapshot[S any](all map[string]subsystem[S]) *snapshot[S] {
@@ -88,6 +91,10 @@ func (r *Registry[S]) load() *snapshot[S] {
 	}
 	return new(snapshot[S])
 }
+
+// Version changes whenever a Route may lead elsewhere than before. The one of an
+// empty registry is 0.
+func (r *Registry[S]) Version() uint64 { return r.load().version }
 
 // Route finds the subsystem that serves a method named like
 // "/pkg.Service/Method". An empty subsystem means the only one that serves it.

@@ -4,11 +4,16 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 	"github.com/gaia-go/gaia/sdk"
+	"github.com/gaia-go/gaia/sdk/wire"
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
 
@@ -26,6 +31,9 @@ func TestMain(m *testing.M) {
 		sdk.Serve(func(r grpc.ServiceRegistrar) { apiv1.RegisterAPIClientPoolServer(r, &echo{}) })
 	case "fleet-exclusive":
 		sdk.Serve(func(r grpc.ServiceRegistrar) { apiv1.RegisterAPIClientPoolServer(r, &exclusive{}) })
+	case "fleet-babble":
+		b := &babble{link: linkSocket()}
+		sdk.Serve(func(r grpc.ServiceRegistrar) { apiv1.RegisterAPIClientPoolServer(r, b) })
 	case "fleet-exit":
 		os.Exit(3)
 	default:
@@ -53,6 +61,31 @@ func (*echo) Configure(ctx context.Context, c *apiv1.Config) error {
 	}
 }
 
+// babble sends the host what is no frame, when it is called.
+type babble struct {
+	echo
+
+	link int // descriptor
+}
+
+func (b *babble) Do(context.Context, *apiv1.DoRequest) (*apiv1.DoResponse, error) {
+	_, err := syscall.Write(b.link, []byte("what is the length of this frame, and who would wait for so much?"))
+	return &apiv1.DoResponse{}, err
+}
+
+// linkSocket is a descriptor of this process's own for its end of the link; -1
+// without one.
+func linkSocket() int {
+	fd, err := strconv.Atoi(os.Getenv(wire.EnvLinkFD))
+	if err != nil {
+		return -1
+	}
+	if fd, err = syscall.Dup(fd); err != nil {
+		return -1
+	}
+	return fd
+}
+
 type exclusive struct{ echo }
 
 func (*exclusive) Exclusive() bool { return true }
@@ -65,6 +98,8 @@ type rig struct {
 	plugins string
 	// described is called with each description that is announced.
 	described func()
+	// log is all that the supervisor logged.
+	log syncBuffer
 }
 
 // plan is what a config with one subsystem says: its plugin and more lines.
@@ -91,7 +126,7 @@ func supervise(t *testing.T, p *Plan) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"fleet-echo", "fleet-exclusive", "fleet-exit"} {
+	for _, name := range []string{"fleet-echo", "fleet-exclusive", "fleet-exit", "fleet-babble"} {
 		if err := os.Symlink(self, filepath.Join(r.plugins, name)); err != nil {
 			t.Fatal(err)
 		}
@@ -102,7 +137,7 @@ func supervise(t *testing.T, p *Plan) *rig {
 	}
 	r.Supervisor = New(Options{
 		Plan: p, PluginDir: r.plugins, SocketDir: filepath.Join(sockets, "p"), Env: Environment("error"),
-		Executables: NewExecutables(), Logger: hclog.NewNullLogger(), Meter: &tally{},
+		Executables: NewExecutables(), Logger: hclog.New(&hclog.LoggerOptions{Output: &r.log}), Meter: &tally{},
 		Described: func(*registry.Description, string) { r.described() },
 		Changed:   func(Status) {},
 		Event:     func(Event) {},
@@ -145,6 +180,19 @@ func (r *rig) await(want func(Status) bool) Status {
 	}
 }
 
+// logsSoon reports whether a text is in the log, or comes into it.
+func (r *rig) logsSoon(text string) bool {
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for range int(patience / (2 * time.Millisecond)) {
+		if strings.Contains(r.log.String(), text) {
+			return true
+		}
+		<-tick.C
+	}
+	return false
+}
+
 // copyOf makes another executable of the fleet, with other content.
 func (r *rig) copyOf(name, as string) {
 	r.t.Helper()
@@ -157,4 +205,22 @@ func (r *rig) copyOf(name, as string) {
 	if err := os.WriteFile(path, append(content, 'x'), 0o700); err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+// syncBuffer may be read while it is written.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }

@@ -27,6 +27,14 @@ func (s *Supervisor) Acquire(ctx context.Context, lost uint64) (*Instance, error
 	return s.hold(ctx, view, lost)
 }
 
+// TryAcquire is Acquire for who must not wait; nil if no instance is ready.
+func (s *Supervisor) TryAcquire() *Instance {
+	if view := s.current.Load(); view.lend(0) {
+		return view.instance
+	}
+	return nil
+}
+
 // lend counts a call in, if there is an instance that can take it.
 func (s *snapshot) lend(lost uint64) bool {
 	return s.instance != nil && s.instance.generation != lost && s.instance.enter()
@@ -43,8 +51,10 @@ func (s *Supervisor) hold(ctx context.Context, view *snapshot, lost uint64) (*In
 			return view.instance, nil
 		case view.State == Failed, view.State == Draining, view.State == Stopped:
 			return nil, status.Errorf(codes.Unavailable, "%s: %s", view.State, view.Reason)
-		case view.State == Quarantined, view.State == Backoff && view.NextStart.Sub(began) > limit:
-			return nil, unavailable(view.Status, time.Until(view.NextStart))
+		case view.State == Quarantined:
+			return nil, unavailable(view.Status, "", time.Until(view.NextStart))
+		case view.State == Backoff && view.NextStart.Sub(began) > limit:
+			return nil, unavailable(view.Status, fmt.Sprintf("the next start is further away than calls are held, %v (restart.hold): ", limit), time.Until(view.NextStart))
 		}
 		if !held {
 			held = true
@@ -54,20 +64,33 @@ func (s *Supervisor) hold(ctx context.Context, view *snapshot, lost uint64) (*In
 		case <-view.changed:
 			view = s.current.Load()
 		case <-timer.C:
-			return nil, unavailable(view.Status, limit)
+			return nil, unavailable(view.Status, fmt.Sprintf("held for %v (restart.hold): ", limit), limit)
 		case <-ctx.Done():
 			return nil, status.FromContextError(ctx.Err()).Err()
 		}
 	}
 }
 
-// unavailable is the answer to a call that waited, or would wait, in vain.
-func unavailable(s Status, retryIn time.Duration) error {
+// unavailable is the answer to a call that waited, or would wait, in vain. held
+// says which of both.
+func unavailable(s Status, held string, retryIn time.Duration) error {
 	retryIn = max(retryIn, 0) // the time has come, and the instance not yet
-	st := status.New(codes.Unavailable, fmt.Sprintf("%s: %s; retry in %v", s.State, s.Reason, retryIn.Round(time.Millisecond)))
+	st := status.New(codes.Unavailable, fmt.Sprintf("%s: %s%s; retry in %v", s.State, held, s.cause(), retryIn.Round(time.Millisecond)))
 	detailed, err := st.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(retryIn)})
 	if err != nil {
 		return st.Err() // cannot be: the detail is a known message
 	}
 	return detailed.Err()
+}
+
+// cause says why a call is not answered, in any state.
+func (s Status) cause() string {
+	switch {
+	case s.Reason != "":
+		return s.Reason
+	case s.State == Ready: // but the call was lost on it before
+		return fmt.Sprintf("generation %d has lost its connection and has not ended", s.Generation)
+	default:
+		return "the first instance is not ready yet"
+	}
 }

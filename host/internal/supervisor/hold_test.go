@@ -43,13 +43,15 @@ func TestACallIsHeldNoLongerThanItCanHelp(t *testing.T) {
 		retry  time.Duration // -1: none
 		text   string
 	}{
-		"starting":           {Status{State: Starting, Reason: "as it is"}, 2 * time.Second, 1, 2 * time.Second, "starting: as it is; retry in 2s"},
-		"backoff, soon over": {Status{State: Backoff, Reason: "died", NextStart: now.Add(time.Second)}, 2 * time.Second, 1, 2 * time.Second, "backoff: died; retry in 2s"},
-		"backoff, too long":  {Status{State: Backoff, Reason: "died", NextStart: now.Add(time.Minute)}, 0, 0, time.Minute, "backoff: died; retry in 1m0s"},
-		"quarantined":        {Status{State: Quarantined, Reason: "too often", NextStart: now.Add(time.Second)}, 0, 0, time.Second, "quarantined: too often; retry in 1s"},
-		"failed":             {Status{State: Failed, Reason: "gone"}, 0, 0, -1, "failed: gone"},
-		"draining":           {Status{State: Draining, Reason: "the end"}, 0, 0, -1, "draining: the end"},
-		"stopped":            {Status{State: Stopped, Reason: "the end"}, 0, 0, -1, "stopped: the end"},
+		"starting":             {Status{State: Starting, Reason: "as it is"}, 2 * time.Second, 1, 2 * time.Second, "starting: held for 2s (restart.hold): as it is; retry in 2s"},
+		"the first start":      {Status{State: Starting}, 2 * time.Second, 1, 2 * time.Second, "starting: held for 2s (restart.hold): the first instance is not ready yet; retry in 2s"},
+		"the loss is not seen": {Status{State: Ready, Generation: 7}, 2 * time.Second, 1, 2 * time.Second, "ready: held for 2s (restart.hold): generation 7 has lost its connection and has not ended; retry in 2s"},
+		"backoff, soon over":   {Status{State: Backoff, Reason: "died", NextStart: now.Add(time.Second)}, 2 * time.Second, 1, 2 * time.Second, "backoff: held for 2s (restart.hold): died; retry in 2s"},
+		"backoff, too long":    {Status{State: Backoff, Reason: "died", NextStart: now.Add(time.Minute)}, 0, 0, time.Minute, "backoff: the next start is further away than calls are held, 2s (restart.hold): died; retry in 1m0s"},
+		"quarantined":          {Status{State: Quarantined, Reason: "too often", NextStart: now.Add(time.Second)}, 0, 0, time.Second, "quarantined: too often; retry in 1s"},
+		"failed":               {Status{State: Failed, Reason: "gone"}, 0, 0, -1, "failed: gone"},
+		"draining":             {Status{State: Draining, Reason: "the end"}, 0, 0, -1, "draining: the end"},
+		"stopped":              {Status{State: Stopped, Reason: "the end"}, 0, 0, -1, "stopped: the end"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

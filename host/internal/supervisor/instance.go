@@ -12,6 +12,7 @@ import (
 	"time"
 
 	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
+	"github.com/gaia-go/gaia/sdk/link"
 	"github.com/gaia-go/gaia/sdk/wire"
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
@@ -34,8 +35,8 @@ const (
 	// outputWait is how long the last words of a dead process may hold up what
 	// comes next.
 	outputWait = 5 * time.Millisecond
-	// lingerTime is how long a process may live without its connection; that
-	// of a process that dies ends some milliseconds before it.
+	// lingerTime is how long a process may live without its connection, or its
+	// link; those of a process that dies end some milliseconds before it.
 	lingerTime = 500 * time.Millisecond
 )
 
@@ -44,6 +45,7 @@ const (
 type Instance struct {
 	*grpc.ClientConn
 
+	link        *link.Conn // nil: the plugin takes calls by gRPC only
 	process     *wire.Process
 	generation  uint64
 	executable  *Executable
@@ -51,15 +53,42 @@ type Instance struct {
 	config      atomic.Pointer[proto.Message] // that it has; it holds nil when the plugin takes none
 	tied        *tied
 	logger      hclog.Logger
-	leases      leases
+	calls       *wire.Door // of those that have the instance
 }
 
 // enter counts a call in, or reports false when the instance takes no more.
-func (i *Instance) enter() bool { return !i.hasExited() && i.leases.enter() }
+func (i *Instance) enter() bool { return !i.hasExited() && i.calls.Enter() }
 
 // Release says that a call which Acquire lent the instance to is over. It is
 // called once for each Acquire.
-func (i *Instance) Release() { i.leases.leave() }
+func (i *Instance) Release() { i.calls.Leave() }
+
+// Link is for unary calls to the plugin's own services; nil if it takes them by
+// gRPC only.
+func (i *Instance) Link() *link.Conn { return i.link }
+
+// openLink lets calls go over the link, if the plugin says that it has one.
+func (i *Instance) openLink(ctx context.Context) {
+	if !i.description.Link {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	l, err := link.Open(ctx, i.process.LinkSocket())
+	if err != nil {
+		i.logger.Warn("calls go over gRPC: the plugin's link does not answer", "pid", i.PID(), "err", err)
+		return
+	}
+	i.link = l
+}
+
+// Transport is what unary calls go over.
+func (i *Instance) Transport() string {
+	if i.link != nil && i.link.Usable() {
+		return "link"
+	}
+	return "grpc"
+}
 
 // Generation is the serial number of the instance within its subsystem.
 func (i *Instance) Generation() uint64 { return i.generation }
@@ -105,7 +134,11 @@ func (i *Instance) hasExited() bool {
 
 // close kills the process, if it still runs, and releases all it had.
 func (i *Instance) close() error {
-	return errors.Join(i.process.Close(), i.tied.close(i.logger), i.executable.Close())
+	err := errors.Join(i.process.Close(), i.tied.close(i.logger), i.executable.Close())
+	if i.link != nil {
+		err = errors.Join(err, i.link.Close())
+	}
+	return err
 }
 
 // launcher starts processes of one executable.
@@ -158,7 +191,7 @@ func (l launcher) launch(ctx context.Context, out func(int, []byte)) (i *Instanc
 		return nil, errors.Join(err, t.close(l.logger))
 	}
 	t.warn(l.logger)
-	return &Instance{ClientConn: process.Conn(), process: process, executable: exe, tied: t, logger: l.logger, leases: leases{idle: make(chan struct{})}}, nil
+	return &Instance{ClientConn: process.Conn(), process: process, executable: exe, tied: t, logger: l.logger, calls: wire.NewDoor()}, nil
 }
 
 // describe asks what the instance serves.
@@ -209,22 +242,53 @@ func (i *Instance) configure(ctx context.Context, subsystem string, config proto
 	return response.GetDiagnostics(), nil
 }
 
-// endWithConnection kills a process that has closed its connection and lives
-// on: nobody can reach it any more. It returns when ctx ends.
-func (i *Instance) endWithConnection(ctx context.Context, logger hclog.Logger) {
+// lostConnection waits until the process has closed its connection and lives on,
+// which is no good: nobody can reach it any more. It says so in words, or
+// returns "" when the process or ctx ends.
+func (i *Instance) lostConnection(ctx context.Context, logger hclog.Logger) string {
 	for i.GetState() == connectivity.Ready {
 		if !i.WaitForStateChange(ctx, connectivity.Ready) {
-			return
+			return ""
 		}
 	}
+	if !i.lingers(ctx) {
+		return ""
+	}
+	logger.Error("plugin has closed its connection and lives on; it is killed", "pid", i.PID())
+	return "it closed its connection and lived on"
+}
+
+// lostLink is lostConnection for the link. Calls could go over gRPC, but an end of
+// the link that breaks off has broken the protocol, or was sent what breaks it.
+func (i *Instance) lostLink(ctx context.Context, logger hclog.Logger) string {
+	if i.link == nil {
+		return ""
+	}
+	select {
+	case <-i.link.Done():
+	case <-ctx.Done():
+		return ""
+	}
+	if !i.lingers(ctx) {
+		return ""
+	}
+	err := i.link.Err()
+	logger.Error("plugin's link has ended and the plugin lives on; it is killed", "pid", i.PID(), "err", err)
+	return "its link ended and it lived on: " + oneLine(err)
+}
+
+// lingers reports whether the process lives on for a while, though all it could
+// be reached by has ended.
+func (i *Instance) lingers(ctx context.Context) bool {
 	timer := time.NewTimer(lingerTime)
 	defer timer.Stop()
 	select {
 	case <-i.Exited():
+		return false
 	case <-ctx.Done():
+		return false
 	case <-timer.C:
-		logger.Error("plugin has closed its connection and lives on; it is killed", "pid", i.PID())
-		i.process.Kill()
+		return true
 	}
 }
 
@@ -251,8 +315,13 @@ func (i *Instance) drain(ctx context.Context, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	grace := limit
-	if !i.leases.drain(ctx, i.Exited()) {
-		grace = min(limit, cutGrace)
+	select {
+	case <-i.calls.Shut():
+	case <-i.Exited(): // and so the calls have left, or are about to
+	case <-ctx.Done():
+		if i.calls.Inside() > 0 {
+			grace = min(limit, cutGrace)
+		}
 	}
 	drainCtx, cancelDrain := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancelDrain()

@@ -4,8 +4,12 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
+
+	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 )
 
 func isUp(s Status) bool { return s.State == Ready }
@@ -105,6 +109,39 @@ func TestWhatACandidateSaysOfItselfIsForgottenWithIt(t *testing.T) {
 	}
 	if s := r.Status(); s.Spares != 1 || s.Generation != 1 {
 		t.Errorf("after a swap that was given up: %+v, want generation 1 and its spare", s)
+	}
+}
+
+func TestAPluginThatBreaksTheLinkIsReplaced(t *testing.T) {
+	r := supervise(t, plan(t, "fleet-babble", ""))
+	r.await(isUp)
+	first := r.Instance()
+	if first.Transport() != "link" {
+		t.Fatalf("calls go over %s, want link", first.Transport())
+	}
+	for generation := uint64(1); generation < 3; generation++ {
+		// The answer goes the other way, or is lost with the process.
+		_, _ = apiv1.NewAPIClientPoolClient(r.Instance()).Do(t.Context(), &apiv1.DoRequest{})
+		r.await(func(s Status) bool { return isUp(s) && s.Generation == generation+1 })
+	}
+	pid := " pid=" + strconv.Itoa(first.PID())
+	for _, want := range []string{
+		"it is killed: generation=1 subsystem=s" + pid + ` err="a frame of`,
+		"plugin exited: generation=1 subsystem=s" + pid + ` exit="its link ended and it lived on: a frame of`,
+	} {
+		if !r.logsSoon(want) {
+			t.Errorf("the log lacks %q:\n%s", want, r.log.String())
+		}
+	}
+}
+
+func TestALinkThatEndsWithItsProcessIsNothingToTell(t *testing.T) {
+	r := supervise(t, plan(t, "fleet-echo", ""))
+	r.await(isUp)
+	r.Instance().process.Kill()
+	r.await(func(s Status) bool { return isUp(s) && s.Generation == 2 })
+	if log := r.log.String(); strings.Contains(log, "lives on") {
+		t.Errorf("log:\n%s", log)
 	}
 }
 

@@ -56,7 +56,15 @@ func (s *Supervisor) serveUntilEnd(ctx context.Context, i *Instance, logger hclo
 	watching, stopWatching := context.WithCancel(ctx)
 	defer stopWatching()
 	var watch sync.WaitGroup
-	watch.Go(func() { i.endWithConnection(watching, logger) })
+	lost := make(chan string, 2) // one of each
+	for _, lose := range []func(context.Context, hclog.Logger) string{i.lostConnection, i.lostLink} {
+		watch.Go(func() {
+			if note := lose(watching, logger); note != "" {
+				lost <- note
+				i.process.Kill()
+			}
+		})
+	}
 	watch.Go(func() {
 		if hung := s.watchHealth(watching, i); hung != nil {
 			logger.Error("plugin hangs; it is killed", "pid", i.PID(), "err", hung)
@@ -74,6 +82,9 @@ func (s *Supervisor) serveUntilEnd(ctx context.Context, i *Instance, logger hclo
 	}
 	stopWatching()
 	watch.Wait()
+	if len(lost) > 0 && !why.asked && !why.hung {
+		why.note = <-lost
+	}
 	killed := i.process.Exit().Signal == syscall.SIGKILL && !why.asked && !why.hung
 	if killed && i.tied.oomKills() > 0 {
 		why.oom, why.note = true, fmt.Sprintf("out of memory: the limit is limits.memory, %v", s.config.Load().Limits.Memory)

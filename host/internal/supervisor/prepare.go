@@ -91,6 +91,9 @@ func (s *Supervisor) start(ctx context.Context, generation uint64, plan *Plan, o
 	if err := s.configure(ctx, i, plan); err != nil {
 		return nil, errors.Join(err, i.close())
 	}
+	if !s.options.NoLink {
+		i.openLink(ctx)
+	}
 	return i, nil
 }
 

@@ -38,6 +38,8 @@ type Options struct {
 	Meter       Meter
 	// Ties are what the host offers and imposes. Optional.
 	Ties Ties
+	// NoLink lets all calls go over gRPC.
+	NoLink bool
 	// Described is called with what the instance serves that is about to serve,
 	// when that is news; one call at a time.
 	Described func(d *registry.Description, sha256 string)

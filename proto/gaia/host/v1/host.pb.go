@@ -282,7 +282,10 @@ type Subsystem struct {
 	Spares uint32 `protobuf:"varint,15,opt,name=spares,proto3" json:"spares,omitempty"`
 	// confinement says how the limits of the process tree are enforced, such as
 	// "memory: cgroup v1"; "" when there are none.
-	Confinement   string `protobuf:"bytes,16,opt,name=confinement,proto3" json:"confinement,omitempty"`
+	Confinement string `protobuf:"bytes,16,opt,name=confinement,proto3" json:"confinement,omitempty"`
+	// transport is what unary calls to the instance go over, "link" or "grpc"; ""
+	// without an instance.
+	Transport     string `protobuf:"bytes,17,opt,name=transport,proto3" json:"transport,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -425,6 +428,13 @@ func (x *Subsystem) GetSpares() uint32 {
 func (x *Subsystem) GetConfinement() string {
 	if x != nil {
 		return x.Confinement
+	}
+	return ""
+}
+
+func (x *Subsystem) GetTransport() string {
+	if x != nil {
+		return x.Transport
 	}
 	return ""
 }
@@ -1646,7 +1656,7 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\x04http\x18\x06 \x01(\tR\x04http\x127\n" +
 	"\n" +
 	"subsystems\x18\a \x03(\v2\x17.gaia.host.v1.SubsystemR\n" +
-	"subsystems\"\x84\x04\n" +
+	"subsystems\"\xa2\x04\n" +
 	"\tSubsystem\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06plugin\x18\x02 \x01(\tR\x06plugin\x12\x18\n" +
@@ -1667,7 +1677,8 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\x06queued\x18\r \x01(\rR\x06queued\x12\x1a\n" +
 	"\bservices\x18\x0e \x03(\tR\bservices\x12\x16\n" +
 	"\x06spares\x18\x0f \x01(\rR\x06spares\x12 \n" +
-	"\vconfinement\x18\x10 \x01(\tR\vconfinement\"W\n" +
+	"\vconfinement\x18\x10 \x01(\tR\vconfinement\x12\x1c\n" +
+	"\ttransport\x18\x11 \x01(\tR\ttransport\"W\n" +
 	"\vLogsRequest\x12\x1c\n" +
 	"\tsubsystem\x18\x01 \x01(\tR\tsubsystem\x12\x12\n" +
 	"\x04tail\x18\x02 \x01(\rR\x04tail\x12\x16\n" +

@@ -9,6 +9,7 @@
 package hellov1
 
 import (
+	_ "github.com/gaia-go/gaia/proto/gaia/options/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
@@ -257,7 +258,7 @@ var File_hello_v1_hello_proto protoreflect.FileDescriptor
 
 const file_hello_v1_hello_proto_rawDesc = "" +
 	"\n" +
-	"\x14hello/v1/hello.proto\x12\bhello.v1\"$\n" +
+	"\x14hello/v1/hello.proto\x12\bhello.v1\x1a\x1dgaia/options/v1/options.proto\"$\n" +
 	"\x06Config\x12\x1a\n" +
 	"\bgreeting\x18\x01 \x01(\tR\bgreeting\"\"\n" +
 	"\fHelloRequest\x12\x12\n" +
@@ -267,9 +268,11 @@ const file_hello_v1_hello_proto_rawDesc = "" +
 	"\x10CountdownRequest\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\rR\x04from\"'\n" +
 	"\x11CountdownResponse\x12\x12\n" +
-	"\x04left\x18\x01 \x01(\rR\x04left2\x95\x01\n" +
-	"\aGreeter\x12=\n" +
-	"\x05Hello\x12\x16.hello.v1.HelloRequest\x1a\x17.hello.v1.HelloResponse\"\x03\x90\x02\x01\x12K\n" +
+	"\x04left\x18\x01 \x01(\rR\x04left2\xa9\x01\n" +
+	"\aGreeter\x12Q\n" +
+	"\x05Hello\x12\x16.hello.v1.HelloRequest\x1a\x17.hello.v1.HelloResponse\"\x17\xa2\xcf\x18\x10\n" +
+	"\f\n" +
+	"\x04name\x12\x04name\x18\x01\x90\x02\x01\x12K\n" +
 	"\tCountdown\x12\x1a.hello.v1.CountdownRequest\x1a\x1b.hello.v1.CountdownResponse\"\x03\x90\x02\x010\x01B?Z=github.com/gaia-go/gaia/examples/hello/proto/hello/v1;hellov1b\x06proto3"
 
 var (

@@ -1,15 +1,15 @@
-package wire
+package peercred
 
 import "golang.org/x/sys/unix"
 
-func peerOfSocket(fd int) (peer, error) {
+func ofSocket(fd int) (Peer, error) {
 	cred, err := unix.GetsockoptXucred(fd, unix.SOL_LOCAL, unix.LOCAL_PEERCRED)
 	if err != nil {
-		return peer{}, err
+		return Peer{}, err
 	}
 	pid, err := unix.GetsockoptInt(fd, unix.SOL_LOCAL, unix.LOCAL_PEERPID)
 	if err != nil {
-		return peer{}, err
+		return Peer{}, err
 	}
-	return peer{pid: pid, uid: int(cred.Uid)}, nil
+	return Peer{PID: pid, UID: int(cred.Uid)}, nil
 }

@@ -2,17 +2,21 @@ package sdk
 
 import (
 	"context"
+	"strings"
+	"time"
 
 	optionsv1 "github.com/gaia-go/gaia/proto/gaia/options/v1"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
-	"strings"
-
 	"github.com/gaia-go/gaia/sdk/link"
 	"github.com/gaia-go/gaia/sdk/wire"
 )
+
+// hostPatience is how long the host may take to greet: it does so when it has
+// described and configured the plugin.
+const hostPatience = 24 * time.Hour
 
 // serveLink takes calls by the link, if the host has one, until endLink is
 // called. The process does not wait for its end: a handler may ignore that it
@@ -22,7 +26,7 @@ func (p *plugin) serveLink() error {
 	if socket == nil {
 		return err
 	}
-	p.link = link.NewServer(link.ServerOptions{Logger: Logger().Named("link"), IsNonBlocking: isNonBlocking})
+	p.link = link.NewServer(link.ServerOptions{Logger: Logger().Named("link"), IsNonBlocking: isNonBlocking, GreetTimeout: hostPatience})
 	p.registerOwn(p.link)
 	ctx, cancel := context.WithCancel(context.Background())
 	p.endLink = cancel
