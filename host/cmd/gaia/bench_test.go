@@ -38,5 +38,5 @@ func BenchmarkCall(b *testing.B) {
 		})
 	}
 	run("house", open(b, newHouse(b), fleetConfig("", "echo"), "echo").api())
-	run("plain-go-plugin", startPlain(b))
+	run("plain-go-plugin", apiv1.NewAPIClientPoolClient(startPlain(b, "fleet-plain")))
 }

@@ -6,9 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"runtime"
-	"slices"
 	"time"
 )
 
@@ -21,58 +19,88 @@ type Options struct {
 	// Rounds is how often each thing is measured; 0 means the benchmark's own
 	// choice.
 	Rounds int
+	// Round is how long it is measured each time, if the benchmark takes
+	// FlagRound; 0 means the benchmark's own choice.
+	Round time.Duration
+	// Callers is how many call at once, if the benchmark takes FlagCallers; 0
+	// means the benchmark's own choice.
+	Callers int
+	// Size is how many bytes each call carries, if the benchmark takes FlagSize;
+	// 0 means the benchmark's own choice.
+	Size int
 	// Progress is told what is going on, a line each. Required.
 	Progress io.Writer
 }
 
+// progress tells one line. It is a courtesy: errors are ignored.
+func (o Options) progress(format string, args ...any) {
+	_, _ = fmt.Fprintf(o.Progress, format+"\n", args...)
+}
+
+// The names of the options that only some benchmarks take, as flags.
+const (
+	FlagRound   = "round"
+	FlagCallers = "callers"
+	FlagSize    = "size"
+)
+
 // Benchmark measures one claim.
 type Benchmark struct {
-	Name string
-	Doc  string // what it measures, in a sentence
-	Run  func(ctx context.Context, o Options) (*Result, error)
+	Name  string
+	Doc   string   // what it measures, in a sentence
+	Takes []string // which of the flags above
+	Run   func(ctx context.Context, o Options) (*Result, error)
 }
 
 // All returns the benchmarks, sorted by name.
 func All() []Benchmark {
 	return []Benchmark{
-		{"restart", "time from kill -9 of a plugin to the first answered call, beside a relaunch by plain go-plugin", restart},
+		{"dispatch", "calls per second through the host, beside plain go-plugin", []string{FlagRound, FlagCallers, FlagSize}, dispatch},
+		{"gate", "time of an admitted call in the gate alone, beside a few lines of one's own", []string{FlagRound}, gateAlone},
+		{"restart", "time from kill -9 of a plugin to the first answered call, beside a relaunch by plain go-plugin", nil, restart},
 	}
 }
 
 // Result is what a benchmark found.
 type Result struct {
-	Name     string `json:"name"`
-	Machine  string `json:"machine"`
-	Measured []Row  `json:"measured"`
+	Name    string   `json:"name"`
+	Machine string   `json:"machine"`
+	Tables  []Table  `json:"tables"`
+	Counted *Counted `json:"counted,omitempty"` // by those that make calls through a host and count them
 }
 
-// Row is the distribution of one thing that was measured several times. Times
-// are in milliseconds.
+// Counted is how many calls were made through hosts, and how many the hosts
+// say they were. A benchmark in which the two differ ends with an error.
+type Counted struct {
+	Calls  uint64 `json:"calls"`
+	Metric uint64 `json:"gaia_calls_total"`
+}
+
+// Table is rows that may be compared with each other.
+type Table struct {
+	Title   string   `json:"title"` // "" when the name of the benchmark says it all
+	Columns []Column `json:"columns"`
+	Rows    []Row    `json:"rows"`
+}
+
+// Column says how one figure of each row is printed.
+type Column struct {
+	Name   string `json:"name"` // in Row.Figures, with the unit: "p50_ms"
+	Head   string `json:"head"`
+	Unit   string `json:"unit"` // follows the number; "" for none
+	Digits int    `json:"-"`    // after the point
+}
+
+// Row is the figures of one thing that was measured. One that is not known on
+// this system is absent.
 type Row struct {
-	What   string  `json:"what"`
-	Rounds int     `json:"rounds"`
-	P50    float64 `json:"p50_ms"`
-	P99    float64 `json:"p99_ms"`
-	Max    float64 `json:"max_ms"`
+	What    string    `json:"what"`
+	Figures Figures   `json:"figures"`
+	Rounds  []Figures `json:"rounds,omitempty"` // of which Figures are the medians
 }
 
-// newRow sums up samples, of which there is at least one.
-func newRow(what string, samples []time.Duration) Row {
-	slices.Sort(samples)
-	return Row{
-		What: what, Rounds: len(samples),
-		P50: milliseconds(quantile(samples, 0.50)),
-		P99: milliseconds(quantile(samples, 0.99)),
-		Max: milliseconds(samples[len(samples)-1]),
-	}
-}
-
-// quantile is the nearest rank in sorted samples.
-func quantile(sorted []time.Duration, q float64) time.Duration {
-	return sorted[max(0, int(math.Ceil(q*float64(len(sorted))))-1)]
-}
-
-func milliseconds(d time.Duration) float64 { return math.Round(d.Seconds()*1e5) / 100 }
+// Figures are numbers by the names of columns.
+type Figures map[string]float64
 
 // machine says in a line where the figures are from.
 func machine() string {

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,26 +10,33 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
 	hostv1 "github.com/gaia-go/gaia/proto/gaia/host/v1"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
+	"github.com/gaia-go/gaia/sdk/client"
 )
 
 // house is a host of our own, with a directory of its own.
 type house struct {
 	dir    string
 	cmd    *exec.Cmd
+	end    context.CancelFunc // asks it to
 	stderr bytes.Buffer
-	conn   *grpc.ClientConn
+	socket string
+	http   string       // address
+	token  string       // of HTTP
+	conn   *client.Conn // by gRPC
 	host   hostv1.HostClient
 }
 
-// open runs a host with the given subsystem blocks and waits until it is up.
-// The caller closes it.
-func open(ctx context.Context, o Options, subsystems string) (h *house, err error) {
+// houseGrace is longer than the host's own for calls and for plugins.
+const houseGrace = 30 * time.Second
+
+// open runs a host with the given subsystem blocks, and with arguments beside
+// its own, and waits until it is up. The caller closes it.
+func open(ctx context.Context, o Options, subsystems string, arguments ...string) (h *house, err error) {
 	dir, err := os.MkdirTemp("", "gaia")
 	if err != nil {
 		return nil, err
@@ -44,12 +52,16 @@ func open(ctx context.Context, o Options, subsystems string) (h *house, err erro
 		return nil, err
 	}
 	path := filepath.Join(dir, "config.hcl")
-	config := fmt.Sprintf("host {\n  http       = \"\"\n  plugin_dir = %q\n}\n%s", pluginDir, subsystems)
+	config := fmt.Sprintf("host {\n  http       = \"127.0.0.1:0\"\n  plugin_dir = %q\n}\n%s", pluginDir, subsystems)
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		return nil, err
 	}
-	h.cmd = exec.CommandContext(ctx, o.Gaia, "run", "--json", "--config", path, "--log-level", "error") //nolint:gosec // G204: this program
+	ctx, h.end = context.WithCancel(ctx)
+	arguments = append([]string{"run", "--json", "--config", path, "--log-level", "error"}, arguments...)
+	h.cmd = exec.CommandContext(ctx, o.Gaia, arguments...)  //nolint:gosec // G204: this program
+	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for us; the second signal of two ends it by force
 	h.cmd.Cancel = func() error { return h.cmd.Process.Signal(syscall.SIGTERM) }
+	h.cmd.WaitDelay = houseGrace
 	h.cmd.Stderr = &h.stderr
 	stdout, err := h.cmd.StdoutPipe()
 	if err != nil {
@@ -59,12 +71,19 @@ func open(ctx context.Context, o Options, subsystems string) (h *house, err erro
 		return nil, err
 	}
 	var table struct {
-		Socket string `json:"socket"`
+		Socket    string `json:"socket"`
+		HTTP      string `json:"http"`
+		TokenFile string `json:"token_file"`
 	}
 	if err := json.NewDecoder(stdout).Decode(&table); err != nil {
-		return nil, fmt.Errorf("the host did not come up: %w", err)
+		return nil, fmt.Errorf("the host did not come up: %w", cmp.Or(ctx.Err(), err))
 	}
-	h.conn, err = grpc.NewClient("unix:"+table.Socket, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	token, err := os.ReadFile(table.TokenFile)
+	if err != nil {
+		return nil, err
+	}
+	h.socket, h.http, h.token = table.Socket, table.HTTP, strings.TrimSpace(string(token))
+	h.conn, err = client.Dial(ctx, h.socket, client.WithoutLink())
 	if err != nil {
 		return nil, err
 	}
@@ -72,14 +91,17 @@ func open(ctx context.Context, o Options, subsystems string) (h *house, err erro
 	return h, nil
 }
 
-// close ends the host and removes its directory.
+// close ends the host, waits until it has ended, and removes its directory.
 func (h *house) close() (err error) {
 	if h.conn != nil {
 		err = h.conn.Close()
 	}
+	if h.end != nil {
+		h.end()
+	}
 	if h.cmd != nil && h.cmd.Process != nil {
-		_ = h.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
-		if ended := h.cmd.Wait(); ended != nil && h.stderr.Len() > 0 {
+		ended := h.cmd.Wait()
+		if ended != nil && !errors.Is(ended, context.Canceled) {
 			err = errors.Join(err, fmt.Errorf("host: %w: %.500s", ended, h.stderr.String()))
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"time"
 
@@ -63,16 +64,21 @@ func restart(ctx context.Context, o Options) (*Result, error) {
 		return nil, err
 	}
 	defer h.close() //nolint:errcheck // the figures are there or an error is
-	result := &Result{Name: "restart", Machine: machine()}
+	times := Table{Columns: []Column{
+		{Name: "rounds", Head: "ROUNDS"},
+		{Name: "p50_ms", Head: "P50", Unit: "ms", Digits: 2},
+		{Name: "p99_ms", Head: "P99", Unit: "ms", Digits: 2},
+		{Name: "max_ms", Head: "MAX", Unit: "ms", Digits: 2},
+	}}
 	for _, m := range []struct {
 		what    string
 		measure func() (time.Duration, error)
 	}{
 		{"gaia", func() (time.Duration, error) { return h.killAndCall(ctx, "cold", 0, url) }},
 		{"gaia, standby = 1", func() (time.Duration, error) { return h.killAndCall(ctx, "warm", 1, url) }},
-		{"plain go-plugin, relaunch", relauncher(ctx, filepath.Join(o.PluginDir, restartPlugin), url)},
+		{"plain go-plugin, relaunch", relauncher(ctx, filepath.Join(o.PluginDir, restartPlugin), h.dir, url)},
 	} {
-		_, _ = fmt.Fprintf(o.Progress, "restart: %s, %d rounds\n", m.what, rounds) // a courtesy
+		o.progress("restart: %s, %d rounds", m.what, rounds)
 		samples := make([]time.Duration, 0, rounds)
 		for range rounds {
 			took, err := m.measure()
@@ -81,9 +87,15 @@ func restart(ctx context.Context, o Options) (*Result, error) {
 			}
 			samples = append(samples, took)
 		}
-		result.Measured = append(result.Measured, newRow(m.what, samples))
+		slices.Sort(samples)
+		times.Rows = append(times.Rows, Row{What: m.what, Figures: Figures{
+			"rounds": float64(rounds),
+			"p50_ms": milliseconds(quantile(samples, 0.50)),
+			"p99_ms": milliseconds(quantile(samples, 0.99)),
+			"max_ms": milliseconds(samples[rounds-1]),
+		}})
 	}
-	return result, nil
+	return &Result{Name: "restart", Machine: machine(), Tables: []Table{times}}, nil
 }
 
 // serve answers HTTP requests on loopback until stop.
@@ -139,9 +151,9 @@ func call(ctx context.Context, conn grpc.ClientConnInterface, url string) error 
 
 // relauncher does what a careful user of go-plugin does when a plugin has
 // died: sees that it has, ends the client, and starts another one.
-func relauncher(ctx context.Context, path, url string) func() (time.Duration, error) {
+func relauncher(ctx context.Context, path, dir, url string) func() (time.Duration, error) {
 	return func() (took time.Duration, err error) {
-		first, _, err := launchPlain(ctx, path)
+		first, _, err := launchPlain(ctx, path, dir)
 		if err != nil {
 			return 0, err
 		}
@@ -155,7 +167,7 @@ func relauncher(ctx context.Context, path, url string) func() (time.Duration, er
 			<-tick.C
 		}
 		first.Kill()
-		second, conn, err := launchPlain(ctx, path)
+		second, conn, err := launchPlain(ctx, path, dir)
 		if err != nil {
 			return 0, err
 		}
@@ -165,11 +177,15 @@ func relauncher(ctx context.Context, path, url string) func() (time.Duration, er
 	}
 }
 
-func launchPlain(ctx context.Context, path string) (*plugin.Client, *grpc.ClientConn, error) {
+// launchPlain starts a plugin as an ordinary user of go-plugin does. The caller
+// kills it. Its socket is in dir: what is killed leaves it behind.
+func launchPlain(ctx context.Context, path, dir string) (*plugin.Client, *grpc.ClientConn, error) {
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), path)
+	cmd.Env = []string{plugin.EnvUnixSocketDir + "=" + dir}
 	client := plugin.NewClient(&plugin.ClientConfig{
 		HandshakeConfig:  wire.Handshake(),
 		Plugins:          plugin.PluginSet{},
-		Cmd:              exec.CommandContext(context.WithoutCancel(ctx), path),
+		Cmd:              cmd, // go-plugin adds our environment to its own
 		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
 		Logger:           hclog.NewNullLogger(),
 	})
