@@ -345,6 +345,7 @@ func (c *Conn) fail(err error) {
 	}
 	c.batch.flush()
 	_ = c.in.conn.Close()
+	c.in.buf = nil // whoever still has the Conn
 	close(c.done)
 }
 
