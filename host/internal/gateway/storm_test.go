@@ -3,7 +3,9 @@ package gateway
 import (
 	"context"
 	"math/rand/v2"
+	"net"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -14,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"github.com/gaia-go/gaia/host/internal/gate"
+	"github.com/gaia-go/gaia/sdk/link"
 )
 
 func TestNothingIsLostInAStorm(t *testing.T) { storm(t, 10_000) }
@@ -144,12 +147,13 @@ func (f *fleet) breakLinks(ctx context.Context) {
 	for generation := uint64(2); ; generation++ {
 		select {
 		case <-ctx.Done():
+			_ = f.current.Load().link.Close()
 			return
 		case <-tick.C:
 		}
 		old := f.current.Load()
-		socket := dialSocket(f.tb, f.address)
-		f.current.Store(&instance{ClientConn: old.ClientConn, link: linkOver(f.tb, socket), socket: socket, exited: old.exited, generation: generation})
+		l, socket := briefLink(f.tb, f.address)
+		f.current.Store(&instance{ClientConn: old.ClientConn, link: l, socket: socket, exited: old.exited, generation: generation})
 		if generation%2 == 0 {
 			_ = old.socket.Close()
 		} else {
@@ -158,13 +162,28 @@ func (f *fleet) breakLinks(ctx context.Context) {
 	}
 }
 
+// briefLink is a link that its opener closes: the test does not keep thousands of
+// them to its end.
+func briefLink(tb testing.TB, address string) (*link.Conn, net.Conn) {
+	tb.Helper()
+	socket, err := new(net.Dialer).DialContext(tb.Context(), "unix", strings.TrimPrefix(address, "unix:"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	l, err := link.Open(tb.Context(), socket)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return l, socket
+}
+
 // vanish is callers who come, call, and are gone.
 func vanish(ctx context.Context, t *testing.T, h *host, seed uint64, begun *atomic.Int64) {
 	t.Helper()
 	random := rand.New(rand.NewPCG(seed, 2))
 	for ctx.Err() == nil {
 		const each = 200
-		l := openLink(t, h.address)
+		l, _ := briefLink(t, h.address)
 		s := newSender(t, l, "fickle", seed, each)
 		timer := time.AfterFunc(time.Duration(random.IntN(10_000))*time.Microsecond, func() { _ = l.Close() })
 		s.run(20)
