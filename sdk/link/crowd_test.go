@@ -83,7 +83,7 @@ func (c *crowd) count() error {
 	defer over()
 	_ = c.client.SetReadDeadline(soon()) // of a socket that is open
 	if _, err := io.CopyN(io.Discard, c.client, greetingSize); err != nil {
-		return nil // it was cut off
+		return hung(err) // or it was cut off
 	}
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
@@ -93,7 +93,7 @@ func (c *crowd) count() error {
 		}
 		n, err := c.client.Read((*buffer)[rest:])
 		if err != nil {
-			return nil // it was cut off, or has hung up
+			return hung(err) // or it was cut off, or has hung up
 		}
 		b := (*buffer)[:rest+n]
 		for {

@@ -40,6 +40,7 @@ func FuzzClientReads(f *testing.F) {
 			opensOnRubbish(t, socket, server, script)
 			return
 		}
+		_ = server.SetDeadline(soon()) // of a socket that is open
 		server.Write(ourGreeting().append(nil))
 		conn, err := Open(context.Background(), socket)
 		if err != nil {
@@ -50,9 +51,12 @@ func FuzzClientReads(f *testing.F) {
 		p.reads.Go(p.read)
 		within(t, "the calls' way", p.all)
 		if how&literally != 0 {
-			script.inPieces(server, script.b)
+			err = script.inPieces(server, script.b)
 		} else {
-			p.play(script)
+			err = p.play(script)
+		}
+		if err != nil {
+			t.Fatalf("%v:\n%s", err, stacks())
 		}
 		server.Close()
 		within(t, "the end of the connection", ends(func() {
@@ -137,7 +141,6 @@ func (p *party) start(timeout time.Duration) error {
 func (p *party) read() {
 	arrived := sync.OnceFunc(func() { close(p.all) })
 	defer arrived()
-	_ = p.server.SetReadDeadline(soon()) // of a socket that is open
 	if _, err := io.CopyN(io.Discard, p.server, greetingSize); err != nil {
 		p.fault = err
 		return
@@ -147,6 +150,7 @@ func (p *party) read() {
 	for rest := 0; ; {
 		n, err := p.server.Read(b[rest:])
 		if err != nil {
+			p.fault = hung(err)
 			return
 		}
 		got := b[:rest+n]
@@ -173,7 +177,7 @@ func (p *party) read() {
 }
 
 // play does what a script says: answers of all kinds, and callers that leave.
-func (p *party) play(s *script) {
+func (p *party) play(s *script) error {
 	var b []byte
 	for range 64 {
 		if !s.more() || len(b) > 400_000 {
@@ -193,13 +197,15 @@ func (p *party) play(s *script) {
 		case 13:
 			_ = p.start(time.Duration(s.byte()) * time.Millisecond)
 		case 14:
-			s.inPieces(p.server, b)
+			if err := s.inPieces(p.server, b); err != nil {
+				return err
+			}
 			b = b[:0]
 		default:
 			b = s.oddity(b)
 		}
 	}
-	s.inPieces(p.server, b)
+	return s.inPieces(p.server, b)
 }
 
 // answer is an answer or a part of one, mostly a valid one.

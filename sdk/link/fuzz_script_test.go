@@ -2,7 +2,11 @@ package link
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"math"
+	"net"
+	"os"
 	"runtime"
 	"testing"
 	"time"
@@ -71,17 +75,28 @@ func (s *script) oddity(b []byte) []byte {
 	}
 }
 
-// inPieces writes b as s chooses: at once, or in pieces.
-func (s *script) inPieces(to interface{ Write([]byte) (int, error) }, b []byte) {
+// inPieces writes b as s chooses: at once, or in pieces. It is no error that the
+// peer has cut it off, but that it takes nothing.
+func (s *script) inPieces(to net.Conn, b []byte) error {
 	n := [...]int{len(b), 1, 7, 100, 5000}[int(s.byte())%5]
 	n = max(n, len(b)/300, 1) // it would take too long
 	for len(b) > 0 {
 		k := min(n, len(b))
 		if _, err := to.Write(b[:k]); err != nil {
-			return // cut off
+			return hung(err)
 		}
 		b = b[k:]
 	}
+	return nil
+}
+
+// hung is the error of who has waited for a peer in vain; nil if err is that the
+// connection has ended.
+func hung(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return fmt.Errorf("the peer hangs: %w", err)
+	}
+	return nil
 }
 
 // leaks looks from time to time whether one execution after the other leaves
@@ -110,5 +125,5 @@ func (l *leaks) check(tb testing.TB) {
 	}
 }
 
-// soon bounds what is read from a connection.
+// soon bounds what is read from a connection, and written to it.
 func soon() time.Time { return time.Now().Add(proctest.Patience) }

@@ -42,6 +42,7 @@ func FuzzServerReads(f *testing.F) {
 		sent := clientStream(script, how)
 		crowd := newCrowd(client, sent, how)
 		if how&neverReads == 0 {
+			_ = client.SetWriteDeadline(soon()) // of a socket that is open
 			crowd.read.Go(func() { crowd.fault = crowd.count() })
 		} else {
 			_ = client.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)) // of a socket that is open
@@ -49,7 +50,9 @@ func FuzzServerReads(f *testing.F) {
 		if how&ungreeted == 0 {
 			client.Write(ourGreeting().append(nil))
 		}
-		script.inPieces(client, sent)
+		if err := script.inPieces(client, sent); err != nil && how&neverReads == 0 {
+			t.Fatalf("%v:\n%s", err, stacks())
+		}
 		if crowd.isWhole && how&(neverReads|ungreeted) == 0 {
 			crowd.finish()
 			within(t, "the answers", crowd.over)
