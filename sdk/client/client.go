@@ -183,37 +183,12 @@ func (c *Conn) Close() error {
 // Invoke makes a unary call.
 func (c *Conn) Invoke(ctx context.Context, method string, args, reply any, opts ...grpc.CallOption) error {
 	if l := c.link.Load(); l != nil && l.Usable() {
-		others, finished := splitOff(opts)
-		err := l.Invoke(ctx, method, args, reply, others...)
+		err := l.Invoke(ctx, method, args, reply, opts...)
 		if err == nil || !begunNot(err) {
-			for _, f := range finished {
-				f.OnFinish(err)
-			}
 			return err
 		}
 	}
 	return c.grpc.Invoke(ctx, method, args, reply, opts...)
-}
-
-// splitOff takes out the options that want to be told the end of the call: who
-// could not begin it must not tell them.
-func splitOff(opts []grpc.CallOption) (others []grpc.CallOption, finished []grpc.OnFinishCallOption) {
-	for i, opt := range opts {
-		f, ok := opt.(grpc.OnFinishCallOption)
-		switch {
-		case ok && finished == nil:
-			others = append(others, opts[:i]...)
-			finished = append(finished, f)
-		case ok:
-			finished = append(finished, f)
-		case finished != nil:
-			others = append(others, opt)
-		}
-	}
-	if finished == nil {
-		return opts, nil // as almost always
-	}
-	return others, finished
 }
 
 // begunNot reports whether a call that failed on the link may go over gRPC as

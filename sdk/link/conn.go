@@ -209,10 +209,8 @@ func (c *Conn) abandon(h Handle, reason error, b *Batch) Receiver {
 	d := none
 	c.out.mu.Lock()
 	owner := c.flights.giveUp(h, reason)
-	if owner != nil && c.out.err == nil {
-		before := len(c.out.queue)
-		c.out.queue = appendHeader(c.out.queue, kindCancel, 0, 0, h.id, 0)
-		d = c.out.added(before)
+	if owner != nil {
+		d = c.out.say(kindCancel, h.id)
 	}
 	c.out.mu.Unlock()
 	c.out.do(d, b)
@@ -320,10 +318,8 @@ func (c *Conn) told(t *arrival) {
 	d := none
 	c.out.mu.Lock()
 	reason := c.flights.wasTold(t.id)
-	if reason != nil && c.out.err == nil {
-		before := len(c.out.queue)
-		c.out.queue = appendHeader(c.out.queue, kindCancel, 0, 0, t.id, 0)
-		d = c.out.added(before)
+	if reason != nil {
+		d = c.out.say(kindCancel, t.id)
 	}
 	c.out.mu.Unlock()
 	c.out.do(d, &c.batch)

@@ -65,7 +65,7 @@ func (f *flights) number(method string) (number uint16, isNew bool, err error) {
 }
 
 func (f *flights) hasRoom(bytes int) bool {
-	return f.calls < int(f.limits.calls) && (f.calls == 0 || f.bytes+bytes <= int(f.limits.window))
+	return int64(f.calls) < int64(f.limits.calls) && (f.calls == 0 || int64(f.bytes+bytes) <= int64(f.limits.window))
 }
 
 // begin takes a slot for a call, for which there is room and that begins at a

@@ -124,6 +124,17 @@ func (o *outbox) added(before int) duty {
 	}
 }
 
+// say queues a frame without a body, if anything goes out any more. It returns
+// what the caller has to do, who holds mu.
+func (o *outbox) say(k kind, id uint32) duty {
+	if o.err != nil {
+		return none
+	}
+	before := len(o.queue)
+	o.queue = appendHeader(o.queue, k, 0, 0, id, 0)
+	return o.added(before)
+}
+
 // do does what added has said. It does not block.
 func (o *outbox) do(d duty, b *Batch) {
 	switch d {

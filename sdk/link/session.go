@@ -320,9 +320,7 @@ func (e *session) end() {
 // flight.
 func (e *session) drain() <-chan struct{} {
 	e.out.mu.Lock()
-	before := len(e.out.queue)
-	e.out.queue = appendHeader(e.out.queue, kindGoodbye, 0, 0, 0, 0)
-	d := e.out.added(before)
+	d := e.out.say(kindGoodbye, 0)
 	e.leaving = true
 	e.settle()
 	e.out.mu.Unlock()
