@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
+	"os/exec"
 	"time"
 
 	hostv1 "github.com/gaia-go/gaia/proto/gaia/host/v1"
@@ -21,8 +21,10 @@ const (
 	// The plugin that is called and its method. The host knows no plugin's API:
 	// request and answer each have one field, a string with the number 1, as
 	// google.protobuf.StringValue has.
-	dispatchPlugin = "hello"
-	dispatchMethod = "/hello.v1.Greeter/Hello"
+	dispatchPlugin  = "hello"
+	dispatchService = "hello.v1.Greeter"
+	dispatchName    = "Hello"
+	dispatchMethod  = "/" + dispatchService + "/" + dispatchName
 )
 
 // wholeGate has every policy on, and so wide that none rejects: a rate of ten
@@ -77,14 +79,15 @@ func contestants() []func(context.Context, Options) (*path, error) {
 	}
 }
 
-// plainPath is caller → plugin by unary gRPC, as an ordinary user of go-plugin
-// has it.
+// plainPath is caller → plugin by unary gRPC, both as an ordinary user of
+// go-plugin has them.
 func plainPath(ctx context.Context, o Options) (*path, error) {
 	dir, err := os.MkdirTemp("", "gaia")
 	if err != nil {
 		return nil, err
 	}
-	client, conn, err := launchPlain(ctx, filepath.Join(o.PluginDir, dispatchPlugin), dir)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), o.Gaia, "bench", PlainPlugin) //nolint:gosec // G204: this program
+	client, conn, err := launchPlain(cmd, plainHandshake(), dir)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}

@@ -14,7 +14,6 @@ import (
 
 	hostv1 "github.com/gaia-go/gaia/proto/gaia/host/v1"
 	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
-	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -153,7 +152,7 @@ func call(ctx context.Context, conn grpc.ClientConnInterface, url string) error 
 // died: sees that it has, ends the client, and starts another one.
 func relauncher(ctx context.Context, path, dir, url string) func() (time.Duration, error) {
 	return func() (took time.Duration, err error) {
-		first, _, err := launchPlain(ctx, path, dir)
+		first, _, err := launchByHand(ctx, path, dir)
 		if err != nil {
 			return 0, err
 		}
@@ -167,7 +166,7 @@ func relauncher(ctx context.Context, path, dir, url string) func() (time.Duratio
 			<-tick.C
 		}
 		first.Kill()
-		second, conn, err := launchPlain(ctx, path, dir)
+		second, conn, err := launchByHand(ctx, path, dir)
 		if err != nil {
 			return 0, err
 		}
@@ -177,24 +176,12 @@ func relauncher(ctx context.Context, path, dir, url string) func() (time.Duratio
 	}
 }
 
-// launchPlain starts a plugin as an ordinary user of go-plugin does. The caller
-// kills it. Its socket is in dir: what is killed leaves it behind.
-func launchPlain(ctx context.Context, path, dir string) (*plugin.Client, *grpc.ClientConn, error) {
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), path)
-	cmd.Env = []string{plugin.EnvUnixSocketDir + "=" + dir}
-	client := plugin.NewClient(&plugin.ClientConfig{
-		HandshakeConfig:  wire.Handshake(),
-		Plugins:          plugin.PluginSet{},
-		Cmd:              cmd, // go-plugin adds our environment to its own
-		AllowedProtocols: []plugin.Protocol{plugin.ProtocolGRPC},
-		Logger:           hclog.NewNullLogger(),
-	})
-	protocol, err := client.Client()
+// launchByHand starts the plugin that is killed, without a host.
+func launchByHand(ctx context.Context, path, dir string) (*plugin.Client, *grpc.ClientConn, error) {
+	client, conn, err := launchPlain(exec.CommandContext(context.WithoutCancel(ctx), path), wire.Handshake(), dir)
 	if err != nil {
-		client.Kill()
 		return nil, nil, err
 	}
-	conn := protocol.(*plugin.GRPCClient).Conn //nolint:forcetypeassert // AllowedProtocols has no other
 	_, err = pluginv1.NewPluginClient(conn).Configure(ctx, &pluginv1.ConfigureRequest{Subsystem: "bench"})
 	if err != nil {
 		client.Kill()

@@ -45,6 +45,13 @@ other; those of two machines, or of two days, say little.`,
 			return c.bench(cmd, args[0], o)
 		},
 	}
+	cmd.AddCommand(&cobra.Command{
+		Use:    bench.PlainPlugin,
+		Short:  "Be the plugin that dispatch compares with",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		Run:    func(*cobra.Command, []string) { bench.ServePlain() },
+	})
 	flags := cmd.Flags()
 	flags.IntVarP(&o.Rounds, "rounds", "n", 0, "measure each thing `NUMBER` times; 0 leaves it to the benchmark")
 	flags.DurationVar(&o.Round, bench.FlagRound, 0, "measure it for this `DURATION` each time; 0 leaves it to the benchmark")
