@@ -14,8 +14,12 @@ PROTOVALIDATE := v1.2.2
 
 BIN     := $(CURDIR)/.bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
-MODULES := proto sdk host plugins/api-client-pool examples
 PLUGINS := $(notdir $(wildcard plugins/*))
+MODULES := proto sdk host $(PLUGINS:%=plugins/%) examples
+# The package of a plugin's API, gaia.X.v1.
+api-client-pool.api := api
+file-manager.api    := file
+process-manager.api := process
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .PHONY: help
@@ -76,15 +80,15 @@ proto-check: $(BIN)/buf $(BIN)/protovalidate ## Lint and format-check the .proto
 .PHONY: generate
 generate: $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc $(BIN)/protovalidate ## Generate Go from .proto, descriptors and docs
 	@$(BIN)/buf generate
-	@$(BIN)/buf build proto --path proto/gaia/api/v1 --exclude-imports -o plugins/api-client-pool/descriptors.binpb
+	@$(foreach p,$(PLUGINS),$(BIN)/buf build proto --path proto/gaia/$($(p).api)/v1 --exclude-imports -o plugins/$(p)/descriptors.binpb && ) true
 	@go test -run 'Docs' ./host/internal/config ./host/internal/supervisor ./host/internal/telemetry -update >/dev/null
 
 .PHONY: generate-check
 generate-check: $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc $(BIN)/protovalidate
 	@rm -rf $(BIN)/generated && $(BIN)/buf generate -o $(BIN)/generated
 	@cd $(BIN)/generated && find . -type f | while read -r f; do cmp -s "$$f" "$(CURDIR)/$$f" || { echo "$$f is out of date (make generate)"; exit 1; }; done
-	@$(BIN)/buf build proto --path proto/gaia/api/v1 --exclude-imports -o $(BIN)/generated/descriptors.binpb
-	@cmp $(BIN)/generated/descriptors.binpb plugins/api-client-pool/descriptors.binpb
+	@$(foreach p,$(PLUGINS),$(BIN)/buf build proto --path proto/gaia/$($(p).api)/v1 --exclude-imports -o $(BIN)/generated/descriptors.binpb && \
+		cmp $(BIN)/generated/descriptors.binpb plugins/$(p)/descriptors.binpb && ) true
 
 .PHONY: compiler
 compiler: # of C, which the race detector needs

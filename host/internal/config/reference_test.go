@@ -57,10 +57,14 @@ func configMessage(t *testing.T, content []byte) protoreflect.MessageDescriptor 
 	if err := proto.Unmarshal(content, set); err != nil {
 		t.Fatal(err)
 	}
+	files := new(protoregistry.Files)
 	var found protoreflect.MessageDescriptor
-	for _, file := range set.GetFile() { // imports are compiled in
-		fd, err := protodesc.NewFile(file, protoregistry.GlobalFiles)
+	for _, file := range set.GetFile() {
+		fd, err := protodesc.NewFile(file, imports{files})
 		if err != nil {
+			t.Fatal(err)
+		}
+		if err := files.RegisterFile(fd); err != nil {
 			t.Fatal(err)
 		}
 		if md := fd.Messages().ByName("Config"); md != nil {
@@ -71,6 +75,23 @@ func configMessage(t *testing.T, content []byte) protoreflect.MessageDescriptor 
 		t.Fatal("no message Config")
 	}
 	return found
+}
+
+// imports are the files of a set, and those that are compiled in.
+type imports struct{ *protoregistry.Files }
+
+func (i imports) FindFileByPath(path string) (protoreflect.FileDescriptor, error) {
+	if fd, err := i.Files.FindFileByPath(path); err == nil {
+		return fd, nil
+	}
+	return protoregistry.GlobalFiles.FindFileByPath(path)
+}
+
+func (i imports) FindDescriptorByName(name protoreflect.FullName) (protoreflect.Descriptor, error) {
+	if d, err := i.Files.FindDescriptorByName(name); err == nil {
+		return d, nil
+	}
+	return protoregistry.GlobalFiles.FindDescriptorByName(name)
 }
 
 func TestAConfigMessageIsPrintedAsTables(t *testing.T) {
