@@ -4,14 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"os/exec"
+	"strconv"
+	"strings"
 	"time"
 
-	hostv1 "github.com/gaia-go/gaia/proto/gaia/host/v1"
 	"google.golang.org/grpc"
-
-	"github.com/gaia-go/gaia/sdk/client"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
 const (
@@ -60,15 +58,6 @@ subsystem "` + dispatchPlugin + `" {
 }
 `
 
-// path is one way to the plugin.
-type path struct {
-	what  string
-	conn  grpc.ClientConnInterface
-	house *house // on the way; nil for none
-	pids  []int  // of all processes, this one included
-	close func() error
-}
-
 // contestants are the ways that are measured, the baseline first. Each has
 // processes of its own.
 func contestants() []func(context.Context, Options) (*path, error) {
@@ -79,78 +68,14 @@ func contestants() []func(context.Context, Options) (*path, error) {
 	}
 }
 
-// plainPath is caller → plugin by unary gRPC, both as an ordinary user of
-// go-plugin has them.
-func plainPath(ctx context.Context, o Options) (*path, error) {
-	dir, err := os.MkdirTemp("", "gaia")
-	if err != nil {
-		return nil, err
-	}
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), o.Gaia, "bench", PlainPlugin) //nolint:gosec // G204: this program
-	client, conn, err := launchPlain(cmd, plainHandshake(), dir)
-	if err != nil {
-		return nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	return &path{
-		what:  "plain go-plugin",
-		conn:  conn,
-		pids:  []int{os.Getpid(), client.ReattachConfig().Pid},
-		close: func() error { client.Kill(); return os.RemoveAll(dir) },
-	}, nil
-}
-
 // grpcPath is caller → host → plugin by gRPC on both hops.
 func grpcPath(ctx context.Context, o Options) (*path, error) {
-	byGRPC := func(_ context.Context, h *house) (grpc.ClientConnInterface, func() error, error) {
-		return h.conn, func() error { return nil }, nil
-	}
-	return housePath(ctx, o, "gaia, gRPC", byGRPC, "--no-link")
+	return housePath(ctx, o, "gaia, gRPC", dispatchPlugin, wholeGate, byGRPC, "--no-link")
 }
 
 // linkPath is caller → host → plugin by the link on both hops.
 func linkPath(ctx context.Context, o Options) (*path, error) {
-	byLink := func(ctx context.Context, h *house) (grpc.ClientConnInterface, func() error, error) {
-		conn, err := client.Dial(ctx, h.socket)
-		if err != nil {
-			return nil, nil, err
-		}
-		if conn.Transport() != "link" {
-			return nil, nil, errors.Join(errors.New("the host has no link"), conn.Close())
-		}
-		return conn, conn.Close, nil
-	}
-	return housePath(ctx, o, "gaia, link", byLink)
-}
-
-// dial connects to a host; hangUp ends the connection.
-type dial func(ctx context.Context, h *house) (conn grpc.ClientConnInterface, hangUp func() error, err error)
-
-// housePath is caller → host, with the whole gate, → plugin.
-func housePath(ctx context.Context, o Options, what string, connect dial, arguments ...string) (p *path, err error) {
-	h, err := open(ctx, o, wholeGate, arguments...)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, h.close())
-		}
-	}()
-	s, err := h.await(ctx, dispatchPlugin, func(s *hostv1.Subsystem) bool { return s.GetState() == hostv1.State_READY })
-	if err != nil {
-		return nil, err
-	}
-	conn, hangUp, err := connect(ctx, h)
-	if err != nil {
-		return nil, err
-	}
-	return &path{
-		what:  what,
-		conn:  conn,
-		house: h,
-		pids:  []int{os.Getpid(), h.cmd.Process.Pid, int(s.GetPid())},
-		close: func() error { return errors.Join(hangUp(), h.close()) },
-	}, nil
+	return housePath(ctx, o, "gaia, link", dispatchPlugin, wholeGate, byLink)
 }
 
 // load is how a path is called.
@@ -198,9 +123,10 @@ func dispatch(ctx context.Context, o Options) (result *Result, err error) {
 	}
 	result = &Result{Name: "dispatch", Machine: machine()}
 	for _, l := range o.loads() {
-		rows, err := o.compete(ctx, meters, l)
+		o.progress("dispatch: callers: %d, size: %d B, %d rounds of %v", l.callers, l.size, o.Rounds, o.Round)
+		rows, err := o.compete(ctx, meters, l.greeters, l.greeters, l.greeters)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("dispatch: %w", err)
 		}
 		title := fmt.Sprintf("%d B in each call", l.size)
 		if n := len(result.Tables); n == 0 || result.Tables[n-1].Title != title {
@@ -226,17 +152,52 @@ func dispatchColumns() []Column {
 	}
 }
 
-// compete measures all paths under one load, by turns. The first round of all
-// warms up, and has no figures.
-func (o Options) compete(ctx context.Context, meters []*meter, l load) ([]Row, error) {
-	o.progress("dispatch: callers: %d, size: %d B, %d rounds of %v", l.callers, l.size, o.Rounds, o.Round)
-	callers := newCallers(l)
+// greeters make callers, each with a name of its own.
+func (l load) greeters(conn grpc.ClientConnInterface) []*caller {
+	callers := make([]*caller, l.callers)
+	for i := range callers {
+		callers[i] = &caller{call: greeter(conn, l.name(i))}
+	}
+	return callers
+}
+
+// name is one of l.size bytes; a very short one is that of several callers.
+func (l load) name(i int) string {
+	name := strings.Repeat("x", l.size) + strconv.Itoa(i)
+	return name[len(name)-l.size:]
+}
+
+// greeter does what a generated client does, and looks at the answer.
+func greeter(conn grpc.ClientConnInterface, name string) func(context.Context) error {
+	request, want := wrapperspb.String(name), "Hello, "+name+"!"
+	return func(ctx context.Context) error {
+		answer := new(wrapperspb.StringValue)
+		if err := conn.Invoke(ctx, dispatchMethod, request, answer, grpc.StaticMethod()); err != nil {
+			return err
+		}
+		if got := answer.GetValue(); got != want {
+			return fmt.Errorf("a wrong answer of %d B: got %.80q, want %.80q", len(got), got, want)
+		}
+		return nil
+	}
+}
+
+// crew makes those who call by a path.
+type crew func(grpc.ClientConnInterface) []*caller
+
+// compete measures paths by turns, the first of them the baseline, each with a
+// crew. The first round of all warms up, and has no figures.
+func (o Options) compete(ctx context.Context, meters []*meter, each ...crew) ([]Row, error) {
+	crews := make([][]*caller, len(meters))
+	for i, m := range meters {
+		crews[i] = each[i](m.path.conn)
+	}
 	rounds := make([][]Figures, len(meters))
 	for round := range o.Rounds + 1 {
 		for i, m := range meters {
-			figures, err := m.round(ctx, callers, o.Round)
+			figures, err := m.round(ctx, crews[i], o.Round)
 			if err != nil {
-				return nil, fmt.Errorf("dispatch: %s: %w", m.path.what, err)
+				return nil, fmt.Errorf("%s: %w", m.path.what, err)
 			}
 			if round > 0 {
 				rounds[i] = append(rounds[i], figures)

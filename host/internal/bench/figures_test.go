@@ -38,14 +38,14 @@ func TestAQuantileIsASample(t *testing.T) {
 
 func TestNamesHaveTheSizeAskedForAndDiffer(t *testing.T) {
 	seen := make(map[string]bool)
-	for _, c := range newCallers(load{callers: 512, size: 64}) {
-		name := c.request.GetValue()
+	for i := range 512 {
+		name := (load{size: 64}).name(i)
 		if len(name) != 64 || seen[name] {
 			t.Errorf("got %q, want 64 B that no other has", name)
 		}
 		seen[name] = true
 	}
-	if got := newCallers(load{callers: 12, size: 1})[11].request.GetValue(); got != "1" {
+	if got := (load{size: 1}).name(11); got != "1" {
 		t.Errorf("a name of one byte: got %q", got)
 	}
 }

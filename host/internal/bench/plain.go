@@ -2,8 +2,11 @@ package bench
 
 import (
 	"context"
+	"errors"
+	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
@@ -22,7 +25,7 @@ func ServePlain() {
 	go endWithParent()
 	plugin.Serve(&plugin.ServeConfig{
 		HandshakeConfig: plainHandshake(),
-		Plugins:         plugin.PluginSet{PlainPlugin: plainGreeter{}},
+		Plugins:         plugin.PluginSet{PlainPlugin: plainServices{}},
 		GRPCServer:      plugin.DefaultGRPCServer,
 	})
 }
@@ -61,21 +64,27 @@ func launchPlain(cmd *exec.Cmd, handshake plugin.HandshakeConfig, dir string) (*
 	return client, protocol.(*plugin.GRPCClient).Conn, nil //nolint:forcetypeassert // AllowedProtocols has no other
 }
 
-// plainGreeter answers dispatchMethod.
-type plainGreeter struct{ plugin.NetRPCUnsupportedPlugin }
+// plainServices answer dispatchMethod and the methods of plainFiles.
+type plainServices struct{ plugin.NetRPCUnsupportedPlugin }
 
 // GRPCServer is called by go-plugin in the plugin.
-func (g plainGreeter) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
+func (g plainServices) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
 	s.RegisterService(&grpc.ServiceDesc{
 		ServiceName: dispatchService,
 		HandlerType: (*any)(nil),
 		Methods:     []grpc.MethodDesc{{MethodName: dispatchName, Handler: hello}},
 	}, g)
+	s.RegisterService(&grpc.ServiceDesc{
+		ServiceName: strings.Trim(plainFiles, "/"),
+		HandlerType: (*any)(nil),
+		Methods:     []grpc.MethodDesc{{MethodName: "ReadFile", Handler: readFile}},
+		Streams:     []grpc.StreamDesc{{StreamName: "Read", Handler: read, ServerStreams: true}},
+	}, g)
 	return nil
 }
 
 // GRPCClient is not called: the benchmark uses the connection.
-func (plainGreeter) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
+func (plainServices) GRPCClient(context.Context, *plugin.GRPCBroker, *grpc.ClientConn) (any, error) {
 	return nil, nil
 }
 
@@ -86,4 +95,41 @@ func hello(_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerI
 		return nil, err
 	}
 	return wrapperspb.String("Hello, " + request.GetValue() + "!"), nil
+}
+
+// plainFiles is a service that reads files for whoever asks.
+const plainFiles = "/gaia.bench.Files/"
+
+func readFile(_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) { //nolint:revive // gRPC's order
+	request := new(wrapperspb.StringValue)
+	if err := decode(request); err != nil {
+		return nil, err
+	}
+	content, err := os.ReadFile(request.GetValue())
+	return wrapperspb.Bytes(content), err
+}
+
+// read streams a file in pieces of 1 MiB.
+func read(_ any, stream grpc.ServerStream) error {
+	request := new(wrapperspb.StringValue)
+	if err := stream.RecvMsg(request); err != nil {
+		return err
+	}
+	file, err := os.Open(request.GetValue())
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	for buffer := make([]byte, 1<<20); ; {
+		n, err := file.Read(buffer)
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		}
+		if err := stream.SendMsg(wrapperspb.Bytes(buffer[:n])); err != nil {
+			return err
+		}
+	}
 }

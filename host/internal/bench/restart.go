@@ -17,7 +17,6 @@ import (
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/gaia-go/gaia/sdk/wire"
@@ -143,9 +142,7 @@ func (h *house) killAndCall(ctx context.Context, name string, spares uint32, url
 func call(ctx context.Context, conn grpc.ClientConnInterface, url string) error {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	request := new(emptypb.Empty)
-	request.ProtoReflect().SetUnknown(protowire.AppendString(protowire.AppendTag(nil, urlField, protowire.BytesType), url))
-	return conn.Invoke(ctx, restartMethod, request, new(emptypb.Empty))
+	return conn.Invoke(ctx, restartMethod, fields(nil).text(urlField, url).message(), new(emptypb.Empty))
 }
 
 // relauncher does what a careful user of go-plugin does when a plugin has
