@@ -58,6 +58,7 @@ func All() []Benchmark {
 		{"dispatch", "calls per second through the host, beside plain go-plugin", []string{FlagRound, FlagCallers, FlagSize}, dispatch},
 		{"files", "small files, a stream and 500 callers at once, beside a plain plugin that reads files", []string{FlagRound}, files},
 		{"gate", "time of an admitted call in the gate alone, beside a few lines of one's own", []string{FlagRound}, gateAlone},
+		{"processes", "200 children with logs, restarts, captured output and short runs, beside os/exec", []string{FlagRound}, processes},
 		{"restart", "time from kill -9 of a plugin to the first answered call, beside a relaunch by plain go-plugin", nil, restart},
 	}
 }
