@@ -1,19 +1,12 @@
 package bench
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
-	"strconv"
-	"strings"
-	"syscall"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
@@ -54,7 +47,7 @@ subsystem "` + processesSubsystem + `" {
     max_processes = 1000
     command "child" {
       path       = %q
-      first_args = ["-c", "echo up; exec sleep 1000"]
+      first_args = ["-c", %q]
     }
     command "writer" {
       path       = %q
@@ -100,7 +93,7 @@ func processes(ctx context.Context, o Options) (result *Result, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("processes: %w", err)
 	}
-	config := fmt.Sprintf(processesConfig, filepath.Join(dir, "logs"), p["sh"], p["dd"], logWrite, logSize/logWrite, p["true"])
+	config := fmt.Sprintf(processesConfig, filepath.Join(dir, "logs"), p["sh"], childScript, p["dd"], logWrite, logSize/logWrite, p["true"])
 	path, err := housePath(ctx, o, "gaia", processesSubsystem, config, byLink)
 	if err != nil {
 		return nil, fmt.Errorf("processes: %w", err)
@@ -160,190 +153,23 @@ func (b processesBench) end(ctx context.Context, names ...string) error {
 // plugin is the process of the plugin.
 func (b processesBench) plugin() int { return b.path.pids[len(b.path.pids)-1] }
 
-// crowd starts many children, each with a log of its own.
-func (b processesBench) crowd(ctx context.Context) (Table, error) {
-	b.progress("processes: %d children, %d rounds", children, b.Rounds)
-	rounds := make([]Figures, 0, b.Rounds)
-	names := make([]string, children)
-	for i := range names {
-		names[i] = "child-" + strconv.Itoa(i)
-	}
-	for range b.Rounds {
-		idle, known := pss(b.plugin())
-		began := time.Now()
-		group, groupCtx := errgroup.WithContext(ctx)
-		group.SetLimit(startsAtOnce)
-		for _, name := range names {
-			group.Go(func() error {
-				_, err := b.start(groupCtx, name, "child", nil)
-				return err
-			})
+// beside adds what the supervisors that are installed do, each in a directory
+// of its own.
+func (b processesBench) beside(ours Row, measure func(p peer, dir string) (Figures, error)) ([]Row, error) {
+	rows := []Row{ours}
+	for _, p := range peers() {
+		b.progress("processes: the same with %s", p.what)
+		dir, err := os.MkdirTemp(b.dir, "peer")
+		if err != nil {
+			return nil, err
 		}
-		if err := group.Wait(); err != nil {
-			return Table{}, err
+		figures, err := measure(p, dir)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.what, err)
 		}
-		figures := Figures{"all_ms": milliseconds(time.Since(began))}
-		if full, stillKnown := pss(b.plugin()); known && stillKnown {
-			figures["pss_mb"] = float64(full) / 1e6
-			figures["kb_per_child"] = float64(full-idle) / 1e3 / children
-		}
-		if err := b.end(ctx, names...); err != nil {
-			return Table{}, err
-		}
-		rounds = append(rounds, figures)
+		rows = append(rows, Row{What: p.what, Figures: figures})
 	}
-	return Table{Title: fmt.Sprintf("%d children with logs", children), Columns: []Column{
-		{Name: "all_ms", Head: "ALL RUN AFTER", Unit: "ms"},
-		{Name: "pss_mb", Head: "MEMORY (PSS)", Unit: "MB", Digits: 1},
-		{Name: "kb_per_child", Head: "PER CHILD", Unit: "kB", Digits: 1},
-	}, Rows: []Row{medians("gaia", rounds)}}, nil
-}
-
-// pss is the memory of a process, its share of what it shares.
-func pss(pid int) (bytes int64, known bool) {
-	content, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
-	if err != nil {
-		return 0, false
-	}
-	for line := range strings.Lines(string(content)) {
-		if rest, ok := strings.CutPrefix(line, "Pss:"); ok {
-			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 64)
-			return kib << 10, err == nil
-		}
-	}
-	return 0, false
-}
-
-// restarts kills a child that is to run always, again and again.
-func (b processesBench) restarts(ctx context.Context) (Table, error) {
-	b.progress("processes: %d times kill -9 of a child", restartsOfOne)
-	// Stable after a microsecond, so that each restart is a first one, without backoff.
-	stable := fields(nil).number(2, 1000)
-	policy := fields(nil).number(1, restartAlways).text(4, string(stable)).number(5, minusOne)
-	process, err := b.start(ctx, "killed", "child", fields(nil).text(3, string(policy)))
-	if err != nil {
-		return Table{}, err
-	}
-	samples := make([]time.Duration, 0, restartsOfOne)
-	for range restartsOfOne {
-		pid := varint(process, pidNumber)
-		began := time.Now()
-		if err := syscall.Kill(int(pid), syscall.SIGKILL); err != nil { //nolint:gosec // G115: a pid has 22 bits
-			return Table{}, err
-		}
-		for next := pid; next == pid || next == 0; next = varint(process, pidNumber) {
-			if process, err = b.call(ctx, "Get", fields(nil).text(1, "killed")); err != nil {
-				return Table{}, err
-			}
-		}
-		samples = append(samples, time.Since(began))
-	}
-	slices.Sort(samples)
-	figures := Figures{
-		"p50_ms": milliseconds(quantile(samples, 0.50)),
-		"p99_ms": milliseconds(quantile(samples, 0.99)),
-	}
-	return Table{Title: "kill -9 of a child until another runs", Columns: []Column{
-		{Name: "p50_ms", Head: "P50", Unit: "ms", Digits: 2},
-		{Name: "p99_ms", Head: "P99", Unit: "ms", Digits: 2},
-	}, Rows: []Row{{What: "gaia", Figures: figures}}}, b.end(ctx, "killed")
-}
-
-// minusOne is -1 as an int32 is written.
-const minusOne = ^uint64(0)
-
-// logs has a child write a gigabyte to its output, as fast as it can.
-func (b processesBench) logs(ctx context.Context) (Table, error) {
-	b.progress("processes: a child writes %d MiB, %d rounds", logSize>>20, b.Rounds)
-	contestants := []struct {
-		what    string
-		capture func(context.Context) (cpu time.Duration, known bool, err error)
-	}{
-		{"the child's own file", b.ownFile},
-		{"read and write by os/exec", b.copied},
-		{"gaia", b.captured},
-	}
-	t := Table{Title: fmt.Sprintf("a child writes %d MiB in pieces of %d KiB", logSize>>20, logWrite>>10), Columns: []Column{
-		{Name: "mb_per_second", Head: "MB/S"},
-		{Name: "ratio", Head: "RATIO", Digits: 2},
-		{Name: "cpu_seconds_per_gb", Head: "CPU S/GB", Digits: 2},
-	}}
-	rounds := make([][]Figures, len(contestants))
-	for round := range b.Rounds + 1 {
-		for i, c := range contestants {
-			began := time.Now()
-			cpu, known, err := c.capture(ctx)
-			if err != nil {
-				return Table{}, fmt.Errorf("%s: %w", c.what, err)
-			}
-			figures := Figures{"mb_per_second": logSize / 1e6 / time.Since(began).Seconds()}
-			if known {
-				figures["cpu_seconds_per_gb"] = cpu.Seconds() * 1e9 / logSize
-			}
-			if round > 0 {
-				rounds[i] = append(rounds[i], figures)
-			}
-		}
-	}
-	for i, c := range contestants {
-		ratios(rounds[i], rounds[0], "mb_per_second")
-		t.Rows = append(t.Rows, medians(c.what, rounds[i]))
-	}
-	return t, nil
-}
-
-func (b processesBench) writer(ctx context.Context) *exec.Cmd {
-	arguments := []string{"if=/dev/zero", "bs=" + strconv.Itoa(logWrite), "count=" + strconv.Itoa(logSize/logWrite)}
-	cmd := exec.CommandContext(ctx, b.programs["dd"], arguments...) //nolint:gosec // G204: dd
-	cmd.Stderr = new(bytes.Buffer)
-	return cmd
-}
-
-// ownFile captures nothing: there is nothing faster.
-func (b processesBench) ownFile(ctx context.Context) (time.Duration, bool, error) {
-	file, err := os.Create(filepath.Join(b.dir, "own"))
-	if err != nil {
-		return 0, false, err
-	}
-	defer os.Remove(file.Name()) //nolint:errcheck // with the directory
-	defer file.Close()
-	cmd := b.writer(ctx)
-	cmd.Stdout = file
-	return 0, true, cmd.Run()
-}
-
-// copied is what a program does that hands an io.Writer to os/exec.
-func (b processesBench) copied(ctx context.Context) (time.Duration, bool, error) {
-	file, err := os.Create(filepath.Join(b.dir, "copied"))
-	if err != nil {
-		return 0, false, err
-	}
-	defer os.Remove(file.Name()) //nolint:errcheck // with the directory
-	defer file.Close()
-	before, known := cpuTime([]int{os.Getpid()})
-	cmd := b.writer(ctx)
-	cmd.Stdout = struct{ io.Writer }{file} // no file that could be handed to the child
-	err = cmd.Run()
-	after, stillKnown := cpuTime([]int{os.Getpid()})
-	return after - before, known && stillKnown, err
-}
-
-// captured has the process manager keep the log.
-func (b processesBench) captured(ctx context.Context) (time.Duration, bool, error) {
-	before, known := cpuTime([]int{b.plugin()})
-	if _, err := b.start(ctx, "writer", "writer", nil); err != nil {
-		return 0, false, err
-	}
-	process, err := b.call(ctx, "Wait", fields(nil).text(1, "writer"))
-	if err != nil {
-		return 0, false, err
-	}
-	after, stillKnown := cpuTime([]int{b.plugin()})
-	if state, end := varint(process, stateNumber), varint(process, logEndNumber); state != stateExited || end < logSize {
-		return 0, false, fmt.Errorf("the writer is in state %d with a log of %d bytes, want %d with %d", state, end, stateExited, logSize)
-	}
-	_, err = b.call(ctx, "Remove", fields(nil).text(1, "writer"))
-	return after - before, known && stillKnown, err
+	return rows, nil
 }
 
 // runs starts short commands and waits for them.
