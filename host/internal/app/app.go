@@ -51,7 +51,13 @@ func (e *ConfigError) Error() string { return e.Report.Err().Error() }
 // the plugins. A plugin that cannot be started stops nobody else. The error is
 // a *ConfigError if the config has faults.
 func Run(ctx context.Context, o Options) (err error) {
-	logger := newLogger(o)
+	var logger hclog.Logger
+	out := openOutlet(o.Stderr, func(lines int) {
+		logger.Warn("lines of the log were dropped, because nobody read them", "lines", lines)
+	})
+	defer out.close()
+	o.Stderr = out
+	logger = newLogger(o)
 	cfg, report := check(ctx, o.ConfigPath, logger, supervisor.Ties{})
 	if report.HasErrors() {
 		return &ConfigError{Report: report}
