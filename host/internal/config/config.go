@@ -56,8 +56,9 @@ func unreadable(path string, err error) *hcl.Diagnostic {
 }
 
 // LoadHost reads no more than the host block of the config at path. It reports
-// false when there is a fault in it or in the syntax of the file, or the file
-// cannot be read; what the other blocks say may be as wrong as it will.
+// false when there is a fault in it or the file cannot be read, or when the file
+// has faults of syntax and no such block. What the other blocks say may be as wrong
+// as it will.
 func LoadHost(path string) (Host, bool) {
 	text, err := readBounded(path)
 	if err != nil {
@@ -66,7 +67,7 @@ func LoadHost(path string) (Host, bool) {
 	src := newSource(path, text)
 	d := decoder{evaluator: newEvaluator(src)}
 	h := d.host()
-	return h, len(src.faults) == 0 && !d.diags.HasErrors() // after a fault of syntax, blocks may be anything
+	return h, !d.diags.HasErrors() && (len(src.faults) == 0 || src.hasWhole("host"))
 }
 
 func load(src *source, describe DescribeFunc) (*Config, *Report) {

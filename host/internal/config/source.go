@@ -48,6 +48,17 @@ func (s *source) gappy(rng hcl.Range, body *hclsyntax.Body) bool {
 	return anyDirect(s.faults, rng, body)
 }
 
+// hasWhole reports whether the file has a block of this type without a syntax
+// fault in it.
+func (s *source) hasWhole(blockType string) bool {
+	for _, block := range s.body.Blocks {
+		if block.Type == blockType && !s.faulty(block.Range()) {
+			return true
+		}
+	}
+	return false
+}
+
 func anyDirect(faults hcl.Diagnostics, rng hcl.Range, body *hclsyntax.Body) bool {
 	for _, fault := range faults {
 		if !covers(rng, *fault.Subject) {
