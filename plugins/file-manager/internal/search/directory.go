@@ -73,7 +73,7 @@ func (d *directory) openFile(name string) (fd int, size int64, err error) {
 
 func (d *directory) openat(name string, flags int) (int, error) {
 	for {
-		fd, err := unix.Openat(int(d.file.Fd()), name, flags|unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0) //nolint:gosec // G115: a descriptor is an int
+		fd, err := unix.Openat(int(d.file.Fd()), name, flags|unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 		if !errors.Is(err, syscall.EINTR) {
 			return fd, err
 		}

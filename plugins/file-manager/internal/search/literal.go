@@ -82,7 +82,7 @@ func ofRunes(runes []rune, fold bool) literals {
 	}
 	var best, run []byte
 	for _, r := range runes {
-		if run = append(run, byte(unicode.ToLower(r))); !foldsWithinASCII(r) {
+		if run = append(run, byte(unicode.ToLower(r))); !foldsWithinASCII(r) { //nolint:gosec // G115: or it is forgotten
 			run = nil
 		}
 		if len(run) > len(best) {

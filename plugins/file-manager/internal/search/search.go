@@ -62,7 +62,7 @@ func (s *search) names(ctx context.Context) error {
 			return nil
 		case err != nil:
 			s.summary.Skipped++
-			return nil
+			return nil //nolint:nilerr // it is counted, and the search goes on without it
 		}
 		s.summary.Files++
 		return s.match(Match{Path: full, Info: info})
