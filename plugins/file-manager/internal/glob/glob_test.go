@@ -32,7 +32,7 @@ func TestPatternsMatchWholePaths(t *testing.T) {
 			t.Errorf("Compile(%q): %v", tt.pattern, err)
 			continue
 		}
-		for _, name := range strings.FieldsSeq(tt.match) {
+		for name := range strings.FieldsSeq(tt.match) {
 			if !p.Match(name) {
 				t.Errorf("%q does not match %q", tt.pattern, name)
 			}
@@ -42,7 +42,7 @@ func TestPatternsMatchWholePaths(t *testing.T) {
 				}
 			}
 		}
-		for _, name := range strings.FieldsSeq(tt.miss) {
+		for name := range strings.FieldsSeq(tt.miss) {
 			if p.Match(name) {
 				t.Errorf("%q matches %q", tt.pattern, name)
 			}
@@ -72,7 +72,7 @@ func TestDirectoriesWithoutMatchesNeedNotBeEntered(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, dir := range strings.FieldsSeq(dirs) {
+		for dir := range strings.FieldsSeq(dirs) {
 			if p.MayMatchBelow(dir) {
 				t.Errorf("%q may match below %q", pattern, dir)
 			}
