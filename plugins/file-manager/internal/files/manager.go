@@ -8,6 +8,7 @@
 package files
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/gaia-go/gaia/plugins/file-manager/internal/watch"
 	filev1 "github.com/gaia-go/gaia/proto/gaia/file/v1"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
@@ -34,10 +36,17 @@ type Manager struct {
 
 	encoders encoders
 	chunks   chunks
+	watches  *watch.Hub
+	searches searchMetrics
 }
 
 // New returns a manager without roots. The caller closes it.
-func New() *Manager { return &Manager{metrics: newMetrics(), maxContent: defaultMaxContent} }
+func New() *Manager {
+	m := &Manager{metrics: newMetrics(), maxContent: defaultMaxContent, watches: watch.New(defaultMaxWatched)}
+	m.searches = newSearchMetrics(m.metrics.registry)
+	registerWatches(m.metrics.registry, m.watches)
+	return m
+}
 
 // Configure opens the roots. A root whose directory is not there is no fault: it
 // answers Unavailable until it is. With an error, what was in force stays so.
@@ -63,6 +72,7 @@ func (m *Manager) Configure(_ context.Context, config *filev1.Config) error {
 	if closed {
 		return errClosed()
 	}
+	m.watches.Limit(cmp.Or(int(config.GetMaxWatched()), defaultMaxWatched))
 	m.metrics.use(slices.Collect(maps.Values(roots)))
 	faults := make([]error, 0, len(old))
 	for _, r := range old {
@@ -81,7 +91,7 @@ func (m *Manager) Close() error {
 	roots := m.roots
 	m.roots, m.closed = nil, true
 	m.mu.Unlock()
-	var faults []error
+	faults := []error{m.watches.Close()}
 	for _, r := range roots {
 		faults = append(faults, r.close())
 	}

@@ -14,6 +14,9 @@ type Dir struct{ fd int }
 // Close closes it.
 func (d Dir) Close() { closeFD(d.fd) }
 
+// Descriptor is the directory's own, for calls that Dir does not have.
+func (d Dir) Descriptor() int { return d.fd }
+
 // Info is what the directory itself is.
 func (d Dir) Info() (Info, error) { return fstat(d.fd) }
 
@@ -155,7 +158,7 @@ func (d Dir) SetModified(name string, t time.Time) error {
 
 // Names lists what is in the directory, in no order.
 func (d Dir) Names() ([]string, error) {
-	f, err := d.file()
+	f, err := d.File()
 	if err != nil {
 		return nil, err
 	}
@@ -165,7 +168,7 @@ func (d Dir) Names() ([]string, error) {
 
 // Sync brings the names in the directory to the disk.
 func (d Dir) Sync() error {
-	f, err := d.file()
+	f, err := d.File()
 	if err != nil {
 		return err
 	}
@@ -173,8 +176,9 @@ func (d Dir) Sync() error {
 	return f.Sync()
 }
 
-// file opens the directory to be read, which Dir itself may not be.
-func (d Dir) file() (*os.File, error) {
+// File opens the directory to be read, which Dir itself may not be. The caller
+// closes it.
+func (d Dir) File() (*os.File, error) {
 	fd, err := openToRead(d.fd, ".")
 	if err != nil {
 		return nil, err

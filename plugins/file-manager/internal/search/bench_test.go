@@ -51,7 +51,7 @@ func BenchmarkTree(b *testing.B) {
 	})
 }
 
-func largeTree(b *testing.B) *os.Root {
+func largeTree(b *testing.B) testRoot {
 	b.Helper()
 	dir := b.TempDir()
 	random := rand.New(rand.NewPCG(1, 1))
@@ -73,10 +73,5 @@ func largeTree(b *testing.B) *os.Root {
 			}
 		}
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { root.Close() })
-	return root
+	return newRoot(b, dir)
 }

@@ -5,12 +5,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 
+	"github.com/gaia-go/gaia/plugins/file-manager/internal/jail"
 	"golang.org/x/sys/unix"
 )
 
@@ -21,63 +20,60 @@ const maxEntries = 1_000_000
 // its name alone and without following links, so that nothing leads out of it.
 type directory struct {
 	path string // seen from the root: "" or with a slash at its end
-	file *os.File
+	dir  jail.Dir
 	held atomic.Int32
 }
 
-// openStart opens the directory that a search begins with.
-func openStart(root *os.Root, path string) (*directory, error) {
-	file, err := root.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
+func newDirectory(dir jail.Dir, path string) *directory {
+	d := &directory{path: path, dir: dir}
+	d.held.Store(1)
+	return d
+}
+
+// openStart opens a directory by its clean path without links.
+func openStart(root *jail.Root, path string) (*directory, error) {
+	dir, err := root.Dir(path)
 	if err != nil {
 		return nil, err
 	}
 	if path += "/"; path == "./" {
 		path = ""
 	}
-	d := &directory{path: path, file: file}
-	d.held.Store(1)
-	return d, nil
+	return newDirectory(dir, path), nil
 }
 
 // openDirectory opens a directory in d. The caller releases it.
 func (d *directory) openDirectory(name string) (*directory, error) {
-	fd, err := d.openat(name, unix.O_DIRECTORY)
+	dir, err := d.dir.Dir(name)
 	if err != nil {
 		return nil, err
 	}
-	sub := &directory{path: d.path + name + "/", file: os.NewFile(uintptr(fd), name)}
-	sub.held.Store(1)
-	return sub, nil
+	return newDirectory(dir, d.path+name+"/"), nil
 }
 
 // errNotRegular is met when a file has become something else since it was listed.
 var errNotRegular = errors.New("not a regular file")
 
-// openFile opens a regular file and returns its size. It does not wait for a
-// writer of a FIFO, and os.File with its poller is avoided: that costs as much as
-// to open and to read the file.
-func (d *directory) openFile(name string) (fd int, size int64, err error) {
-	if fd, err = d.openat(name, unix.O_NOCTTY); err != nil {
-		return -1, 0, err
+// openFile opens a regular file. It does not wait for the writer of a FIFO, and
+// does without os.File, whose visit to the poller costs as much as a small read.
+func (d *directory) openFile(name string) (*content, error) {
+	const flags = unix.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
+	fd, err := unix.Openat(d.dir.Descriptor(), name, flags, 0)
+	for errors.Is(err, unix.EINTR) {
+		fd, err = unix.Openat(d.dir.Descriptor(), name, flags, 0)
 	}
-	var stat unix.Stat_t
-	if err = unix.Fstat(fd, &stat); err == nil && stat.Mode&unix.S_IFMT != unix.S_IFREG {
+	if err != nil {
+		return nil, err
+	}
+	info, err := jail.Fstat(fd)
+	if err == nil && !info.IsFile() {
 		err = errNotRegular
 	}
 	if err != nil {
-		_ = unix.Close(fd)
-		return -1, 0, fmt.Errorf("%s: %w", name, err)
+		_ = unix.Close(fd) // nothing was written
+		return nil, err
 	}
-	return fd, stat.Size, nil
-}
-
-func (d *directory) openat(name string, flags int) (int, error) {
-	for {
-		fd, err := unix.Openat(int(d.file.Fd()), name, flags|unix.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
-		if !errors.Is(err, syscall.EINTR) {
-			return fd, err
-		}
-	}
+	return &content{fd: fd, info: info, left: info.Size}, nil
 }
 
 // hold keeps the directory open until one more release.
@@ -85,7 +81,7 @@ func (d *directory) hold() { d.held.Add(1) }
 
 func (d *directory) release() {
 	if d.held.Add(-1) == 0 {
-		_ = d.file.Close() // it was only read
+		d.dir.Close()
 	}
 }
 
@@ -97,9 +93,14 @@ type entry struct {
 
 // list returns what is in the directory, sorted by name.
 func (d *directory) list() ([]entry, error) {
+	file, err := d.dir.File()
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
 	var entries []entry
 	for {
-		some, err := d.file.ReadDir(1024)
+		some, err := file.ReadDir(1024)
 		for _, e := range some {
 			entries = append(entries, entry{e.Name(), e.Type()})
 		}
@@ -117,21 +118,26 @@ func (d *directory) list() ([]entry, error) {
 	return entries, nil
 }
 
-// content reads a descriptor of a regular file.
+// content is an open file.
 type content struct {
 	fd   int
+	info jail.Info
 	left int64 // bytes up to the size that the file had; at 0 it is not asked for more
 }
+
+func (c *content) close() { _ = unix.Close(c.fd) } // nothing was written
 
 // Read saves the second call that would only say that the file has ended.
 func (c *content) Read(p []byte) (int, error) {
 	for {
 		n, err := unix.Read(c.fd, p)
-		if errors.Is(err, syscall.EINTR) {
+		switch {
+		case errors.Is(err, unix.EINTR):
 			continue
-		}
-		if err != nil || n <= 0 {
-			return 0, errors.Join(err, io.EOF)
+		case err != nil:
+			return 0, err
+		case n == 0:
+			return 0, io.EOF
 		}
 		if c.left -= int64(n); c.left == 0 {
 			return n, io.EOF

@@ -14,7 +14,7 @@ import (
 )
 
 // ignoreTree has what gitignore(5) speaks of.
-func ignoreTree(t *testing.T) *os.Root {
+func ignoreTree(t *testing.T) testRoot {
 	t.Helper()
 	names := []string{
 		"a.log", "keep.log", "sub/a.log", "sub/keep.log", "sub/deep/a.log", "build/out/x", "src/build/y", "src/build.go",

@@ -3,10 +3,10 @@ package search
 
 import (
 	"fmt"
-	"io/fs"
 	"regexp"
 
 	"github.com/gaia-go/gaia/plugins/file-manager/internal/glob"
+	"github.com/gaia-go/gaia/plugins/file-manager/internal/jail"
 	filev1 "github.com/gaia-go/gaia/proto/gaia/file/v1"
 )
 
@@ -19,7 +19,7 @@ const (
 
 // Query is what to look for.
 type Query struct {
-	// Dir is the directory below which is searched, seen from the root.
+	// Dir is the directory below which is searched, a clean path without links.
 	Dir string
 	// Hidden leaves out a path, seen from the root, with what is below it. May
 	// be nil.
@@ -110,11 +110,11 @@ func matchAny(patterns []glob.Pattern, path string) bool {
 
 // Match is a file, or a line in one.
 type Match struct {
-	Path   string      // seen from the root
-	Info   fs.FileInfo // of the file when it was read, or of what has the name
-	Line   uint64      // from 1; 0 if only the name was looked for
-	Column uint32      // in bytes, from 1
-	Text   string      // valid UTF-8, at most 4096 bytes, as the lines around it
+	Path   string    // seen from the root
+	Info   jail.Info // of the file when it was opened, or of what has the name
+	Line   uint64    // from 1; 0 if only the name was looked for
+	Column uint32    // in bytes, from 1
+	Text   string    // valid UTF-8, at most 4096 bytes, as the lines around it
 	Before []string
 	After  []string
 }

@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
 
-	"golang.org/x/sys/unix"
+	"github.com/gaia-go/gaia/plugins/file-manager/internal/jail"
 )
 
 // errEnough ends a search that has found as much as was asked for.
@@ -19,7 +18,7 @@ var errEnough = errors.New("enough")
 // the order of paths: part by part, a directory before what is in it. It follows
 // no links and opens regular files only. What vanishes meanwhile is passed over.
 // Errors are those of opening the directory, of emit and of ctx.
-func Run(ctx context.Context, root *os.Root, q Query, emit func(Match) error) (Summary, error) {
+func Run(ctx context.Context, root *jail.Root, q Query, emit func(Match) error) (Summary, error) {
 	s := &search{query: &q, root: root, emit: emit}
 	var err error
 	if q.content == nil {
@@ -35,7 +34,7 @@ func Run(ctx context.Context, root *os.Root, q Query, emit func(Match) error) (S
 
 type search struct {
 	query   *Query
-	root    *os.Root
+	root    *jail.Root
 	emit    func(Match) error
 	found   int
 	summary Summary
@@ -55,8 +54,7 @@ func (s *search) match(m Match) error {
 func (s *search) names(ctx context.Context) error {
 	w := &walk{query: s.query}
 	w.visit = func(d *directory, e entry) error {
-		full := d.path + e.name
-		info, err := s.root.Lstat(full)
+		info, err := d.dir.Stat(e.name)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			return nil
@@ -65,7 +63,7 @@ func (s *search) names(ctx context.Context) error {
 			return nil //nolint:nilerr // it is counted, and the search goes on without it
 		}
 		s.summary.Files++
-		return s.match(Match{Path: full, Info: info})
+		return s.match(Match{Path: d.path + e.name, Info: info})
 	}
 	err := w.start(ctx, s.root)
 	s.summary.Skipped += w.skipped
@@ -150,7 +148,7 @@ func (s *search) take(r result) error {
 
 // feed walks and hands out batches, in order to one channel and to whoever is
 // free to the other.
-func feed(ctx context.Context, w *walk, root *os.Root, ordered, work chan<- *batch) error {
+func feed(ctx context.Context, w *walk, root *jail.Root, ordered, work chan<- *batch) error {
 	var files []file
 	flush := func() error {
 		b := &batch{files: files, result: make(chan result, 1)}
@@ -220,31 +218,18 @@ func (r *reader) read(ctx context.Context, b *batch) {
 
 // file looks for lines in one file.
 func (r *reader) file(ctx context.Context, f file, out chan<- result) error {
-	fd, size, err := f.dir.openFile(f.name)
+	file, err := f.dir.openFile(f.name)
 	if err != nil {
 		return err
 	}
-	var opened *os.File // owns fd from the first match on
-	defer func() {
-		if opened == nil {
-			_ = unix.Close(fd) // it was only read
-			return
-		}
-		opened.Close()
-	}()
-	var info fs.FileInfo
+	defer file.close()
 	found := 0
-	return r.scanner.scan(ctx, &content{fd, size}, func(m Match) error {
+	return r.scanner.scan(ctx, file, func(m Match) error {
 		if found > r.query.maxResults {
 			return errEnough
 		}
-		if found++; opened == nil {
-			opened = os.NewFile(uintptr(fd), f.name)
-			if info, err = opened.Stat(); err != nil {
-				return err
-			}
-		}
-		m.Path, m.Info = f.dir.path+f.name, info
+		found++
+		m.Path, m.Info = f.dir.path+f.name, file.info
 		return r.add(ctx, m, out)
 	})
 }

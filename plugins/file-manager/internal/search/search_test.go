@@ -9,13 +9,31 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/gaia-go/gaia/plugins/file-manager/internal/jail"
 	filev1 "github.com/gaia-go/gaia/proto/gaia/file/v1"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 )
 
+// testRoot is a directory, as it is searched and as a test changes it.
+type testRoot struct {
+	*os.Root
+
+	jail *jail.Root
+}
+
+func newRoot(tb testing.TB, dir string) testRoot {
+	tb.Helper()
+	root, err := jail.Open(dir)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { root.Close() })
+	return testRoot{root.OS(), root}
+}
+
 // tree makes files; a name with a slash at its end is a directory.
-func tree(t testing.TB, files map[string]string) *os.Root {
+func tree(t testing.TB, files map[string]string) testRoot {
 	t.Helper()
 	dir := t.TempDir()
 	for name, text := range files {
@@ -33,16 +51,11 @@ func tree(t testing.TB, files map[string]string) *os.Root {
 			t.Fatal(err)
 		}
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { root.Close() })
-	return root
+	return newRoot(t, dir)
 }
 
 // run searches and writes each match as "path", or "path:line:column:text".
-func run(t testing.TB, root *os.Root, request *filev1.SearchRequest) ([]string, Summary) {
+func run(t testing.TB, root testRoot, request *filev1.SearchRequest) ([]string, Summary) {
 	t.Helper()
 	q, err := Parse(request)
 	if err != nil {
@@ -51,11 +64,11 @@ func run(t testing.TB, root *os.Root, request *filev1.SearchRequest) ([]string, 
 	return runQuery(t, root, q)
 }
 
-func runQuery(t testing.TB, root *os.Root, q Query) ([]string, Summary) {
+func runQuery(t testing.TB, root testRoot, q Query) ([]string, Summary) {
 	t.Helper()
 	var got []string
-	summary, err := Run(t.Context(), root, q, func(m Match) error {
-		if m.Info == nil {
+	summary, err := Run(t.Context(), root.jail, q, func(m Match) error {
+		if m.Info.Inode == 0 {
 			t.Errorf("%s has no info", m.Path)
 		}
 		text := m.Path
@@ -104,8 +117,8 @@ func TestLinesAreFoundWithNumberColumnAndContext(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []Match
-	if _, err := Run(t.Context(), root, q, func(m Match) error {
-		m.Info = nil
+	if _, err := Run(t.Context(), root.jail, q, func(m Match) error {
+		m.Info = jail.Info{}
 		got = append(got, m)
 		return nil
 	}); err != nil {
@@ -181,7 +194,7 @@ func TestLinksAreNamedAndNotFollowed(t *testing.T) {
 	got, _ = run(t, root, &filev1.SearchRequest{})
 	expect(t, got, "dir", "dir/f", "dir/loop", "file", "out")
 	q, _ := Parse(&filev1.SearchRequest{Path: "out"})
-	if _, err := Run(t.Context(), root, q, func(Match) error { return nil }); err == nil {
+	if _, err := Run(t.Context(), root.jail, q, func(Match) error { return nil }); err == nil {
 		t.Error("a link out of the root was followed")
 	}
 }
@@ -193,12 +206,12 @@ func TestWhatIsNoFileIsNeverOpened(t *testing.T) {
 	}
 	got, _ := run(t, root, &filev1.SearchRequest{Content: "needle"}) // would wait for a writer
 	expect(t, got, "f:1:1:needle")
-	d, err := openStart(root, ".")
+	d, err := openStart(root.jail, ".")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.release()
-	if _, _, err := d.openFile("fifo"); !errors.Is(err, errNotRegular) { // it was a file when it was listed
+	if _, err := d.openFile("fifo"); !errors.Is(err, errNotRegular) { // it was a file when it was listed
 		t.Errorf("open a FIFO: %v, want %v", err, errNotRegular)
 	}
 	if _, err := d.openDirectory("fifo"); err == nil {
@@ -232,12 +245,12 @@ func TestAnErrorOfEmitEndsTheSearch(t *testing.T) {
 	root := tree(t, files)
 	q, _ := Parse(&filev1.SearchRequest{Content: "needle", MaxResults: maxResults})
 	full := errors.New("full")
-	if _, err := Run(t.Context(), root, q, func(Match) error { return full }); !errors.Is(err, full) {
+	if _, err := Run(t.Context(), root.jail, q, func(Match) error { return full }); !errors.Is(err, full) {
 		t.Errorf("error %v, want %v", err, full)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	n := 0
-	_, err := Run(ctx, root, q, func(Match) error {
+	_, err := Run(ctx, root.jail, q, func(Match) error {
 		if n++; n == 10 {
 			cancel()
 		}

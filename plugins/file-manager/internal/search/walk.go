@@ -1,16 +1,16 @@
 package search
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"io/fs"
-	"os"
-	"path"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/gaia-go/gaia/plugins/file-manager/internal/jail"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,8 +29,8 @@ type walk struct {
 }
 
 // start opens the directory searched and walks through it.
-func (w *walk) start(ctx context.Context, root *os.Root) error {
-	d, err := openStart(root, path.Clean(w.query.Dir))
+func (w *walk) start(ctx context.Context, root *jail.Root) error {
+	d, err := openStart(root, w.query.Dir)
 	if err != nil {
 		return err
 	}
@@ -129,7 +129,7 @@ func hasName(entries []entry, name string) bool {
 
 // rulesAbove reads the .gitignore files of the directories that a path, seen from
 // the root, is in.
-func rulesAbove(root *os.Root, dir string) *rules {
+func rulesAbove(root *jail.Root, dir string) *rules {
 	var above *rules
 	for i := range len(dir) {
 		if i > 0 && dir[i] != '/' {
@@ -138,11 +138,11 @@ func rulesAbove(root *os.Root, dir string) *rules {
 		if i == len(dir)-1 {
 			break // the walk reads that of the directory itself
 		}
-		d, err := openStart(root, path.Clean(dir[:i]))
+		d, err := openStart(root, cmp.Or(dir[:i], "."))
 		if err != nil {
 			return above
 		}
-		if _, err := root.Lstat(d.path + ".git"); err == nil {
+		if _, err := d.dir.Stat(".git"); err == nil {
 			above = nil
 		}
 		above = readRules(d, above)
@@ -154,12 +154,12 @@ func rulesAbove(root *os.Root, dir string) *rules {
 // readRules reads a .gitignore file. Where that fails it is as if it were not
 // there, as for git.
 func readRules(d *directory, above *rules) *rules {
-	fd, size, err := d.openFile(".gitignore")
+	file, err := d.openFile(".gitignore")
 	if err != nil {
 		return above
 	}
-	defer unix.Close(fd) //nolint:errcheck // it was only read
-	text, err := io.ReadAll(io.LimitReader(&content{fd, size}, maxGitignore))
+	defer file.close()
+	text, err := io.ReadAll(io.LimitReader(file, maxGitignore))
 	if err != nil {
 		return above
 	}

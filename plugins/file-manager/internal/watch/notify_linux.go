@@ -8,8 +8,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 
+	"github.com/gaia-go/gaia/plugins/file-manager/internal/jail"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -60,13 +60,13 @@ func (n *notifier) close() error {
 
 // add tells a watcher of changes in a directory, which node stands for. The lock is
 // held until its number is known, as an event may be there at once.
-func (n *notifier) add(dir *os.File, w *watcher, to *node) error {
+func (n *notifier) add(dir jail.Dir, w *watcher, to *node) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	// The path leads to the very directory that was opened, and not to what has its
 	// name now.
-	id, err := unix.InotifyAddWatch(n.fd, fmt.Sprintf("/proc/self/fd/%d", dir.Fd()), told)
-	if errors.Is(err, syscall.ENOSPC) {
+	id, err := unix.InotifyAddWatch(n.fd, fmt.Sprintf("/proc/self/fd/%d", dir.Descriptor()), told)
+	if errors.Is(err, unix.ENOSPC) {
 		return status.Errorf(codes.ResourceExhausted, "watch %q: the system watches as many directories as it may: fs.inotify.max_user_watches is %s", to.path(), limit("max_user_watches"))
 	}
 	if err != nil {
@@ -184,11 +184,9 @@ func (n *notifier) fail(err error) {
 
 // limit is what the system says of a bound.
 func limit(name string) string {
-	text, err := os.ReadFile("/proc/sys/fs/inotify/" + name)
+	text, err := os.ReadFile("/proc/sys/fs/inotify/" + name) //nolint:gosec // G304: one of two names
 	if err != nil {
 		return "unknown"
 	}
 	return strings.TrimSpace(string(text))
 }
-
-func changeTime(s *syscall.Stat_t) int64 { return s.Ctim.Nano() }

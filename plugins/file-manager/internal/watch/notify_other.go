@@ -2,10 +2,7 @@
 
 package watch
 
-import (
-	"os"
-	"syscall"
-)
+import "github.com/gaia-go/gaia/plugins/file-manager/internal/jail"
 
 // eventsCome says that everything has to be looked at every second.
 const eventsCome = false
@@ -17,11 +14,9 @@ func newNotifier() (*notifier, error) { return &notifier{}, nil }
 
 func (*notifier) close() error { return nil }
 
-func (*notifier) add(_ *os.File, _ *watcher, to *node) error {
+func (*notifier) add(_ jail.Dir, _ *watcher, to *node) error {
 	to.watch = 1
 	return nil
 }
 
 func (*notifier) remove(*watcher, *node) {}
-
-func changeTime(s *syscall.Stat_t) int64 { return s.Ctimespec.Nano() }

@@ -14,7 +14,7 @@ func TestEventsThatTheSystemHasDroppedAreMadeUpFor(t *testing.T) {
 		t.Skipf("too many events would be needed: %d, %v", most, err)
 	}
 	hub, root := newHub(t, 1000), newRoot(t)
-	v := observe(t, hub, root, Options{Recursive: true})
+	v := observe(t, hub, root, Options{Path: ".", Recursive: true})
 	func() {
 		hub.notifier.mu.Lock() // nobody reads events
 		defer hub.notifier.mu.Unlock()

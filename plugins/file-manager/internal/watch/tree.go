@@ -4,17 +4,16 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io"
 	"io/fs"
 	"maps"
-	"os"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 	"unicode/utf8"
 
+	"github.com/gaia-go/gaia/plugins/file-manager/internal/jail"
 	filev1 "github.com/gaia-go/gaia/proto/gaia/file/v1"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -24,8 +23,8 @@ type node struct {
 	parent   *node
 	name     string
 	depth    int // parts of the path
-	state    state
-	seen     int64            // when it was looked at, in Unix nanoseconds
+	info     jail.Info
+	seen     int64            // when it was looked at, in nanoseconds since 1970
 	children map[string]*node // of a directory whose content is watched
 	watch    int32            // of the source of events; 0 for none
 	gone     bool
@@ -43,32 +42,15 @@ func (n *node) path() string {
 	return strings.Join(parts, "/")
 }
 
-// state is what tells one version of a file from another.
-type state struct {
-	kind         fs.FileMode // type bits
-	mode         fs.FileMode
-	device, ino  uint64
-	size         int64
-	mtime, ctime int64 // Unix nanoseconds
-}
-
-func stateOf(info fs.FileInfo) state {
-	s := state{kind: info.Mode().Type(), mode: info.Mode(), size: info.Size(), mtime: info.ModTime().UnixNano()}
-	if sys, ok := info.Sys().(*syscall.Stat_t); ok {
-		s.device, s.ino, s.ctime = uint64(sys.Dev), sys.Ino, changeTime(sys) //nolint:gosec,unconvert,nolintlint // G115: of another type elsewhere
-	}
-	return s
-}
-
-func (s state) sameFile(other state) bool { return s.ino == other.ino && s.device == other.device }
+func sameFile(a, b jail.Info) bool { return a.Inode == b.Inode && a.Device == b.Device }
 
 // differs reports whether a change is to be reported. What is in a directory is
 // reported for itself.
-func (s state) differs(before state) bool {
-	if s.kind.IsDir() {
-		return s.mode != before.mode
+func differs(a, b jail.Info) bool {
+	if a.IsDir() {
+		return a.Mode != b.Mode || a.Owner != b.Owner || a.Group != b.Group
 	}
-	return s != before
+	return a != b
 }
 
 // racy reports whether the file may have changed since it was seen without a trace:
@@ -76,13 +58,13 @@ func (s state) differs(before state) bool {
 // time.
 func (n *node) racy() bool {
 	const tick = 20 * time.Millisecond
-	return n.state.ctime > n.seen-int64(tick)
+	return n.info.Changed > n.seen-int64(tick)
 }
 
 // inside reports whether the content of a directory is watched, or on the way to
 // what is.
 func (w *watcher) inside(n *node) bool {
-	return n.state.kind.IsDir() && (n.depth <= len(w.target) || w.options.Recursive)
+	return n.info.IsDir() && (n.depth <= len(w.target) || w.options.Recursive)
 }
 
 // concerns reports whether a name in a directory is watched, or on the way to what
@@ -104,82 +86,56 @@ func (w *watcher) concerns(n *node, name string) bool {
 	return !w.options.Hidden(path)
 }
 
-// open opens a directory if it is still the one that was looked at. A "." at the end
-// of the path keeps what has taken its place from being opened, such as a FIFO.
-func (w *watcher) open(n *node) (*os.Root, error) {
-	dir, err := w.root.OpenRoot(n.path() + "/.")
-	if n.parent == nil {
-		dir, err = w.root.OpenRoot(".")
-	}
-	if err != nil || n.parent == nil {
-		return dir, err
-	}
-	info, err := dir.Lstat(".")
-	if err == nil && !stateOf(info).sameFile(n.state) {
-		err = fs.ErrNotExist
-	}
-	if err != nil {
-		_ = dir.Close() // nothing was written
-		return nil, err
-	}
-	return dir, nil
+// file is a name and what is there.
+type file struct {
+	name string
+	info jail.Info
 }
 
 // list sets a watch on a directory and then lists it, sorted by name: what changes
 // from then on is told.
-func (w *watcher) list(n *node) ([]fs.FileInfo, error) {
-	dir, err := w.open(n)
+func (w *watcher) list(n *node) ([]file, error) {
+	dir, err := w.root.Dir(cmp.Or(n.path(), "."))
 	if err != nil {
 		return nil, err
 	}
-	defer dir.Close() //nolint:errcheck // it was only read
-	file, err := dir.Open(".")
-	if err != nil {
+	defer dir.Close()
+	if err := w.attach(n, dir); err != nil {
 		return nil, err
 	}
-	defer file.Close()
-	if err := w.attach(n, file); err != nil {
+	names := w.target[min(n.depth, len(w.target)):]
+	if len(names) > 0 {
+		names = names[:1] // on the way to what is watched
+	} else if names, err = dir.Names(); err != nil {
 		return nil, err
 	}
-	if n.depth < len(w.target) {
-		info, err := dir.Lstat(w.target[n.depth])
-		if err != nil {
-			return nil, nil //nolint:nilerr // it is not there
-		}
-		return []fs.FileInfo{info}, nil
+	if err := w.hub.roomFor(len(names) - len(n.children)); err != nil {
+		return nil, err
 	}
-	var infos []fs.FileInfo
-	for {
-		some, err := file.Readdir(1024)
-		infos = append(infos, some...)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		if err := w.hub.roomFor(len(infos)); err != nil {
-			return nil, err
+	slices.Sort(names)
+	files := make([]file, 0, len(names))
+	for _, name := range names {
+		if info, err := dir.Stat(name); err == nil { // or it has vanished
+			files = append(files, file{name, info})
 		}
 	}
-	slices.SortFunc(infos, func(a, b fs.FileInfo) int { return cmp.Compare(a.Name(), b.Name()) })
-	return infos, nil
+	return files, nil
 }
 
 // roomFor refuses more entries than there may be.
 func (h *Hub) roomFor(n int) error {
-	if bound := h.directories * entriesPerDirectory; h.entries.Load()+int64(n) > bound {
+	if bound := h.directories.Load() * entriesPerDirectory; n > 0 && h.entries.Load()+int64(n) > bound {
 		return status.Errorf(codes.ResourceExhausted, "watch: more than %d files are watched; raise max_watched, which allows for %d files each", bound, entriesPerDirectory)
 	}
 	return nil
 }
 
 // attach sees that changes in a directory are told.
-func (w *watcher) attach(n *node, dir *os.File) error {
+func (w *watcher) attach(n *node, dir jail.Dir) error {
 	if n.watch == 0 {
-		if w.hub.watched.Add(1) > w.hub.directories {
+		if bound := w.hub.directories.Load(); w.hub.watched.Add(1) > bound {
 			w.hub.watched.Add(-1)
-			return status.Errorf(codes.ResourceExhausted, "watch %q: %d directories are watched, max_watched allows %[2]d", n.path(), w.hub.directories)
+			return status.Errorf(codes.ResourceExhausted, "watch %q: %d directories are watched already, as many as max_watched allows", n.path(), bound)
 		}
 	}
 	before := n.watch
@@ -206,7 +162,7 @@ func (w *watcher) scan(ctx context.Context, n *node) error {
 		return err
 	}
 	seen := time.Now().UnixNano()
-	infos, err := w.list(n)
+	files, err := w.list(n)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		w.detach(n) // what cannot be seen is gone; when its mode changes, it is scanned again
@@ -219,15 +175,15 @@ func (w *watcher) scan(ctx context.Context, n *node) error {
 		n.children = make(map[string]*node)
 	}
 	for _, name := range slices.Sorted(maps.Keys(n.children)) {
-		if _, there := slices.BinarySearchFunc(infos, name, func(i fs.FileInfo, name string) int { return cmp.Compare(i.Name(), name) }); !there {
+		if _, there := slices.BinarySearchFunc(files, name, func(f file, name string) int { return cmp.Compare(f.name, name) }); !there {
 			if err := w.remove(n.children[name]); err != nil {
 				return err
 			}
 		}
 	}
-	for _, info := range infos {
-		if w.concerns(n, info.Name()) {
-			if err := w.update(ctx, n, info, appeared, seen); err != nil {
+	for _, f := range files {
+		if w.concerns(n, f.name) {
+			if err := w.update(ctx, n, f, appeared, seen); err != nil {
 				return err
 			}
 		}
@@ -237,7 +193,7 @@ func (w *watcher) scan(ctx context.Context, n *node) error {
 
 // isGone reports whether a directory is not there any more, or not the same.
 func isGone(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ELOOP)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, jail.ErrMoving)
 }
 
 // look reports how names in a directory differ from what was last reported.
@@ -245,20 +201,20 @@ func (w *watcher) look(ctx context.Context, n *node, names map[string]hint) erro
 	if n.gone || n.children == nil {
 		return nil
 	}
-	dir, err := w.open(n)
+	dir, err := w.root.Dir(cmp.Or(n.path(), "."))
 	if err != nil {
-		return nil //nolint:nilerr // that it is gone is told to the directory that it was in
+		return nil // that it is gone is told to the directory that it was in
 	}
-	defer dir.Close() //nolint:errcheck // it was only read
+	defer dir.Close()
 	for _, name := range slices.Sorted(maps.Keys(names)) {
 		if n.gone || !w.concerns(n, name) {
 			continue
 		}
 		seen := time.Now().UnixNano()
-		info, err := dir.Lstat(name)
+		info, err := dir.Stat(name)
 		switch child := n.children[name]; {
 		case err == nil:
-			err = w.update(ctx, n, info, names[name], seen)
+			err = w.update(ctx, n, file{name, info}, names[name], seen)
 		case child != nil:
 			err = w.remove(child)
 		default:
@@ -272,10 +228,10 @@ func (w *watcher) look(ctx context.Context, n *node, names map[string]hint) erro
 }
 
 // update reports how what is in a directory differs from what was last reported.
-func (w *watcher) update(ctx context.Context, parent *node, info fs.FileInfo, h hint, seen int64) error {
-	now := stateOf(info)
-	n := parent.children[info.Name()]
-	if n != nil && n.state.kind != now.kind {
+func (w *watcher) update(ctx context.Context, parent *node, f file, h hint, seen int64) error {
+	now := f.info
+	n := parent.children[f.name]
+	if n != nil && n.info.Type() != now.Type() {
 		if err := w.remove(n); err != nil {
 			return err
 		}
@@ -288,19 +244,19 @@ func (w *watcher) update(ctx context.Context, parent *node, info fs.FileInfo, h 
 			return err
 		}
 		w.hub.entries.Add(1)
-		n = &node{parent: parent, name: info.Name(), depth: parent.depth + 1}
+		n = &node{parent: parent, name: f.name, depth: parent.depth + 1}
 		parent.children[n.name] = n
 	} else {
 		event = filev1.Event_CHANGED
-		differs := now.differs(n.state)
-		look = differs || h&appeared != 0 || n.children == nil || !now.sameFile(n.state)
-		if !differs && (h&modified == 0 || now.kind.IsDir() || !n.racy()) {
+		changed := differs(now, n.info)
+		look = changed || h&appeared != 0 || n.children == nil || !sameFile(now, n.info)
+		if !changed && (h&modified == 0 || now.IsDir() || !n.racy()) {
 			event = filev1.Event_EVENT_UNSPECIFIED
 		}
 	}
-	n.state, n.seen = now, seen
+	n.info, n.seen = now, seen
 	if event != filev1.Event_EVENT_UNSPECIFIED {
-		if err := w.report(event, n, info); err != nil {
+		if err := w.report(event, n); err != nil {
 			return err
 		}
 	}
@@ -318,7 +274,7 @@ func (w *watcher) remove(n *node) error {
 		}
 	}
 	w.drop(n)
-	return w.report(filev1.Event_REMOVED, n, nil)
+	return w.report(filev1.Event_REMOVED, n)
 }
 
 // forget drops a node and all below it.

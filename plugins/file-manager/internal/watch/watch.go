@@ -9,16 +9,14 @@ package watch
 
 import (
 	"context"
-	"errors"
-	"io/fs"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
+	"github.com/gaia-go/gaia/plugins/file-manager/internal/jail"
 	filev1 "github.com/gaia-go/gaia/proto/gaia/file/v1"
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -38,9 +36,9 @@ const (
 // Hub is what all watches have in common: the system's source of events, of which
 // there are few, and the bounds. It is safe for concurrent use.
 type Hub struct {
-	directories int64 // bound
-	pending     int   // bound of each watch
+	pending int // bound of each watch
 
+	directories atomic.Int64 // bound
 	watched   atomic.Int64
 	entries   atomic.Int64
 	events    atomic.Uint64
@@ -51,11 +49,16 @@ type Hub struct {
 	closed   bool
 }
 
-// New returns a hub whose watches look at so many directories in total. The caller
-// closes it.
+// New returns a hub whose watches look at no more than so many directories in
+// total. The caller closes it.
 func New(directories int) *Hub {
-	return &Hub{directories: int64(directories), pending: defaultPending}
+	h := &Hub{pending: defaultPending}
+	h.Limit(directories)
+	return h
 }
+
+// Limit sets how many directories may be looked at. Watches that run go on.
+func (h *Hub) Limit(directories int) { h.directories.Store(int64(directories)) }
 
 // Close releases the source of events. No watch may be running.
 func (h *Hub) Close() error {
@@ -96,8 +99,7 @@ func (h *Hub) source() (*notifier, error) {
 
 // Options say what to watch and how to report it.
 type Options struct {
-	// Path of a file or directory, seen from the root. Links in it are followed
-	// once, at the start.
+	// Path of a file or directory: a clean path without links.
 	Path string
 	// Recursive watches what is in directories below, too.
 	Recursive bool
@@ -105,32 +107,30 @@ type Options struct {
 	Existing bool
 	// Hidden leaves out a path with what is below it. May be nil.
 	Hidden func(path string) bool
+	// Check is called every second; its error ends the watch. May be nil.
+	Check func() error
 	// Entry makes the entry that is reported.
-	Entry func(path string, info fs.FileInfo) *filev1.Entry
+	Entry func(path string, info jail.Info) *filev1.Entry
 }
 
-// Watch reports changes to send, from this goroutine, until ctx ends, send fails or
-// the root is gone. While send blocks, changes are collected; if they become too
+// Watch reports changes to send, from this goroutine, until ctx ends or send or
+// Check fails. While send blocks, changes are collected; if they become too
 // many they are dropped, OVERFLOW is reported and all is looked at anew.
 //
 // A path that is removed is watched on and reported when it is there again. Names
 // that are no UTF-8 are left out, as no message can carry them.
 //
-// Errors are a status, or that of opening the path.
-func (h *Hub) Watch(ctx context.Context, root *os.Root, o Options, send func(*filev1.WatchResponse) error) error {
+// Errors are a status, that of looking at a directory, or ENOENT if nothing is at the
+// path at the start.
+func (h *Hub) Watch(ctx context.Context, root *jail.Root, o Options, send func(*filev1.WatchResponse) error) error {
 	source, err := h.source()
-	if err != nil {
-		return err
-	}
-	target, err := resolve(root, o.Path)
 	if err != nil {
 		return err
 	}
 	w := &watcher{
 		hub: h, source: source, root: root, options: o, send: send,
-		top:     &node{state: state{kind: fs.ModeDir}},
-		target:  split(target),
-		shift:   len(target),
+		top:     &node{info: jail.Info{Mode: unix.S_IFDIR}},
+		target:  split(o.Path),
 		quiet:   !o.Existing,
 		pending: newPending(h.pending),
 	}
@@ -138,8 +138,11 @@ func (h *Hub) Watch(ctx context.Context, root *os.Root, o Options, send func(*fi
 	if err := w.scan(ctx, w.top); err != nil {
 		return err
 	}
+	if !w.there() {
+		return unix.ENOENT
+	}
 	w.quiet = false
-	if err := w.emit(filev1.Event_READY, "", nil); err != nil {
+	if err := w.emit(filev1.Event_READY, nil); err != nil {
 		return err
 	}
 	return w.follow(ctx)
@@ -150,12 +153,11 @@ func (h *Hub) Watch(ctx context.Context, root *os.Root, o Options, send func(*fi
 type watcher struct {
 	hub      *Hub
 	source   *notifier
-	root     *os.Root
+	root     *jail.Root
 	options  Options
 	send     func(*filev1.WatchResponse) error
 	top      *node    // of the root
-	target   []string // parts of the path that is watched, without links
-	shift    int      // length of the same
+	target   []string // parts of the path that is watched
 	quiet    bool     // nothing is reported
 	sequence uint64
 	pending  *pending
@@ -190,14 +192,13 @@ func (w *watcher) follow(ctx context.Context) error {
 	}
 }
 
-// tick finds what no event tells: that the root is gone, as long as it is held open.
+// tick finds what no event tells, such as that the root is gone: while it is held
+// open, the system says nothing.
 func (w *watcher) tick(ctx context.Context) error {
-	info, err := w.root.Stat(".")
-	if err != nil {
-		return errVanished()
-	}
-	if sys, ok := info.Sys().(*syscall.Stat_t); ok && sys.Nlink == 0 {
-		return errVanished()
+	if w.options.Check != nil {
+		if err := w.options.Check(); err != nil {
+			return err
+		}
 	}
 	if !eventsCome {
 		return w.scan(ctx, w.top)
@@ -217,7 +218,7 @@ func (w *watcher) catchUp(ctx context.Context) error {
 	}
 	if b.overflow {
 		w.hub.overflows.Add(1)
-		if err := w.emit(filev1.Event_OVERFLOW, "", nil); err != nil {
+		if err := w.emit(filev1.Event_OVERFLOW, nil); err != nil {
 			return err
 		}
 		return w.scan(ctx, w.top)
@@ -230,24 +231,35 @@ func (w *watcher) catchUp(ctx context.Context) error {
 	return nil
 }
 
+// there reports whether there is something at the path that is watched.
+func (w *watcher) there() bool {
+	n := w.top
+	for _, part := range w.target {
+		if n = n.children[part]; n == nil {
+			return false
+		}
+	}
+	return true
+}
+
 // report sends an event of a node, if it is one that is watched.
-func (w *watcher) report(event filev1.Event, n *node, info fs.FileInfo) error {
+func (w *watcher) report(event filev1.Event, n *node) error {
 	if w.quiet || n.depth == 0 || n.depth < len(w.target) {
 		return nil
 	}
-	path := n.path()
-	if asked := strings.Trim(w.options.Path, "/"); w.shift > 0 && asked != path[:w.shift] {
-		path = asked + path[w.shift:] // as the caller sees it, through links
-	}
-	return w.emit(event, path, info)
+	return w.emit(event, n)
 }
 
-func (w *watcher) emit(event filev1.Event, path string, info fs.FileInfo) error {
+// emit sends an event of a node, or of the watch itself.
+func (w *watcher) emit(event filev1.Event, n *node) error {
 	w.sequence++
 	w.hub.events.Add(1)
-	response := &filev1.WatchResponse{Sequence: w.sequence, Event: event, Path: path}
-	if info != nil {
-		response.Entry = w.options.Entry(path, info)
+	response := &filev1.WatchResponse{Sequence: w.sequence, Event: event}
+	if n != nil {
+		response.Path = n.path()
+		if !n.gone {
+			response.Entry = w.options.Entry(response.Path, n.info)
+		}
 	}
 	return w.send(response)
 }
@@ -257,49 +269,10 @@ func (w *watcher) close() {
 	w.forget(w.top)
 }
 
-// resolve follows the links in a path within the root.
-func resolve(root *os.Root, path string) (string, error) {
-	const maxLinks = 40 // as Linux, path_resolution(7)
-	if _, err := root.Stat(orDot(path)); err != nil {
-		return "", err // leads out of the root, or nowhere
-	}
-	rest := split(path)
-	var done []string
-	for links := 0; len(rest) > 0; {
-		part := rest[0]
-		rest = rest[1:]
-		if part == ".." {
-			done = done[:max(len(done)-1, 0)]
-			continue
-		}
-		at := strings.Join(append(done, part), "/")
-		link, err := root.Readlink(at)
-		if err != nil {
-			done = append(done, part) // no link; if it is not there any more, that is seen soon
-			continue
-		}
-		if links++; links > maxLinks {
-			return "", errors.New("too many links")
-		}
-		rest = append(split(link), rest...)
-	}
-	return strings.Join(done, "/"), nil
-}
-
-// split returns the parts of a path.
+// split returns the parts of a clean path.
 func split(path string) []string {
-	var parts []string
-	for part := range strings.SplitSeq(path, "/") {
-		if part != "" && part != "." {
-			parts = append(parts, part)
-		}
+	if path == "." {
+		return nil
 	}
-	return parts
-}
-
-func orDot(path string) string {
-	if path == "" {
-		return "."
-	}
-	return path
+	return strings.Split(path, "/")
 }

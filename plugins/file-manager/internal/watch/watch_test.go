@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gaia-go/gaia/plugins/file-manager/internal/jail"
 	filev1 "github.com/gaia-go/gaia/proto/gaia/file/v1"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
@@ -23,26 +24,26 @@ import (
 // patience is how long a test waits for what has to happen.
 const patience = 20 * time.Second
 
-func entryOf(path string, info fs.FileInfo) *filev1.Entry {
-	e := &filev1.Entry{Path: path, Type: filev1.Type_OTHER, Mode: uint32(info.Mode().Perm())}
+func entryOf(path string, info jail.Info) *filev1.Entry {
+	e := &filev1.Entry{Path: path, Type: filev1.Type_OTHER, Mode: info.Permissions()}
 	switch {
 	case info.IsDir():
 		e.Type = filev1.Type_DIRECTORY
 		return e
-	case info.Mode().IsRegular():
+	case info.IsFile():
 		e.Type = filev1.Type_FILE
-	case info.Mode()&fs.ModeSymlink != 0:
+	case info.IsLink():
 		e.Type = filev1.Type_SYMLINK
 	}
-	e.Size = uint64(info.Size())
-	e.Modified = timestamppb.New(info.ModTime())
+	e.Size = uint64(info.Size)
+	e.Modified = timestamppb.New(time.Unix(0, info.Modified))
 	return e
 }
 
 // observer is a watch that runs, and the tree that its events describe.
 type observer struct {
 	t      *testing.T
-	root   *os.Root
+	root   testRoot
 	hub    *Hub
 	events chan *filev1.WatchResponse
 	cancel context.CancelFunc
@@ -54,7 +55,7 @@ type observer struct {
 }
 
 // observe starts a watch and waits until it is ready.
-func observe(t *testing.T, hub *Hub, root *os.Root, o Options) *observer {
+func observe(t *testing.T, hub *Hub, root testRoot, o Options) *observer {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	v := &observer{
@@ -64,7 +65,7 @@ func observe(t *testing.T, hub *Hub, root *os.Root, o Options) *observer {
 	o.Entry = entryOf
 	var group sync.WaitGroup
 	group.Go(func() {
-		v.ended <- hub.Watch(ctx, root, o, func(r *filev1.WatchResponse) error {
+		v.ended <- hub.Watch(ctx, root.jail, o, func(r *filev1.WatchResponse) error {
 			select {
 			case v.events <- r:
 				return nil
@@ -95,14 +96,26 @@ func newHub(t *testing.T, directories int) *Hub {
 	return hub
 }
 
-func newRoot(t *testing.T) *os.Root {
+// testRoot is a directory, as it is watched and as a test changes it.
+type testRoot struct {
+	*os.Root
+
+	jail *jail.Root
+}
+
+func openRoot(t *testing.T, dir string) testRoot {
 	t.Helper()
-	root, err := os.OpenRoot(t.TempDir())
+	root, err := jail.Open(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { root.Close() })
-	return root
+	return testRoot{root.OS(), root}
+}
+
+func newRoot(t *testing.T) testRoot {
+	t.Helper()
+	return openRoot(t, t.TempDir())
 }
 
 // until takes events until one is as wanted.
@@ -152,14 +165,14 @@ func describe(e *filev1.Entry) string {
 	return fmt.Sprintf("%v %o %d %v", e.GetType(), e.GetMode(), e.GetSize(), e.GetModified().AsTime())
 }
 
-// expect waits for events "CREATED a", in this order, others between them allowed.
+// expect waits for events such as "CREATED a", in any order and others between
+// them allowed.
 func (v *observer) expect(want ...string) {
 	v.t.Helper()
-	for _, one := range want {
-		v.until(one, func(r *filev1.WatchResponse) bool {
-			return fmt.Sprintf("%v %s", r.GetEvent(), r.GetPath()) == one
-		})
-	}
+	v.until(strings.Join(want, " and "), func(r *filev1.WatchResponse) bool {
+		want = slices.DeleteFunc(want, func(one string) bool { return fmt.Sprintf("%v %s", r.GetEvent(), r.GetPath()) == one })
+		return len(want) == 0
+	})
 }
 
 // settle waits until all that was done before has been reported: the second file
@@ -199,8 +212,8 @@ func (v *observer) sameAsDisk(below string) {
 			return err
 		}
 		name, _ := filepath.Rel(v.root.Name(), path)
-		if info, err := d.Info(); err == nil && name != "." {
-			want[name] = describe(entryOf(name, info))
+		if name != "." {
+			want[name] = v.onDisk(name)
 		}
 		return nil
 	}))
@@ -209,8 +222,19 @@ func (v *observer) sameAsDisk(below string) {
 	}
 }
 
+func (v *observer) onDisk(name string) string {
+	v.t.Helper()
+	parent, base := jail.Split(name)
+	dir, err := v.root.jail.Dir(parent)
+	v.do(err)
+	defer dir.Close()
+	info, err := dir.Stat(base)
+	v.do(err)
+	return describe(entryOf(name, info))
+}
+
 func TestChangesAreReported(t *testing.T) {
-	v := observe(t, newHub(t, 100), newRoot(t), Options{Recursive: true})
+	v := observe(t, newHub(t, 100), newRoot(t), Options{Path: ".", Recursive: true})
 	v.write("a", "1")
 	v.expect("CREATED a")
 	v.write("a", "22")
@@ -238,21 +262,21 @@ func TestWhatIsThereIsReportedFirstOnRequest(t *testing.T) {
 	if err := errors.Join(root.MkdirAll("a/b", 0o755), root.WriteFile("a/b/c", nil, 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	v := observe(t, hub, root, Options{Recursive: true, Existing: true})
+	v := observe(t, hub, root, Options{Path: ".", Recursive: true, Existing: true})
 	want := []string{"CREATED a", "CREATED a/b", "CREATED a/b/c", "READY "}
 	if diff := cmp.Diff(want, v.log); diff != "" {
 		t.Errorf("events (-want +got):\n%s", diff)
 	}
-	if v := observe(t, hub, root, Options{Recursive: true}); len(v.log) != 1 {
+	if v := observe(t, hub, root, Options{Path: ".", Recursive: true}); len(v.log) != 1 {
 		t.Errorf("without existing: %q", v.log)
 	}
-	if v := observe(t, hub, root, Options{Existing: true}); !slices.Equal(v.log, []string{"CREATED a", "READY "}) {
+	if v := observe(t, hub, root, Options{Path: ".", Existing: true}); !slices.Equal(v.log, []string{"CREATED a", "READY "}) {
 		t.Errorf("not recursive: %q", v.log)
 	}
 }
 
 func TestDirectoriesThatAreNotRecursiveStayShut(t *testing.T) {
-	v := observe(t, newHub(t, 1), newRoot(t), Options{})
+	v := observe(t, newHub(t, 1), newRoot(t), Options{Path: "."})
 	v.do(v.root.Mkdir("d", 0o755))
 	v.write("d/x", "")
 	v.settle(".")
@@ -283,30 +307,31 @@ func TestAFileIsWatchedThroughReplacementAndRemoval(t *testing.T) {
 	v.expect("CREATED a/b/f")
 }
 
-func TestAPathThroughALinkIsReportedAsItWasAsked(t *testing.T) {
+func TestLinksAreReportedAndNotFollowed(t *testing.T) {
 	hub, root := newHub(t, 100), newRoot(t)
-	if err := errors.Join(root.MkdirAll("real/sub", 0o755), root.Symlink("real", "link")); err != nil {
+	if err := errors.Join(root.Symlink(t.TempDir(), "out"), root.Symlink(".", "loop")); err != nil {
 		t.Fatal(err)
 	}
-	v := observe(t, hub, root, Options{Path: "link", Recursive: true})
-	v.write("real/sub/f", "")
-	v.expect("CREATED link/sub/f")
+	v := observe(t, hub, root, Options{Path: ".", Recursive: true, Existing: true})
+	if want := []string{"CREATED loop", "CREATED out", "READY "}; !slices.Equal(v.log, want) {
+		t.Errorf("events %q, want %q", v.log, want)
+	}
+	if hub.Watched() != 1 {
+		t.Errorf("%d directories are watched, want the root alone", hub.Watched())
+	}
 }
 
-func TestLinksDoNotLeadOut(t *testing.T) {
-	hub, root := newHub(t, 100), newRoot(t)
-	if err := root.Symlink(t.TempDir(), "out"); err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range []string{"out", "missing"} {
-		if err := hub.Watch(t.Context(), root, Options{Path: path, Entry: entryOf}, nil); err == nil {
-			t.Errorf("%s is watched", path)
+func TestAPathThatIsNotThereIsAnError(t *testing.T) {
+	for _, path := range []string{"missing", "a/b"} {
+		err := newHub(t, 100).Watch(t.Context(), newRoot(t).jail, Options{Path: path, Entry: entryOf}, nil)
+		if !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: %v, want %v", path, err, fs.ErrNotExist)
 		}
 	}
 }
 
 func TestHiddenPathsAreNotReported(t *testing.T) {
-	v := observe(t, newHub(t, 100), newRoot(t), Options{Recursive: true, Hidden: func(path string) bool { return filepath.Base(path) == "secret" }})
+	v := observe(t, newHub(t, 100), newRoot(t), Options{Path: ".", Recursive: true, Hidden: func(path string) bool { return filepath.Base(path) == "secret" }})
 	v.do(v.root.MkdirAll("secret/deep", 0o755))
 	v.do(v.root.MkdirAll("d", 0o755))
 	v.write("secret/deep/f", "")
@@ -322,7 +347,7 @@ func TestTooManyDirectoriesEndAWatch(t *testing.T) {
 	if err := root.MkdirAll("a/b", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	v := observe(t, hub, root, Options{Recursive: true})
+	v := observe(t, hub, root, Options{Path: ".", Recursive: true})
 	v.do(root.Mkdir("a/c", 0o755))
 	v.expect("CREATED a/c")
 	if err := <-v.ended; status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "max_watched") {
@@ -335,12 +360,14 @@ func TestARootThatVanishesEndsAWatch(t *testing.T) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	root, err := os.OpenRoot(dir)
-	if err != nil {
-		t.Fatal(err)
+	root := openRoot(t, dir)
+	check := func() error {
+		if info, err := root.jail.Info(); err != nil || info.Links == 0 {
+			return errVanished()
+		}
+		return nil
 	}
-	defer root.Close()
-	v := observe(t, newHub(t, 100), root, Options{Recursive: true})
+	v := observe(t, newHub(t, 100), root, Options{Path: ".", Recursive: true, Check: check})
 	v.do(os.RemoveAll(dir))
 	if err := <-v.ended; status.Code(err) != codes.Unavailable {
 		t.Errorf("error %v, want Unavailable", err)
@@ -348,7 +375,7 @@ func TestARootThatVanishesEndsAWatch(t *testing.T) {
 }
 
 func TestAFileWrittenOftenIsReportedSeldomAndInItsLastState(t *testing.T) {
-	v := observe(t, newHub(t, 100), newRoot(t), Options{})
+	v := observe(t, newHub(t, 100), newRoot(t), Options{Path: "."})
 	file, err := v.root.Create("f")
 	v.do(err)
 	defer file.Close()
