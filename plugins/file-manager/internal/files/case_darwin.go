@@ -1,0 +1,4 @@
+package files
+
+// usuallyCaseSensitive is what file systems of the system usually are.
+const usuallyCaseSensitive = false

@@ -1,0 +1,255 @@
+package files
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+
+	"github.com/gaia-go/gaia/plugins/file-manager/internal/jail"
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc/codes"
+)
+
+// stage is a name under which something new is made before a rename puts it in
+// its place: in the state directory if a rename leads from there, else beside the
+// place.
+type stage struct {
+	tree  *tree
+	place jail.Dir
+	name  string
+	note  string // in the state directory, if the stage is not
+	empty bool   // nothing is left under the name
+}
+
+// besideNote says where a stage is that is not in the state directory.
+type besideNote struct {
+	Dir  string `json:"dir"`
+	Name string `json:"name"`
+}
+
+// newStage finds a stage for what is to be at target, of which dir is the nearest
+// directory that is there. The caller closes it.
+func (t *tree) newStage(target string, dir jail.Dir, makeParents bool) (*stage, error) {
+	s := &stage{tree: t, place: t.state.temp, name: rand.Text()}
+	if t.state.temp.SameMount(dir) {
+		return s, nil
+	}
+	place, _, err := t.parent(target, makeParents)
+	if err != nil {
+		return nil, err
+	}
+	s.place, s.name = place, besidePrefix+s.name+besideSuffix
+	parent, _ := jail.Split(target)
+	if s.note, err = t.state.note(noteBeside, besideNote{Dir: parent, Name: s.name}); err != nil {
+		place.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// close removes what is left under the name.
+func (s *stage) close() {
+	if !s.empty {
+		// The name is swept at the next start if this fails.
+		_, _ = removeAll(context.Background(), s.place, s.name)
+	}
+	if s.note != "" {
+		_ = s.tree.state.temp.Remove(s.note)
+		s.place.Close()
+	}
+}
+
+// note writes something down in the state directory that is needed after a crash,
+// under a name with the prefix of its kind. The caller removes it.
+func (s *state) note(kind string, what any) (name string, err error) {
+	text, err := json.Marshal(what)
+	if err != nil {
+		return "", err
+	}
+	name = kind + rand.Text()
+	f, err := s.temp.Create(name, 0o600)
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(text)
+	if err = errors.Join(err, f.Close()); err != nil {
+		return "", errors.Join(err, s.temp.Remove(name))
+	}
+	return name, nil
+}
+
+// nearest opens the directory that a path is in, or with makeParents the nearest
+// one above that is there. The caller closes it.
+func (t *tree) nearest(path string, makeParents bool) (dir jail.Dir, exact bool, err error) {
+	parent, _ := jail.Split(path)
+	dir, err = t.jail.Dir(parent)
+	if errors.Is(err, unix.ENOENT) && !makeParents {
+		return dir, false, t.noParent(parent)
+	}
+	exact = err == nil
+	for errors.Is(err, unix.ENOENT) && parent != "." {
+		parent, _ = jail.Split(parent)
+		dir, err = t.jail.Dir(parent)
+	}
+	return dir, exact, err
+}
+
+// parent opens the directory that a path is in. With makeParents it makes those
+// that are missing, and says in which directories it has made one. The caller
+// closes the directory.
+func (t *tree) parent(path string, makeParents bool) (dir jail.Dir, madeIn []string, err error) {
+	parent, _ := jail.Split(path)
+	dir, err = t.jail.Dir(parent)
+	if !errors.Is(err, unix.ENOENT) {
+		return dir, nil, err
+	}
+	if !makeParents || parent == "." {
+		return dir, nil, t.noParent(parent)
+	}
+	above, madeIn, err := t.parent(parent, true)
+	if err != nil {
+		return dir, nil, err
+	}
+	defer above.Close()
+	name := lastPart(parent)
+	if err := above.Mkdir(name, 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
+		return dir, nil, err
+	}
+	grand, _ := jail.Split(parent)
+	dir, err = above.Dir(name)
+	return dir, append(madeIn, grand), err
+}
+
+func (t *tree) noParent(parent string) error {
+	if parent == "." || !t.isAt(t.settings.path) {
+		return unix.ENOENT // explain says that the root has vanished
+	}
+	return t.failf(codes.NotFound, parent, "the directory does not exist; make it first, or set make_parents")
+}
+
+// syncIn brings what was made in directories to the disk.
+func (t *tree) syncIn(paths []string) error {
+	for _, path := range paths {
+		dir, err := t.jail.Dir(path)
+		if err != nil {
+			return err
+		}
+		err = t.root.metrics.timeSync(dir.Sync)
+		dir.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// usage is what regular files take.
+type usage struct {
+	bytes, files int64
+}
+
+func (u *usage) add(o usage) {
+	u.bytes += o.bytes
+	u.files += o.files
+}
+
+// removeAll removes what is at a name, of a directory all that is in it, and says
+// what that was. It ends early with ctx.
+func removeAll(ctx context.Context, in jail.Dir, name string) (usage, error) {
+	info, err := in.Stat(name)
+	if errors.Is(err, unix.ENOENT) {
+		return usage{}, nil
+	}
+	if err != nil {
+		return usage{}, err
+	}
+	if !info.IsDir() {
+		return usageOf(info), ignore(in.Remove(name), unix.ENOENT)
+	}
+	var total usage
+	for range 10 { // others may put something into it meanwhile
+		u, err := removeContent(ctx, in, name)
+		total.add(u)
+		if err != nil {
+			return total, err
+		}
+		if err = in.RemoveDir(name); !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EEXIST) {
+			return total, ignore(err, unix.ENOENT)
+		}
+	}
+	return total, unix.ENOTEMPTY
+}
+
+func removeContent(ctx context.Context, in jail.Dir, name string) (usage, error) {
+	dir, err := in.Dir(name)
+	if err != nil {
+		return usage{}, ignore(err, unix.ENOENT)
+	}
+	defer dir.Close()
+	names, err := dir.Names()
+	var total usage
+	for _, child := range names {
+		if err := ctx.Err(); err != nil {
+			return total, err
+		}
+		u, err := removeAll(ctx, dir, child)
+		total.add(u)
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, err
+}
+
+func usageOf(info jail.Info) usage {
+	if !info.IsFile() {
+		return usage{}
+	}
+	return usage{bytes: info.Size, files: 1}
+}
+
+// walk visits all that is below a directory, of a directory before what is in it.
+// What vanishes meanwhile is left out. A directory for which visit says false is
+// not looked into. path is that of the directory; paths longer than any caller can
+// ask for are left out.
+func walk(ctx context.Context, dir jail.Dir, path string, visit func(in jail.Dir, path string, info jail.Info) (bool, error)) error {
+	if len(path) > jail.MaxPath {
+		return nil
+	}
+	names, err := dir.Names()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		info, err := dir.Stat(name)
+		if err != nil {
+			continue // it has vanished
+		}
+		into, err := visit(dir, jail.Join(path, name), info)
+		if err != nil {
+			return err
+		}
+		if !into || !info.IsDir() {
+			continue
+		}
+		child, err := dir.Dir(name)
+		if err != nil {
+			continue // it has vanished, or is something else now
+		}
+		err = walk(ctx, child, jail.Join(path, name), visit)
+		child.Close()
+		if err != nil && !errors.Is(err, unix.EACCES) { // what we may not read, no caller may either
+			return err
+		}
+	}
+	return nil
+}
+
+func lastPart(path string) string {
+	_, name := jail.Split(path)
+	return name
+}

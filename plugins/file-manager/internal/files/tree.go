@@ -1,0 +1,252 @@
+package files
+
+import (
+	"context"
+	"math"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/gaia-go/gaia/plugins/file-manager/internal/jail"
+	"github.com/gaia-go/gaia/plugins/file-manager/internal/keyed"
+	"github.com/gaia-go/gaia/plugins/file-manager/internal/quota"
+	"golang.org/x/sync/semaphore"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// tree is a root's directory, held open.
+//
+// Who changes something takes, in this order: a share of changes, or all of it
+// if a directory is moved or removed with what is in it; the path; and, for the
+// moment of a rename, the directory. Reads take nothing.
+type tree struct {
+	root     *root
+	settings *settings
+	jail     *jail.Root
+	account  *quota.Account
+
+	changes *semaphore.Weighted
+	paths   keyed.Locks // of files that are being changed
+	dirs    keyed.Locks // of directories in which something is being renamed; see draft.rename
+
+	// Guarded by the root's mu.
+	users   int // calls that have entered
+	retired bool
+
+	mu    sync.Mutex
+	state *state // nil until it could be opened, which is before the first change
+
+	counting  sync.Mutex // one count at a time
+	countedAt time.Time
+}
+
+// all is all shares of changes.
+const all = math.MaxInt32
+
+// openTree opens the directory of a root, and its state directory if the root may
+// be changed. Without the latter it can still be read.
+func openTree(r *root) (*tree, error) {
+	dir, err := jail.Open(r.settings.path)
+	if err != nil {
+		return nil, err
+	}
+	t := &tree{
+		root:     r,
+		settings: &r.settings,
+		jail:     dir,
+		account:  quota.NewAccount(r.settings.quota),
+		changes:  semaphore.NewWeighted(all),
+	}
+	if r.settings.writable {
+		_ = t.toChange() // the first change tries again, and says why not
+	}
+	return t, nil
+}
+
+// leave counts a call out.
+func (t *tree) leave() {
+	t.root.mu.Lock()
+	t.users--
+	last := t.retired && t.users == 0
+	t.root.mu.Unlock()
+	if last {
+		t.close()
+	}
+}
+
+// close ends what works on the tree. No call is in it any more.
+func (t *tree) close() {
+	t.mu.Lock()
+	s := t.state
+	t.mu.Unlock()
+	if s != nil {
+		s.close()
+	}
+	_ = t.jail.Close() // nothing was written to it
+}
+
+// isAt reports whether the directory is the one that has this path now.
+func (t *tree) isAt(path string) bool {
+	mine, err := t.jail.OS().Stat(".")
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(path)
+	return err == nil && os.SameFile(mine, there)
+}
+
+// toChange makes sure that the tree may be changed, and its state is open.
+func (t *tree) toChange() error {
+	if !t.settings.writable {
+		return status.Errorf(codes.PermissionDenied, "root %q is read-only; its mode in the configuration is not \"rw\"", t.settings.name)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.state != nil {
+		return nil
+	}
+	s, err := openState(t)
+	if err != nil {
+		return t.explain(stateDir, err)
+	}
+	t.state = s
+	return nil
+}
+
+func (t *tree) hasState() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.state != nil
+}
+
+// share takes a share of changes: something small is put in place. The caller
+// calls release.
+func (t *tree) share(ctx context.Context) (release func(), err error) { return t.take(ctx, 1) }
+
+// whole takes all of changes: while it is held, nobody else changes anything.
+func (t *tree) whole(ctx context.Context) (release func(), err error) { return t.take(ctx, all) }
+
+func (t *tree) take(ctx context.Context, n int64) (release func(), err error) {
+	if err := t.changes.Acquire(ctx, n); err != nil {
+		return nil, status.FromContextError(err).Err()
+	}
+	return func() { t.changes.Release(n) }, nil
+}
+
+// OS is the root's directory for packages that walk it. It belongs to the tree.
+func (t *tree) OS() *os.Root { return t.jail.OS() }
+
+// Hidden reports whether callers do not get to see what is at a clean path, as if
+// it did not exist: our own state, and what the operator denies.
+func (t *tree) Hidden(path string) bool { return isOurs(path) || t.denied(path) }
+
+// isOurs reports whether a path is part of our state. Upper and lower case are
+// not told apart, because some file systems do not.
+func isOurs(path string) bool {
+	first, _, _ := strings.Cut(path, "/")
+	if strings.EqualFold(first, stateDir) {
+		return true
+	}
+	_, name := jail.Split(path)
+	return isBeside(name)
+}
+
+// denied reports whether the operator denies a path, or a directory it is in.
+func (t *tree) denied(path string) bool {
+	if len(t.settings.deny) == 0 {
+		return false
+	}
+	for i := range len(path) + 1 {
+		if i < len(path) && path[i] != '/' {
+			continue
+		}
+		for _, p := range t.settings.deny {
+			if p.Match(path[:i]) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// find finds what is at a path, links followed. The caller closes it.
+func (t *tree) find(path string) (jail.Found, error) {
+	clean, err := jail.Clean(path)
+	if err != nil {
+		return jail.Found{}, t.explain(path, err)
+	}
+	if t.Hidden(clean) {
+		return jail.Found{}, t.notThere(path)
+	}
+	found, err := t.jail.Lookup(clean)
+	if err != nil {
+		return jail.Found{}, t.explain(path, err)
+	}
+	if found.Path != clean && t.Hidden(found.Path) {
+		found.Close()
+		return jail.Found{}, t.notThere(path)
+	}
+	return found, nil
+}
+
+// findFile is find for what has to be a regular file.
+func (t *tree) findFile(path string) (jail.Found, error) {
+	found, err := t.find(path)
+	if err == nil {
+		if err = t.wantFile(path, found.Info); err != nil {
+			found.Close()
+		}
+	}
+	return found, err
+}
+
+// target is the path without links of what is to be made or changed, and need not
+// exist. With follow, a link in its last part leads on.
+func (t *tree) target(path string, follow bool) (string, error) {
+	clean, err := jail.Clean(path)
+	if err != nil {
+		return "", t.explain(path, err)
+	}
+	if clean == "." {
+		return "", status.Errorf(codes.InvalidArgument, "path is the root itself, which stays as it is")
+	}
+	if t.Hidden(clean) {
+		return "", t.forbidden(path)
+	}
+	resolved, err := t.resolve(clean, follow)
+	if err != nil {
+		return "", t.explain(path, err)
+	}
+	if resolved == "." {
+		return "", status.Errorf(codes.InvalidArgument, "%q leads to the root itself, which stays as it is", path)
+	}
+	if resolved != clean && t.Hidden(resolved) {
+		return "", t.forbidden(path)
+	}
+	return resolved, nil
+}
+
+// resolve is the path without links. In most paths there are none, which one look
+// at the directory tells.
+func (t *tree) resolve(clean string, follow bool) (string, error) {
+	dir, name := jail.Split(clean)
+	d, err := t.jail.Dir(dir)
+	if err == nil {
+		leadsOn := follow && isLink(d, name)
+		d.Close()
+		if !leadsOn {
+			return clean, nil
+		}
+	}
+	if follow {
+		return t.jail.Resolve(clean)
+	}
+	return t.jail.ResolveParent(clean)
+}
+
+func isLink(dir jail.Dir, name string) bool {
+	info, err := dir.Stat(name)
+	return err == nil && info.IsLink()
+}
