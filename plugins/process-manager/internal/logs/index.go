@@ -1,0 +1,94 @@
+package logs
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// An index file lies beside each segment: records of an offset and the time from
+// which on the bytes at and behind it were written, ascending in both. There is one
+// for the first byte, and for the first byte that comes at least indexGap after the
+// last record; so all bytes of a record were written within indexGap after its time.
+const (
+	recordSize = 16 // offset and Unix nanoseconds, 8 bytes each, big-endian
+	indexGap   = 100 * time.Millisecond
+)
+
+func indexName(start int64) string { return fmt.Sprintf("%019d.idx", start) }
+
+// index is the index of the segment that is being written.
+type index struct {
+	file *os.File
+	size int64     // bytes of whole records
+	last time.Time // of the last record
+}
+
+// openIndex opens an index, or makes it. Records of which a crash of the machine left
+// nothing sensible are dropped from the end: torn ones, and those beyond end.
+func openIndex(path string, end int64) (*index, error) {
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	x := &index{file: file, size: info.Size() / recordSize * recordSize}
+	for x.size > 0 {
+		offset, at, err := readRecord(file, x.size/recordSize-1)
+		if err != nil {
+			return nil, errors.Join(err, file.Close())
+		}
+		if offset <= end && at.UnixNano() > 0 {
+			x.last = at
+			break
+		}
+		x.size -= recordSize
+	}
+	return x, nil
+}
+
+func readRecord(file *os.File, n int64) (offset int64, at time.Time, err error) {
+	var record [recordSize]byte
+	if _, err := file.ReadAt(record[:], n*recordSize); err != nil {
+		return 0, time.Time{}, err
+	}
+	return int64(binary.BigEndian.Uint64(record[:])), time.Unix(0, int64(binary.BigEndian.Uint64(record[8:]))), nil //nolint:gosec // as add wrote them
+}
+
+// first is the time of the first record.
+func (x *index) first() (time.Time, bool) {
+	if x.size == 0 {
+		return time.Time{}, false
+	}
+	_, at, err := readRecord(x.file, 0)
+	return at, err == nil
+}
+
+// isDue reports whether what is written now needs a record.
+func (x *index) isDue(now time.Time) bool {
+	return x.size == 0 || now.Sub(x.last) >= indexGap
+}
+
+// add writes down that the byte at offset is about to be written. A clock that was
+// set back stands still.
+func (x *index) add(offset int64, now time.Time) error {
+	if now.Before(x.last) {
+		now = x.last
+	}
+	var record [recordSize]byte
+	binary.BigEndian.PutUint64(record[:], uint64(offset))          //nolint:gosec // offsets are not negative
+	binary.BigEndian.PutUint64(record[8:], uint64(now.UnixNano())) //nolint:gosec // nor is the time
+	if _, err := x.file.WriteAt(record[:], x.size); err != nil {
+		return err
+	}
+	x.size += recordSize
+	x.last = now
+	return nil
+}
+
+func (x *index) close() error { return x.file.Close() }
