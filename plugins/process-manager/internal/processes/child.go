@@ -1,0 +1,149 @@
+package processes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/gaia-go/gaia/plugins/process-manager/internal/life"
+	"github.com/gaia-go/gaia/plugins/process-manager/internal/spawn"
+	"github.com/gaia-go/gaia/plugins/process-manager/internal/tree"
+)
+
+// child is one process that runs: this instance of the plugin has started it, or
+// an earlier one.
+type child struct {
+	generation uint64
+	pid        int
+	pidfd      *os.File // nil where the system has none
+	group      *tree.Group
+	ooms       uint64   // of the group before
+	terminal   *os.File // the master's side; nil for pipes
+	output     *os.File // what it writes comes out here; nil with a terminal. Closed by its capture
+	input      *os.File // what is written here it reads; nil if that is nothing
+	logStart   int64    // where the log was at its start
+	adopted    bool
+	wait       func(context.Context) (spawn.Exit, error)
+	captured   chan struct{}      // closed when all that it wrote is in the log
+	detach     context.CancelFunc // ends the capture
+}
+
+// killTime bounds how long a tree may take to end once it was killed. Only what
+// hangs in the kernel takes longer.
+const killTime = 5 * time.Second
+
+// kill kills the whole tree and returns when nothing is left of it.
+func (c *child) kill(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTime)
+	defer cancel()
+	err := c.signal(syscall.SIGKILL, true)
+	if errors.Is(err, syscall.ESRCH) {
+		err = nil
+	}
+	return errors.Join(err, c.group.Kill(ctx))
+}
+
+// closeOutput does what its capture would have done.
+func (c *child) closeOutput() error {
+	if c.output == nil {
+		return nil
+	}
+	return c.output.Close()
+}
+
+// close closes what this instance holds of it, but for the output.
+func (c *child) close() error {
+	var faults []error
+	for _, f := range []*os.File{c.pidfd, c.terminal, c.input} {
+		if f != nil {
+			faults = append(faults, f.Close())
+		}
+	}
+	return errors.Join(faults...)
+}
+
+// drainGrace is how long what is left in a pipe may take when nobody of the tree
+// is there any more: somebody beyond our reach holds the other end.
+const drainGrace = time.Second
+
+// watch waits for the end of a child and of all that it has started, and tells
+// the process. It returns without that when ctx ends.
+func (p *process) watch(ctx context.Context, c *child) {
+	exit, err := c.wait(ctx)
+	if ctx.Err() != nil {
+		return
+	}
+	end := life.Event{Kind: life.Ended, Generation: c.generation, Exit: exitOf(exit, err)}
+	end.Exit.Left = p.clearTree(ctx, c)
+	drained := time.NewTimer(drainGrace)
+	defer drained.Stop()
+	select {
+	case <-c.captured:
+	case <-drained.C:
+		c.detach()
+		<-c.captured
+	case <-ctx.Done():
+		return
+	}
+	end.Exit.OOM = c.group.OOMKills() > c.ooms
+	_ = p.tell(ctx, end) // an error: this instance has let go of it
+}
+
+// exitOf is how a process ended, for the machine.
+func exitOf(e spawn.Exit, err error) life.Exit {
+	if err != nil {
+		return life.Exit{Code: -1, Message: fmt.Sprintf("ended, how is not known (%v)", err)}
+	}
+	exit := life.Exit{Code: e.Code, CoreDump: e.CoreDump}
+	if e.Signal != 0 {
+		exit.Code, exit.Signal = -1, signalName(e.Signal)
+	}
+	return exit
+}
+
+// How often it is looked whether a tree has ended.
+const (
+	firstLook = 2 * time.Millisecond
+	lastLook  = 100 * time.Millisecond
+)
+
+// clearTree returns when nothing is left of the tree of a child that has ended.
+// Who was asked to end has the grace for the whole tree; else what is left behind
+// is killed at once, and counted.
+func (p *process) clearTree(ctx context.Context, c *child) (killed int) {
+	look := firstLook
+	for {
+		pids, err := c.group.Pids()
+		if err == nil && len(pids) == 0 {
+			return killed
+		}
+		if m := p.snapshot(); m.State != life.Stopping || m.Killed {
+			killed = max(killed, len(pids))
+			if err := c.kill(ctx); err != nil {
+				return killed
+			}
+		}
+		timer := time.NewTimer(look)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return killed
+		}
+		look = min(2*look, lastLook)
+	}
+}
+
+// clearAway gives back what the child that has ended had.
+func (p *process) clearAway() {
+	if p.child == nil {
+		return
+	}
+	_ = p.child.close() // nothing was written that could be lost
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.child = nil
+}
