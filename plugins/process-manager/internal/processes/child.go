@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -23,7 +24,7 @@ type child struct {
 	ooms       uint64   // of the group before
 	terminal   *os.File // the master's side; nil for pipes
 	output     *os.File // what it writes comes out here; nil with a terminal. Closed by its capture
-	input      *os.File // what is written here it reads; nil if that is nothing
+	input      *input   // what it reads; nil for nothing
 	logStart   int64    // where the log was at its start
 	adopted    bool
 	wait       func(context.Context) (spawn.Exit, error)
@@ -40,10 +41,19 @@ func (c *child) kill(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTime)
 	defer cancel()
 	err := c.signal(syscall.SIGKILL, true)
-	if errors.Is(err, syscall.ESRCH) {
+	if errors.Is(err, os.ErrProcessDone) {
 		err = nil
 	}
 	return errors.Join(err, c.group.Kill(ctx))
+}
+
+// signal signals the process, or all of its process group. It returns
+// os.ErrProcessDone when there is nobody any more.
+func (c *child) signal(s syscall.Signal, group bool) error {
+	if group {
+		return spawn.SignalGroup(c.pid, c.pidfd, s)
+	}
+	return spawn.Signal(c.pidfd, s)
 }
 
 // closeOutput does what its capture would have done.
@@ -57,10 +67,13 @@ func (c *child) closeOutput() error {
 // close closes what this instance holds of it, but for the output.
 func (c *child) close() error {
 	var faults []error
-	for _, f := range []*os.File{c.pidfd, c.terminal, c.input} {
+	for _, f := range []*os.File{c.pidfd, c.terminal} {
 		if f != nil {
 			faults = append(faults, f.Close())
 		}
+	}
+	if c.input != nil && c.terminal == nil {
+		faults = append(faults, c.input.close())
 	}
 	return errors.Join(faults...)
 }
@@ -146,4 +159,20 @@ func (p *process) clearAway() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.child = nil
+}
+
+// killAll kills the trees of all processes.
+func killAll(all []*process) []error {
+	faults := make([]error, len(all))
+	var killing sync.WaitGroup
+	for i, p := range all {
+		p.mu.Lock()
+		c := p.child
+		p.mu.Unlock()
+		if c != nil {
+			killing.Go(func() { faults[i] = c.kill(context.Background()) })
+		}
+	}
+	killing.Wait()
+	return faults
 }

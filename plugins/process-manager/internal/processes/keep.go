@@ -8,20 +8,24 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
 
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/life"
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/spawn"
+	"github.com/gaia-go/gaia/plugins/process-manager/internal/tree"
 	processv1 "github.com/gaia-go/gaia/proto/gaia/process/v1"
 	"github.com/gaia-go/gaia/sdk"
 	"google.golang.org/protobuf/proto"
 )
 
 // The names that the keeper has: of a process, with its state, its pidfd and what
-// it writes to; and of its standard input, which ends when nobody has it.
+// it writes to; of its standard input, which ends when nobody has it; and of what
+// the groups of all are known by.
 const (
+	keptForest  = "forest"
 	keptProcess = "process/"
 	keptInput   = "stdin/"
 )
@@ -82,8 +86,8 @@ func (p *process) keepChild(machine life.Machine, c *child) error {
 	if err != nil {
 		return err
 	}
-	if c.input != nil {
-		err = sdk.Keep(keptInput+p.name, nil, c.input)
+	if c.input != nil && c.terminal == nil {
+		err = sdk.Keep(keptInput+p.name, nil, c.input.file)
 		p.kept.input = err == nil
 	}
 	if err == nil {
@@ -105,7 +109,7 @@ func (p *process) persist() error {
 	if err != nil {
 		return err
 	}
-	if p.kept.input && (p.child == nil || p.child.input == nil) {
+	if p.kept.input && (p.child == nil || p.child.input.isClosed()) {
 		err = sdk.Forget(keptInput + p.name)
 		p.kept.input = false
 	}
@@ -127,11 +131,44 @@ func (m *Manager) forgetKept(name string) error {
 	return m.keeper.seen(errors.Join(sdk.Forget(keptInput+name), sdk.Forget(keptProcess+name)))
 }
 
+// openForest finds the groups of an earlier instance by the identity that it has
+// kept, or takes one of its own.
+func (m *Manager) openForest(entries []sdk.KeptEntry) error {
+	var identity string
+	var names []string
+	for _, e := range entries {
+		if name, ok := strings.CutPrefix(e.Name, keptProcess); ok {
+			names = append(names, name)
+		}
+		if e.Name == keptForest {
+			identity = string(e.Data)
+		}
+	}
+	if identity == "" {
+		var err error
+		if identity, err = filepath.Abs(m.settings.Load().logDir); err != nil {
+			return err
+		}
+		if err := m.keeper.seen(sdk.Keep(keptForest, []byte(identity))); err != nil {
+			return err
+		}
+	}
+	forest, err := tree.Open(identity, names...)
+	if err != nil {
+		sdk.Logger().Warn("groups of earlier processes are left", "err", err)
+	}
+	m.forest = forest
+	return nil
+}
+
 // adopt goes on with the processes of an earlier instance.
 func (m *Manager) adopt() error {
 	entries, err := sdk.Kept()
-	if err != nil {
-		return m.keeper.seen(err)
+	if err := m.keeper.seen(err); err != nil {
+		return err
+	}
+	if err := m.openForest(entries); err != nil {
+		return err
 	}
 	inputs := make(map[string]*os.File)
 	for _, e := range entries {
@@ -178,24 +215,29 @@ func (m *Manager) adoptProcess(name string, e sdk.KeptEntry, input *os.File) err
 	p := m.newProcess(request, plan)
 	p.machine = s.Machine
 	p.kept = kept{data: e.Data, files: len(e.Files) > 0, input: input != nil}
-	if !s.Machine.State.Ended() {
-		if p.log, err = m.logStore().Open(name, plan.logs); err != nil {
-			return err
-		}
-		if p.group, err = m.forest.Adopt(name); err != nil {
-			return errors.Join(err, p.log.Close())
-		}
-	}
-	if s.Machine.Alive {
-		if err := p.adoptChild(s, e, input); err != nil {
-			return errors.Join(err, p.log.Close())
-		}
+	if err := p.adoptParts(s, e, input); err != nil {
+		return errors.Join(err, p.release())
 	}
 	m.mu.Lock()
 	m.processes[name] = p
 	m.mu.Unlock()
 	p.begin(life.Event{Kind: life.Adopt})
 	return nil
+}
+
+// adoptParts opens what the process needs in its state.
+func (p *process) adoptParts(s state, e sdk.KeptEntry, input *os.File) (err error) {
+	if err := p.openLog(); err != nil {
+		return err
+	}
+	if s.Machine.State.Ended() {
+		p.rest() // what is kept can be read
+		return nil
+	}
+	if p.group, err = p.manager.forest.Adopt(p.name); err != nil || !s.Machine.Alive {
+		return err
+	}
+	return p.adoptChild(s, e, input)
 }
 
 // adoptChild makes of what was kept a child again.
@@ -205,13 +247,16 @@ func (p *process) adoptChild(s state, e sdk.KeptEntry, input *os.File) error {
 	}
 	c := &child{
 		generation: s.Machine.Generation, pid: s.Pid, pidfd: e.Files[0], group: p.group, ooms: s.OOMs,
-		input: input, adopted: true, logStart: s.LogStart,
+		adopted: true, logStart: s.LogStart,
 		wait: func(ctx context.Context) (spawn.Exit, error) { return awaitKept(ctx, e.Name) },
 	}
 	if p.plan.tty {
-		c.terminal = e.Files[1]
+		c.terminal, c.input = e.Files[1], newInput(e.Files[1])
 	} else {
 		c.output = e.Files[1]
+	}
+	if input != nil {
+		c.input = newInput(input)
 	}
 	p.child = c
 	return nil

@@ -1,6 +1,7 @@
 package processes
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -65,19 +66,19 @@ func (p *process) start(ctx context.Context) (*child, error) {
 		return nil, errors.Join(err, streams.closeOurs())
 	}
 	c.pid, c.pidfd, c.wait = spawned.Pid, spawned.Pidfd, spawned.Wait
-	c.terminal, c.input, c.output = spawned.Terminal, streams.input, streams.output
+	c.terminal, c.output = spawned.Terminal, streams.output
+	if input := cmp.Or(spawned.Terminal, streams.input); input != nil {
+		c.input = newInput(input)
+	}
 	return c, nil
 }
 
 // prepare opens the log and the group, unless an earlier run has left them.
 func (p *process) prepare(limits allow.Limits) error {
-	log, group := p.log, p.group
-	var err error
-	if log == nil {
-		if log, err = p.manager.logStore().Open(p.name, p.plan.logs); err != nil {
-			return err
-		}
+	if err := p.openLog(); err != nil {
+		return err
 	}
+	group, err := p.group, error(nil)
 	if group == nil {
 		group, err = p.manager.forest.New(p.name, tree.Limits(limits))
 	} else {
@@ -85,8 +86,22 @@ func (p *process) prepare(limits allow.Limits) error {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.log, p.group = log, group
+	p.group = group
 	return err
+}
+
+func (p *process) openLog() error {
+	if p.logging {
+		return nil
+	}
+	log, err := p.manager.logStore().Open(p.name, p.plan.logs)
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.log, p.logging = log, true
+	return nil
 }
 
 func spawnConfig(c allow.Command, group *tree.Group, s *streams) spawn.Config {

@@ -13,6 +13,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -21,7 +22,6 @@ import (
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/logs"
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/tree"
 	processv1 "github.com/gaia-go/gaia/proto/gaia/process/v1"
-	"github.com/gaia-go/gaia/sdk"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -74,11 +74,6 @@ func (m *Manager) Configure(ctx context.Context, config *processv1.Config) error
 	if err := m.Reconfigure(ctx, config); err != nil || m.forest != nil {
 		return err
 	}
-	forest, err := tree.Open()
-	if err != nil {
-		return err
-	}
-	m.forest = forest
 	return m.adopt()
 }
 
@@ -139,13 +134,13 @@ func (m *Manager) all() []*process {
 	for _, p := range m.processes {
 		all = append(all, p)
 	}
-	slices.SortFunc(all, func(a, b *process) int { return compare(a.name, b.name) })
+	slices.SortFunc(all, func(a, b *process) int { return strings.Compare(a.name, b.name) })
 	return all
 }
 
 // maxNames bounds how many processes are known, those included that have ended:
-// the keeper has room for 4096 names, and a process takes up to two.
-const maxNames = 2000
+// the keeper has room for 4096 names.
+const maxNames = 4000
 
 // enter adds p under its name, in the place of one that has ended, which is
 // returned: it is the caller's then, to be released before p begins.
@@ -168,7 +163,7 @@ func (m *Manager) enter(p *process) (old *process, err error) {
 	case old != nil && !old.snapshot().State.Ended():
 		return nil, status.Errorf(codes.AlreadyExists, "process %q is %v; stop it first, or use Restart", p.name, old.snapshot().State)
 	case running >= limit:
-		return nil, status.Errorf(codes.ResourceExhausted, "%d processes are supervised, limit %d (max_processes)", running, limit)
+		return nil, tooMany(running, limit)
 	case old == nil && len(m.processes) >= maxNames:
 		return nil, status.Errorf(codes.ResourceExhausted, "%d processes are known, limit %d; remove those that have ended", len(m.processes), maxNames)
 	}

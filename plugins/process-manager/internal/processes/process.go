@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -37,9 +38,11 @@ type process struct {
 
 	mu      sync.Mutex
 	machine life.Machine
+	version uint64      // of machine
 	child   *child      // what runs, or ran last and is not cleared away; or nil
 	group   *tree.Group // of all runs until it has ended for good; or nil
-	log     *logs.Log   // open while something may run
+	log     *logs.Log   // closed when it has ended for good; nil before the first run
+	logging bool        // log is open
 	doubt   string      // what the probe says against it
 	sent    string      // the last signal that a caller has sent
 	changed chan struct{}
@@ -125,6 +128,7 @@ func (p *process) become(machine life.Machine) {
 	before := p.machine
 	p.mu.Lock()
 	p.machine = machine
+	p.version++
 	if machine.Generation != before.Generation {
 		p.doubt, p.sent = "", ""
 	}
@@ -200,12 +204,11 @@ func (p *process) gone() error {
 // rest gives back what only a process that may run needs.
 func (p *process) rest() {
 	p.mu.Lock()
-	log, group := p.log, p.group
-	p.log, p.group = nil, nil
+	log, logging, group := p.log, p.logging, p.group
+	p.logging, p.group = false, nil
 	p.mu.Unlock()
 	var faults []error
-	if log != nil {
-		p.bound(log)
+	if logging {
 		faults = append(faults, log.Close())
 	}
 	if group != nil {
@@ -223,7 +226,8 @@ func (p *process) release() error {
 	if p.child != nil {
 		faults = append(faults, p.child.close())
 	}
-	if p.log != nil {
+	if p.logging {
+		p.logging = false
 		faults = append(faults, p.log.Close())
 	}
 	return errors.Join(faults...)
@@ -240,7 +244,7 @@ func (p *process) ask() {
 		signal = s
 	}
 	for _, s := range []syscall.Signal{signal, syscall.SIGCONT} {
-		if err := p.child.signal(s, true); err != nil && !errors.Is(err, syscall.ESRCH) {
+		if err := p.child.signal(s, true); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			sdk.Logger().Warn("signal not sent", "process", p.name, "signal", signalName(s), "err", err)
 		}
 	}

@@ -19,6 +19,7 @@ const (
 // settings are a Config with its defaults filled in. They are never written to.
 type settings struct {
 	commands     *allow.List
+	logDir       string
 	store        *logs.Store
 	maxProcesses int
 	maxRuns      int64
@@ -29,10 +30,12 @@ func settingsFrom(config *processv1.Config, environ []string) (*settings, error)
 	if err != nil {
 		return nil, err
 	}
-	size := cmp.Or(config.GetMaxLogSize(), defaultMaxLogSize)
+	logDir := cmp.Or(config.GetLogDir(), defaultLogDir)
+	size := min(cmp.Or(config.GetMaxLogSize(), defaultMaxLogSize), 1<<60)
 	return &settings{
 		commands:     commands,
-		store:        logs.NewStore(cmp.Or(config.GetLogDir(), defaultLogDir), int64(min(size, 1<<60))), //nolint:gosec // G115: bounded
+		logDir:       logDir,
+		store:        logs.NewStore(logDir, int64(size)), //nolint:gosec // G115: bounded
 		maxProcesses: int(cmp.Or(config.GetMaxProcesses(), defaultMaxProcesses)),
 		maxRuns:      int64(cmp.Or(config.GetMaxRuns(), defaultMaxRuns)),
 	}, nil

@@ -51,7 +51,7 @@ func (m *Manager) Start(ctx context.Context, r *processv1.StartRequest) (*proces
 	if err := p.startFault(machine, r.GetWaitReady()); err != nil {
 		return nil, err
 	}
-	return &processv1.StartResponse{Process: p.status()}, nil
+	return &processv1.StartResponse{Process: p.shown()}, nil
 }
 
 // startFault is the error about a process that does not run, or was never ready.

@@ -41,12 +41,10 @@ func (s *streams) open(stdin bool) (err error) {
 	}
 	s.stdout, s.stderr = w, w
 	s.theirs = append(s.theirs, w)
-	if stdin {
-		s.stdin, s.input, err = os.Pipe()
-	} else {
-		s.stdin, err = os.Open(os.DevNull)
+	if !stdin {
+		return nil // it gets /dev/null
 	}
-	if err == nil {
+	if s.stdin, s.input, err = os.Pipe(); err == nil {
 		s.theirs = append(s.theirs, s.stdin)
 	}
 	return err
