@@ -2,6 +2,7 @@ package allow
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"path/filepath"
 	"slices"
@@ -68,9 +69,7 @@ func (c *command) environment(host []string, caller map[string]string) ([]string
 			env[name] = value
 		}
 	}
-	for name, value := range c.env {
-		env[name] = value
-	}
+	maps.Copy(env, c.env)
 	for name, value := range caller {
 		switch {
 		case name == "" || strings.ContainsAny(name, "=\x00"):
@@ -105,12 +104,12 @@ func (c *command) chooseDir(dir string) (string, error) {
 	if !filepath.IsAbs(dir) || strings.ContainsRune(dir, 0) {
 		return "", invalid("spec.dir: %s is not an absolute path", shown(dir))
 	}
-	real, err := filepath.EvalSymlinks(dir)
+	followed, err := filepath.EvalSymlinks(dir)
 	if err != nil {
-		real = filepath.Clean(dir) // the start says what is wrong with it
+		followed = filepath.Clean(dir) // the start says what is wrong with it
 	}
 	for _, allowed := range c.callerDirs {
-		if isBelow(allowed, filepath.Clean(dir)) && (isBelow(allowed, real) || isBelow(evaluated(allowed), real)) {
+		if isBelow(allowed, filepath.Clean(dir)) && (isBelow(allowed, followed) || isBelow(evaluated(allowed), followed)) {
 			return dir, nil
 		}
 	}
@@ -118,8 +117,8 @@ func (c *command) chooseDir(dir string) (string, error) {
 }
 
 func evaluated(path string) string {
-	if real, err := filepath.EvalSymlinks(path); err == nil {
-		return real
+	if followed, err := filepath.EvalSymlinks(path); err == nil {
+		return followed
 	}
 	return path
 }

@@ -80,7 +80,7 @@ func (m *Manager) Stop(ctx context.Context, r *processv1.StopRequest) (*processv
 	if err != nil {
 		return nil, err
 	}
-	ev := life.Event{Kind: life.Stop, By: cmp.Or(r.GetBy(), "Stop"), Grace: p.plan.grace}
+	ev := life.Event{Kind: life.Stop, By: cmp.Or(r.GetBy(), "a caller"), Grace: p.plan.grace}
 	if stop := r.GetStop(); stop != nil {
 		if _, ev.Grace, err = stopPolicy(stop); err != nil {
 			return nil, err
@@ -111,7 +111,7 @@ func (m *Manager) Restart(ctx context.Context, r *processv1.RestartRequest) (*pr
 	}
 	before := p.snapshot().Generation
 	begun := time.Now()
-	ev := life.Event{Kind: life.Restart, By: cmp.Or(r.GetBy(), "Restart"), Grace: p.plan.grace}
+	ev := life.Event{Kind: life.Restart, By: cmp.Or(r.GetBy(), "a caller"), Grace: p.plan.grace}
 	if err := p.tell(ctx, ev); err != nil {
 		return nil, err
 	}

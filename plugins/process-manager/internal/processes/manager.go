@@ -11,6 +11,7 @@ package processes
 import (
 	"context"
 	"errors"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -37,12 +38,11 @@ type Manager struct {
 	runs     atomic.Int64  // calls of Run under way
 	serial   atomic.Uint64 // of groups for Run
 	starting chan struct{} // has room for those who start a process
+	probes   *http.Client
 	hub      hub
 
-	forest *tree.Forest // set by the first Configure, before any call
-	life   context.Context
-	end    context.CancelFunc // of life: this instance lets go of all processes
-	work   sync.WaitGroup     // goroutines of the processes
+	forest *tree.Forest   // set by the first Configure, before any call
+	work   sync.WaitGroup // goroutines of the processes
 
 	mu        sync.Mutex
 	processes map[string]*process
@@ -58,8 +58,8 @@ func New() *Manager {
 	m := &Manager{
 		starting:  make(chan struct{}, maxStarting),
 		processes: make(map[string]*process),
+		probes:    newProbeClient(),
 	}
-	m.life, m.end = context.WithCancel(context.Background())
 	m.metrics = newMetrics(m)
 	return m
 }
@@ -105,7 +105,9 @@ func (m *Manager) Close() error {
 	if !m.keeper.works() {
 		faults = killAll(all)
 	}
-	m.end()
+	for _, p := range all {
+		p.end()
+	}
 	m.work.Wait()
 	for _, p := range all {
 		faults = append(faults, p.release())
@@ -202,6 +204,12 @@ func (m *Manager) logStore() *logs.Store { return m.settings.Load().store }
 // check returns what a spec asks for, if it is allowed now.
 func (m *Manager) check(spec *processv1.Spec) (allow.Command, error) {
 	return m.settings.Load().commands.Check(spec)
+}
+
+func (m *Manager) isClosed() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.closed
 }
 
 func errClosed() error {

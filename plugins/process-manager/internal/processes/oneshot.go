@@ -204,4 +204,8 @@ func (c *capture) read(from *os.File, limit int) {
 // maxRead is the size of a pipe: no read returns more.
 const maxRead = 64 << 10
 
-func maxResident(u unix.Rusage) uint64 { return uint64(u.Maxrss) << 10 }
+// maxResident is in bytes. The kernel counts what the process had before it became
+// another program, which is as much as this plugin has.
+func maxResident(u unix.Rusage) uint64 {
+	return uint64(u.Maxrss) << 10 //nolint:gosec // G115: not negative
+}

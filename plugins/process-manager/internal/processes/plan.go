@@ -157,8 +157,8 @@ func rulesOf(r *processv1.StartRequest) (life.Rules, error) {
 
 func logPolicy(l *processv1.LogPolicy) (logs.Policy, error) {
 	policy := logs.Policy{
-		SegmentSize: int64(min(l.GetSegmentSize(), 1<<60)), //nolint:gosec // G115: bounded
-		MaxSize:     int64(min(l.GetMaxSize(), 1<<60)),     //nolint:gosec // G115: bounded
+		SegmentSize: int64(min(l.GetSegmentSize(), 1<<60)),
+		MaxSize:     int64(min(l.GetMaxSize(), 1<<60)),
 	}
 	switch l.GetWhenSlow() {
 	case processv1.Slow_SLOW_UNSPECIFIED, processv1.Slow_BLOCK:

@@ -28,13 +28,14 @@ type process struct {
 	request  *processv1.StartRequest // never written to
 	plan     plan                    // what the request says, with defaults
 	events   chan life.Event
-	end      context.CancelFunc // of live
-	done     chan struct{}      // closed when live has returned
-	removing bool               // guarded by the manager's mu
+	quit     chan struct{} // closed to end live; see end
+	done     chan struct{} // closed when live has returned
+	removing bool          // guarded by the manager's mu
 
 	probing  probing // of live
 	kept     kept    // what the keeper has; of live
 	children sync.WaitGroup
+	ending   sync.Once
 
 	mu      sync.Mutex
 	machine life.Machine
@@ -55,21 +56,25 @@ func (m *Manager) newProcess(request *processv1.StartRequest, plan plan) *proces
 		request: request,
 		plan:    plan,
 		events:  make(chan life.Event),
+		quit:    make(chan struct{}),
 		done:    make(chan struct{}),
 	}
 }
 
 // begin lets the process live, from the first event on.
 func (p *process) begin(first life.Event) {
-	var ctx context.Context
-	ctx, p.end = context.WithCancel(p.manager.life)
-	p.manager.work.Go(func() { p.live(ctx, first) })
+	p.manager.work.Go(func() { p.live(first) })
 }
 
+// end lets live return. What runs goes on.
+func (p *process) end() { p.ending.Do(func() { close(p.quit) }) }
+
 // live is the loop that owns the process.
-func (p *process) live(ctx context.Context, first life.Event) {
+func (p *process) live(first life.Event) {
 	defer close(p.done)
 	defer p.children.Wait()
+	ctx, cancel := context.WithCancel(context.Background()) // it lives longer than any call
+	defer cancel()
 	defer p.stopProbe()
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -87,7 +92,7 @@ func (p *process) live(ctx context.Context, first life.Event) {
 			p.step(ctx, ev)
 		case <-timer.C:
 			p.step(ctx, life.Event{Kind: life.Tick})
-		case <-ctx.Done():
+		case <-p.quit:
 			return
 		}
 	}
@@ -195,7 +200,7 @@ func (p *process) tell(ctx context.Context, ev life.Event) error {
 
 // gone is the error about a process that is not supervised here any more.
 func (p *process) gone() error {
-	if p.manager.life.Err() != nil {
+	if p.manager.isClosed() {
 		return errClosed()
 	}
 	return status.Errorf(codes.NotFound, "process %q was removed or replaced", p.name)

@@ -35,7 +35,7 @@ func settingsFrom(config *processv1.Config, environ []string) (*settings, error)
 	return &settings{
 		commands:     commands,
 		logDir:       logDir,
-		store:        logs.NewStore(logDir, int64(size)), //nolint:gosec // G115: bounded
+		store:        logs.NewStore(logDir, int64(size)),
 		maxProcesses: int(cmp.Or(config.GetMaxProcesses(), defaultMaxProcesses)),
 		maxRuns:      int64(cmp.Or(config.GetMaxRuns(), defaultMaxRuns)),
 	}, nil
