@@ -17,11 +17,12 @@ import (
 type Log struct {
 	dir    string
 	policy Policy
-	lock   *os.File      // of the directory: locked while the log is open
-	pen    chan struct{} // its one token lets its holder write, that is, use current
-	closed chan struct{}
+	lock   *os.File        // of the directory: locked while the log is open
+	life   context.Context //nolint:containedctx // from Open to Close, which no call's is
+	kill   context.CancelFunc
 
-	current *segment // nil after a fault, until the next write
+	pen     sync.Mutex // held over each write to the files
+	current *segment   // nil after a fault, until the next write
 
 	mu       sync.Mutex
 	segments []int64 // where the files begin, ascending; never empty
@@ -32,7 +33,9 @@ type Log struct {
 }
 
 func newLog(dir string, p Policy) *Log {
-	return &Log{dir: dir, policy: p, pen: make(chan struct{}, 1), closed: make(chan struct{})}
+	l := &Log{dir: dir, policy: p}
+	l.life, l.kill = context.WithCancel(context.Background())
+	return l
 }
 
 func (l *Log) open() error {
@@ -51,7 +54,6 @@ func (l *Log) open() error {
 	}
 	l.segments = starts
 	l.end = l.current.start + l.current.size
-	l.pen <- struct{}{}
 	return nil
 }
 
@@ -104,31 +106,39 @@ func (l *Log) Fault() error {
 
 // Write appends p. It waits while the disk is full, until Close, and fails then.
 func (l *Log) Write(p []byte) (int, error) {
-	written := 0
-	for b := newBackoff(); written < len(p); {
+	retry := newPause(firstRetry, maxRetry)
+	for written := 0; ; {
 		n, err := l.append(func(to *os.File, at int64, room int) (int, error) {
 			return to.WriteAt(p[written:min(len(p), written+room)], at)
 		})
-		written += n
-		if errors.Is(err, ErrClosed) {
-			return written, err
+		if written += n; written == len(p) {
+			return written, nil
 		}
-		if err != nil && b.wait(context.Background(), l.closed) != nil {
+		if err != nil && (errors.Is(err, ErrClosed) || retry.wait(l.life) != nil) {
 			return written, ErrClosed
 		}
 	}
-	return written, nil
+}
+
+// until returns a context that ends with ctx, or with the log, of which ErrClosed is
+// the cause then.
+func (l *Log) until(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(l.life, func() { cancel(ErrClosed) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
 }
 
 // append lets move put bytes into a file, from a position on and up to room, and
 // notes how many it has put there.
 func (l *Log) append(move func(to *os.File, at int64, room int) (int, error)) (int, error) {
-	select {
-	case <-l.closed:
+	l.pen.Lock()
+	defer l.pen.Unlock()
+	if l.life.Err() != nil {
 		return 0, ErrClosed
-	case <-l.pen:
 	}
-	defer func() { l.pen <- struct{}{} }()
 	if err := l.prepare(time.Now()); err != nil {
 		l.setFault(err)
 		return 0, err
@@ -221,8 +231,12 @@ func (l *Log) grow(n int64) {
 // Close ends all captures and, when they have read to the end, all readers that
 // follow. What is kept may still be read.
 func (l *Log) Close() error {
-	<-l.pen
-	close(l.closed)
+	l.pen.Lock()
+	defer l.pen.Unlock()
+	if l.life.Err() != nil {
+		return nil
+	}
+	l.kill()
 	err := l.lock.Close()
 	if l.current != nil {
 		err = errors.Join(err, l.current.close())

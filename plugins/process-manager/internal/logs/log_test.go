@@ -3,6 +3,7 @@ package logs
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"testing"
 
@@ -66,7 +67,7 @@ func TestCaptureEndsWithItsContext(t *testing.T) {
 	done := make(chan error)
 	go func() { done <- l.Capture(ctx, r) }()
 	cancel()
-	if err := <-done; err != context.Canceled {
+	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("Capture returned %v", err)
 	}
 }

@@ -46,7 +46,7 @@ func (l *Log) Read(ctx context.Context, from From, follow bool, emit func(Chunk)
 			}
 			select {
 			case <-grown:
-			case <-l.closed:
+			case <-l.life.Done():
 				follow = false
 			case <-ctx.Done():
 			}
