@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// source is the pipe that is captured. While it waits it costs a parked goroutine and
+// source is the pipe, or terminal, that is captured. While it waits it costs a parked goroutine and
 // no thread.
 //
 // The runtime's poller alone would be woken by each write of the process, also while
@@ -18,6 +18,7 @@ import (
 type source struct {
 	fd     int  // the pipe's; the runtime's poller does not know it
 	size   int  // of the pipe
+	most   int  // to move at once
 	denied bool // to enlarge it
 	poller *os.File
 }
@@ -42,9 +43,11 @@ func openSource(pipe *os.File) (*source, error) {
 	return s, nil
 }
 
-func (s *source) open() (err error) {
-	if s.size, err = unix.FcntlInt(uintptr(s.fd), unix.F_GETPIPE_SZ, 0); err != nil { //nolint:gosec // a descriptor
-		return os.NewSyscallError("pipe size", err)
+func (s *source) open() error {
+	size, err := unix.FcntlInt(uintptr(s.fd), unix.F_GETPIPE_SZ, 0) //nolint:gosec // a descriptor
+	s.size, s.most = size, maxMove
+	if err != nil {
+		s.size, s.most, s.denied = terminalSize, terminalSize, true
 	}
 	poller, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
@@ -103,12 +106,29 @@ func (s *source) widen(n int) {
 
 func (s *source) close() error { return errors.Join(s.poller.Close(), unix.Close(s.fd)) }
 
+// terminalSize is what a terminal gives at once, and more.
+const terminalSize = 16 << 10
+
 // move moves up to room bytes from a pipe to a place in a file: they are in the one
 // or in the other, whenever this process is killed. It does not wait for the pipe.
 func move(pipe int, to *os.File, at int64, room int) (int, error) {
-	n, err := unix.Splice(pipe, nil, int(to.Fd()), &at, room, unix.SPLICE_F_NONBLOCK|unix.SPLICE_F_MOVE) //nolint:gosec // a descriptor
+	n, err := unix.Splice(pipe, nil, int(to.Fd()), &at, room, unix.SPLICE_F_NONBLOCK) //nolint:gosec // a descriptor
 	if err != nil {
 		return 0, os.NewSyscallError("splice", err)
 	}
 	return int(n), nil
+}
+
+// splice is move to what has no places. Neither does it wait for that.
+func splice(from int, to *os.File, room int) (n int, err error) {
+	raw, err := to.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var moved int64
+	var fault error
+	err = raw.Control(func(fd uintptr) {
+		moved, fault = unix.Splice(from, nil, int(fd), nil, room, unix.SPLICE_F_NONBLOCK) //nolint:gosec // a descriptor
+	})
+	return int(moved), errors.Join(err, os.NewSyscallError("splice", fault))
 }
