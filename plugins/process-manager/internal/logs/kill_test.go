@@ -13,7 +13,7 @@ import (
 // process that captures them at random moments, again and again, as a crash of the
 // plugin does: the pipe stays open here, as it does in the host.
 func TestNoKillLosesOrDoublesAByte(t *testing.T) {
-	rounds := 40
+	rounds := 20
 	if os.Getenv("GAIA_SLOW") != "" {
 		rounds = 1000
 	}

@@ -93,11 +93,12 @@ func NewStore(dir string, maxSize int64) *Store {
 // is a file name. There is one writer of a log in all programs: Open fails with
 // ErrInUse when another does not close it within a second. The caller closes it.
 func (s *Store) Open(name string, p Policy) (*Log, error) {
-	if filepath.Base(name) != name || name == "." || name == ".." {
-		return nil, fmt.Errorf("log of %q: the name has to be a file name", name)
+	dir, err := s.path(name)
+	l := newLog(s, dir, p.withDefaults())
+	if err == nil {
+		err = l.open()
 	}
-	l := newLog(s, filepath.Join(s.dir, name), p.withDefaults())
-	if err := l.open(); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("log of %q: %w", name, err)
 	}
 	return l, nil
@@ -105,12 +106,21 @@ func (s *Store) Open(name string, p Policy) (*Log, error) {
 
 // Remove deletes the log of a process, which is closed. There need not be one.
 func (s *Store) Remove(name string) error {
-	if filepath.Base(name) != name || name == "." || name == ".." {
-		return fmt.Errorf("log of %q: the name has to be a file name", name)
+	dir, err := s.path(name)
+	if err == nil {
+		err = os.RemoveAll(dir)
 	}
-	if err := os.RemoveAll(filepath.Join(s.dir, name)); err != nil {
+	if err != nil {
 		return fmt.Errorf("log of %q: %w", name, err)
 	}
 	s.sweeps.Add(1)
 	return nil
+}
+
+// path is the directory of a log.
+func (s *Store) path(name string) (string, error) {
+	if !filepath.IsLocal(name) || filepath.Base(name) != name || name == "." {
+		return "", errors.New("the name has to be a file name")
+	}
+	return filepath.Join(s.dir, name), nil
 }

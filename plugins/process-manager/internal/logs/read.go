@@ -36,19 +36,18 @@ type Chunk struct {
 // closed log may be read, too. Whoever reads slowly holds up nobody; he misses what
 // is deleted meanwhile, and is told how much.
 func (l *Log) Read(ctx context.Context, from From, follow bool, emit func(Chunk) error) error {
-	next, err := l.find(from)
-	if err != nil {
+	r := reader{log: l, emit: emit}
+	var err error
+	if r.next, err = l.find(from); err != nil {
 		return err
 	}
 	for {
 		segments, end, grown := l.snapshot(follow)
-		at := max(next, segments[0])
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case at < end:
-			next, err = l.readChunk(segments, next, end, emit)
-			if err != nil {
+		case max(r.next, segments[0]) < end:
+			if err := r.chunk(segments, end); err != nil {
 				return err
 			}
 		case !follow:
@@ -64,28 +63,42 @@ func (l *Log) Read(ctx context.Context, from From, follow bool, emit func(Chunk)
 	}
 }
 
-// readChunk reads a piece that is to begin at next, and returns where the following
-// one begins.
-func (l *Log) readChunk(segments []int64, next, end int64, emit func(Chunk) error) (int64, error) {
-	at := max(next, segments[0])
-	i := segmentOf(segments, at)
+// reader is where a Read is.
+type reader struct {
+	log     *Log
+	next    int64
+	missing int64 // bytes before next that could not be read
+	emit    func(Chunk) error
+}
+
+// chunk reads a piece.
+func (r *reader) chunk(segments []int64, end int64) error {
+	if start := segments[0]; r.next < start {
+		r.missing += start - r.next
+		r.next = start
+	}
+	i := segmentOf(segments, r.next)
 	if i+1 < len(segments) {
 		end = segments[i+1]
 	}
-	buffer, _ := l.store.chunks.Get().(*[MaxChunk]byte)
-	defer l.store.chunks.Put(buffer)
-	n, written, err := readSegment(l.dir, segments[i], at, buffer[:min(MaxChunk, end-at)])
+	buffer, _ := r.log.store.chunks.Get().(*[MaxChunk]byte)
+	defer r.log.store.chunks.Put(buffer)
+	n, err := readAt(r.log.dir, segments[i], r.next, buffer[:min(MaxChunk, end-r.next)])
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		l.list() // it was deleted just now
-		return next, nil
-	case errors.Is(err, io.EOF) && n == 0:
-		return end, nil // it was cut from outside
-	case err != nil && !errors.Is(err, io.EOF):
-		return next, err
+		r.log.list() // it was deleted just now
+		return nil
+	case err != nil:
+		return err
+	case n == 0: // it was cut from outside
+		r.missing += end - r.next
+		r.next = end
+		return nil
 	}
-	c := Chunk{Offset: at, Content: buffer[:n], Time: written, Missing: at - next}
-	return at + int64(n), emit(c)
+	c := Chunk{Offset: r.next, Content: buffer[:n], Time: timeOf(r.log.dir, segments[i], r.next), Missing: r.missing}
+	r.next += int64(n)
+	r.missing = 0
+	return r.emit(c)
 }
 
 // segmentOf is the index of the segment that an offset is in.
@@ -97,16 +110,18 @@ func segmentOf(segments []int64, offset int64) int {
 	return i
 }
 
-// readSegment reads from an offset on what the file has that begins at start, and
-// when that was written.
-func readSegment(dir string, start, offset int64, buffer []byte) (int, time.Time, error) {
+// readAt reads from an offset on what the file has that begins at start.
+func readAt(dir string, start, offset int64, buffer []byte) (int, error) {
 	file, err := os.Open(filepath.Join(dir, segmentName(start))) //nolint:gosec // below the store's directory
 	if err != nil {
-		return 0, time.Time{}, err
+		return 0, err
 	}
 	defer file.Close()
 	n, err := file.ReadAt(buffer, offset-start)
-	return n, timeOf(dir, start, offset), err
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return n, err
 }
 
 // find returns the offset at which to begin.
@@ -148,7 +163,7 @@ func (l *Log) tail(segments []int64, end int64, lines int) (int64, error) {
 	for to := end; to > first; {
 		i := segmentOf(segments, to-1)
 		at := max(segments[i], to-int64(len(buffer)), first)
-		n, err := readTail(l.dir, segments[i], at, buffer[:to-at])
+		n, err := readAt(l.dir, segments[i], at, buffer[:to-at])
 		if errors.Is(err, fs.ErrNotExist) {
 			return to, nil // it was deleted just now
 		}
@@ -167,17 +182,4 @@ func (l *Log) tail(segments []int64, end int64, lines int) (int64, error) {
 		to = at
 	}
 	return first, nil
-}
-
-func readTail(dir string, start, offset int64, buffer []byte) (int, error) {
-	file, err := os.Open(filepath.Join(dir, segmentName(start))) //nolint:gosec // below the store's directory
-	if err != nil {
-		return 0, err
-	}
-	defer file.Close()
-	n, err := file.ReadAt(buffer, offset-start)
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return n, err
 }
