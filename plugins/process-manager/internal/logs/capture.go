@@ -11,89 +11,107 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Capture moves all that comes from a pipe to the end of the log, until the pipe
-// ends, that is, nobody can write to it any more, and returns nil then; or until ctx
-// or the log ends, and returns ctx's error or ErrClosed. What it has not moved stays
-// in the pipe, for whoever has a duplicate of it. It closes the pipe, and lets all
-// duplicates be non-blocking.
+// Capture moves all that comes from a pipe or a terminal to the end of the log, until
+// it ends, that is, nobody can write to it any more, and returns nil then; or until
+// ctx or the log ends, and returns ctx's error or ErrClosed. What it has not moved
+// stays in the pipe, for whoever has a duplicate of it. It closes the pipe.
 //
-// While it waits it costs a parked goroutine: the runtime's one epoll loop waits for
-// all pipes.
+// A disk that is full, or gone, ends it not: it tries again, see Fault. With Drop and
+// Spill, and for a terminal, it makes a Buffer of its own; see CaptureThrough.
 func (l *Log) Capture(ctx context.Context, pipe *os.File) error {
-	source, err := pollable(pipe)
+	if l.policy.WhenSlow != Block || !isPipe(pipe) {
+		buffer, err := NewBuffer()
+		if err != nil {
+			return errors.Join(fmt.Errorf("capture: %w", err), pipe.Close())
+		}
+		return l.CaptureThrough(ctx, pipe, buffer)
+	}
+	source, err := openSource(pipe)
 	if err != nil {
 		return fmt.Errorf("capture: %w", err)
 	}
-	defer source.Close()
-	stop := func() { _ = source.SetReadDeadline(time.Unix(0, 1)) } // ends what waits for it
-	defer context.AfterFunc(ctx, stop)()
-	captured := make(chan struct{})
-	defer close(captured)
-	go func() {
-		select {
-		case <-l.closed:
-			stop()
-		case <-captured:
-		}
-	}()
-	if err := l.drain(ctx, source); err != nil {
-		return err
-	}
-	return nil
+	ctx, cancel := l.until(ctx)
+	defer cancel()
+	stop := context.AfterFunc(ctx, source.interrupt)
+	err = l.drain(ctx, &drain{source: source})
+	stop()
+	return errors.Join(err, source.close())
 }
 
-// pollable returns the pipe as a file that waits without a thread, and closes pipe.
-func pollable(pipe *os.File) (*os.File, error) {
-	defer pipe.Close()
-	fd, err := unix.FcntlInt(pipe.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return nil, os.NewSyscallError("dup", err)
+func isPipe(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeNamedPipe != 0
+}
+
+// drain is the way from a pipe to the log.
+type drain struct {
+	source *source
+	// Of a Buffer: what is called after each move, and what is closed when nothing
+	// more comes. Then what is in it is moved, also when the context has ended.
+	moved func()
+	fed   <-chan struct{}
+}
+
+func (d *drain) isFed() bool {
+	select {
+	case <-d.fed:
+		return true
+	default:
+		return false
 	}
-	if err := unix.SetNonblock(fd, true); err != nil {
-		return nil, errors.Join(os.NewSyscallError("set nonblock", err), unix.Close(fd))
-	}
-	return os.NewFile(uintptr(fd), pipe.Name()), nil
 }
 
 // drain moves until the source ends.
-func (l *Log) drain(ctx context.Context, source *os.File) error {
-	raw, err := source.SyscallConn()
-	if err != nil {
-		return err
-	}
-	for b := newBackoff(); ; {
-		n, fault := 0, error(nil)
-		waited := raw.Read(func(fd uintptr) bool {
-			n, fault = l.take(int(fd))
-			return !errors.Is(fault, syscall.EAGAIN)
-		})
+func (l *Log) drain(ctx context.Context, d *drain) error {
+	var gather gather
+	pause := newPause(gatherTime, gatherTime)
+	retry := newPause(firstRetry, maxRetry)
+	for {
+		n, err := l.take(d.source)
 		switch {
-		case waited != nil && ctx.Err() != nil:
-			return ctx.Err()
-		case waited != nil || errors.Is(fault, ErrClosed):
-			return ErrClosed
-		case fault != nil:
-			if err := b.wait(ctx, l.closed); err != nil {
-				return err
-			}
-		case n == 0:
+		case err == nil && n == 0:
 			return nil
+		case err == nil:
+			retry.reset()
+			if d.moved != nil {
+				d.moved()
+			}
+			if gather.wants(n, d.source.size) {
+				err = pause.wait(ctx)
+			}
+			if d.fed != nil {
+				continue
+			}
+		case !errors.Is(err, syscall.EAGAIN):
+			err = retry.wait(ctx)
+		case d.isFed():
+			return context.Cause(ctx)
 		default:
-			b = newBackoff()
+			if err = d.source.wait(); d.isFed() {
+				continue
+			}
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if err != nil {
+			return fmt.Errorf("capture: %w", err)
 		}
 	}
 }
 
 // take moves what a pipe holds. It returns 0 and no error at its end, and EAGAIN when
 // there is nothing.
-func (l *Log) take(fd int) (int, error) {
+func (l *Log) take(s *source) (int, error) {
 	// What is only about to come must not begin a file or be given a time.
-	if ready, err := readable(fd); !ready {
+	if ready, err := readable(s.fd); !ready {
 		return 0, err
 	}
-	return l.append(func(to *os.File, at int64, room int) (int, error) {
-		return move(fd, to, at, room)
+	n, err := l.append(func(to *os.File, at int64, room int) (int, error) {
+		return move(s.fd, to, at, room)
 	})
+	s.widen(n)
+	return n, err
 }
 
 // readable reports whether there is something in a pipe; if not, the error is nil at
@@ -114,4 +132,35 @@ func readable(fd int) (bool, error) {
 			return false, nil
 		}
 	}
+}
+
+// gather decides whether to let output gather. A process that writes single lines
+// would have us move single lines, at several times the price of moving many at once,
+// and would wait for us at each. So after a small move there is a pause; the first
+// line after a silence does not wait. A process that fills the pipe in a pause is too
+// fast for pauses: the next few moves do without.
+type gather struct {
+	paused    bool // before the present move
+	skip, run int  // moves without a pause that are to come, and how many there were to be
+}
+
+const (
+	smallMove  = 32 << 10
+	gatherTime = time.Millisecond
+	minRun     = 16
+	maxRun     = 1024
+)
+
+// wants reports whether to pause after n bytes came out of a pipe of a size.
+func (g *gather) wants(n, size int) bool {
+	switch {
+	case g.paused && n > size/2:
+		g.run = min(max(2*g.run, minRun), maxRun)
+		g.skip = g.run
+	case g.paused:
+		g.run = 0
+	}
+	g.paused = g.skip == 0 && n < smallMove
+	g.skip = max(g.skip-1, 0)
+	return g.paused
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
+	"sort"
 	"time"
 )
 
@@ -39,12 +41,12 @@ func openIndex(path string, end int64) (*index, error) {
 	}
 	x := &index{file: file, size: info.Size() / recordSize * recordSize}
 	for x.size > 0 {
-		offset, at, err := readRecord(file, x.size/recordSize-1)
+		r, err := readRecord(file, x.size/recordSize-1)
 		if err != nil {
 			return nil, errors.Join(err, file.Close())
 		}
-		if offset <= end && at.UnixNano() > 0 {
-			x.last = at
+		if r.offset <= end && r.at.UnixNano() > 0 {
+			x.last = r.at
 			break
 		}
 		x.size -= recordSize
@@ -52,12 +54,19 @@ func openIndex(path string, end int64) (*index, error) {
 	return x, nil
 }
 
-func readRecord(file *os.File, n int64) (offset int64, at time.Time, err error) {
-	var record [recordSize]byte
-	if _, err := file.ReadAt(record[:], n*recordSize); err != nil {
-		return 0, time.Time{}, err
+// record says that the byte at offset, and those behind it, were written from at on.
+type record struct {
+	offset int64
+	at     time.Time
+}
+
+func readRecord(file *os.File, n int64) (record, error) {
+	var b [recordSize]byte
+	if _, err := file.ReadAt(b[:], n*recordSize); err != nil {
+		return record{}, err
 	}
-	return int64(binary.BigEndian.Uint64(record[:])), time.Unix(0, int64(binary.BigEndian.Uint64(record[8:]))), nil //nolint:gosec // as add wrote them
+	offset, at := binary.BigEndian.Uint64(b[:]), binary.BigEndian.Uint64(b[8:])
+	return record{offset: int64(offset), at: time.Unix(0, int64(at))}, nil //nolint:gosec // as add wrote them
 }
 
 // first is the time of the first record.
@@ -65,8 +74,8 @@ func (x *index) first() (time.Time, bool) {
 	if x.size == 0 {
 		return time.Time{}, false
 	}
-	_, at, err := readRecord(x.file, 0)
-	return at, err == nil
+	r, err := readRecord(x.file, 0)
+	return r.at, err == nil
 }
 
 // isDue reports whether what is written now needs a record.
@@ -92,3 +101,40 @@ func (x *index) add(offset int64, now time.Time) error {
 }
 
 func (x *index) close() error { return x.file.Close() }
+
+// lookUp searches the index of the segment that begins at start for the first record
+// of which is holds; it holds of all later ones, too. It returns that record and the
+// one before, or nil where there is none, as without a readable index.
+func lookUp(dir string, start int64, is func(record) bool) (before, found *record) {
+	file, err := os.Open(filepath.Join(dir, indexName(start))) //nolint:gosec // below the store's directory
+	if err != nil {
+		return nil, nil
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, nil
+	}
+	count := int(info.Size() / recordSize)
+	get := func(n int) *record {
+		r, err := readRecord(file, int64(n))
+		if n < 0 || n >= count || err != nil {
+			return nil
+		}
+		return &r
+	}
+	n := sort.Search(count, func(n int) bool {
+		r := get(n)
+		return r == nil || is(*r)
+	})
+	return get(n - 1), get(n)
+}
+
+// timeOf returns about when the byte at offset was written.
+func timeOf(dir string, start, offset int64) time.Time {
+	last, _ := lookUp(dir, start, func(r record) bool { return r.offset > offset })
+	if last == nil {
+		return time.Time{}
+	}
+	return last.at
+}

@@ -6,6 +6,8 @@
 // takes from the pipe what it has written to the file, also when it is killed in the
 // middle; so a byte is in the pipe, which the host keeps, or in the file. The offset
 // of the end is not written down: it is the name of the last file plus its size.
+//
+// A crash of the machine loses what the kernel had not yet written to the disk.
 package logs
 
 import (
@@ -13,6 +15,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -27,6 +31,7 @@ const (
 var (
 	ErrInUse  = errors.New("the log is open elsewhere")
 	ErrClosed = errors.New("the log is closed")
+	ErrOffset = errors.New("the offset is beyond the end of the log")
 )
 
 // Slow says what happens to output that the disk does not take as fast as it comes,
@@ -43,9 +48,9 @@ const (
 // Policy says how the log of a process is kept.
 type Policy struct {
 	SegmentSize int64         // bytes of a file; 0 means DefaultSegmentSize
-	SegmentAge  time.Duration // when a file is followed by a new one at the latest; 0 means DefaultSegmentAge
+	SegmentAge  time.Duration // when a file is followed by a new one at the latest, if more comes; 0 means DefaultSegmentAge
 	MaxSize     int64         // bytes of all files; 0 means DefaultSegments segments
-	MaxAge      time.Duration // how long ago a file was last written that is still kept; 0 means for ever
+	MaxAge      time.Duration // how long ago a file was last written that is kept while the log is open; 0 means for ever
 	WhenSlow    Slow
 }
 
@@ -59,6 +64,7 @@ func (p Policy) withDefaults() Policy {
 	if p.MaxSize <= 0 {
 		p.MaxSize = DefaultSegments * p.SegmentSize
 	}
+	p.SegmentSize = min(p.SegmentSize, p.MaxSize)
 	return p
 }
 
@@ -66,30 +72,55 @@ func (p Policy) withDefaults() Policy {
 type Store struct {
 	dir     string
 	maxSize int64
+	used    atomic.Int64 // at least as much as the files have
+	sweeps  atomic.Int64 // how often files were deleted behind a log's back
+	open    atomic.Int64 // logs
+	sweep   sync.Mutex
+	chunks  sync.Pool // of *[MaxChunk]byte, for readers
 }
 
 // NewStore returns the store below dir, which is made when the first log is opened.
-// All logs together have up to maxSize bytes; 0 means no bound.
+// All logs together, those of earlier runs included, have up to about maxSize bytes;
+// 0 means no bound. The oldest files go first, of whichever log.
 func NewStore(dir string, maxSize int64) *Store {
-	return &Store{dir: dir, maxSize: maxSize}
+	s := &Store{dir: dir, maxSize: maxSize}
+	s.chunks.New = func() any { return new([MaxChunk]byte) }
+	s.used.Store(maxSize) // the first write finds out
+	return s
 }
 
 // Open opens the log of a process for writing; it is made if there is none. The name
 // is a file name. There is one writer of a log in all programs: Open fails with
 // ErrInUse when another does not close it within a second. The caller closes it.
 func (s *Store) Open(name string, p Policy) (*Log, error) {
-	l := newLog(filepath.Join(s.dir, name), p.withDefaults())
-	if err := l.open(); err != nil {
+	dir, err := s.path(name)
+	l := newLog(s, dir, p.withDefaults())
+	if err == nil {
+		err = l.open()
+	}
+	if err != nil {
 		return nil, fmt.Errorf("log of %q: %w", name, err)
 	}
 	return l, nil
 }
 
-// Remove deletes the log of a process, which is closed, and all readers of it end.
-// There need not be one.
+// Remove deletes the log of a process, which is closed. There need not be one.
 func (s *Store) Remove(name string) error {
-	if err := os.RemoveAll(filepath.Join(s.dir, name)); err != nil {
+	dir, err := s.path(name)
+	if err == nil {
+		err = os.RemoveAll(dir)
+	}
+	if err != nil {
 		return fmt.Errorf("log of %q: %w", name, err)
 	}
+	s.sweeps.Add(1)
 	return nil
+}
+
+// path is the directory of a log.
+func (s *Store) path(name string) (string, error) {
+	if !filepath.IsLocal(name) || filepath.Base(name) != name || name == "." {
+		return "", errors.New("the name has to be a file name")
+	}
+	return filepath.Join(s.dir, name), nil
 }
