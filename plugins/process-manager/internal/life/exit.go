@@ -84,6 +84,9 @@ func (e *Exit) words(detail string, killed bool, ran time.Duration) string {
 	default:
 		b.WriteString(e.Message) // of how much is known
 	}
+	if e.Cause == CauseSignal && e.By != "" {
+		fmt.Fprintf(&b, " (sent by %s)", e.By)
+	}
 	if e.CoreDump {
 		b.WriteString(" (core dumped)")
 	}
@@ -92,7 +95,7 @@ func (e *Exit) words(detail string, killed bool, ran time.Duration) string {
 		b.WriteString("; its tree was killed when the grace was over")
 	}
 	if e.Left > 0 {
-		fmt.Fprintf(&b, "; %d processes that it left behind were killed", e.Left)
+		fmt.Fprintf(&b, "; processes left behind and killed: %d", e.Left)
 	}
 	return b.String()
 }

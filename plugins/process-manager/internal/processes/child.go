@@ -12,6 +12,7 @@ import (
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/life"
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/spawn"
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/tree"
+	"github.com/gaia-go/gaia/sdk"
 )
 
 // child is one process that runs: this instance of the plugin has started it, or
@@ -21,7 +22,6 @@ type child struct {
 	pid        int
 	pidfd      *os.File // nil where the system has none
 	group      *tree.Group
-	ooms       uint64   // of the group before
 	terminal   *os.File // the master's side; nil for pipes
 	output     *os.File // what it writes comes out here; nil with a terminal. Closed by its capture
 	input      *input   // what it reads; nil for nothing
@@ -56,12 +56,14 @@ func (c *child) signal(s syscall.Signal, group bool) error {
 	return spawn.Signal(c.pidfd, s)
 }
 
-// closeOutput does what its capture would have done.
-func (c *child) closeOutput() error {
-	if c.output == nil {
-		return nil
+// discard kills a child whose output nobody captures yet, and waits for its end.
+func (c *child) discard(ctx context.Context) error {
+	err := c.kill(ctx)
+	if c.output != nil {
+		err = errors.Join(err, c.output.Close())
 	}
-	return c.output.Close()
+	_, _ = c.wait(context.WithoutCancel(ctx)) // how it was killed is known
+	return errors.Join(err, c.close(), c.group.Remove())
 }
 
 // close closes what this instance holds of it, but for the output.
@@ -101,7 +103,7 @@ func (p *process) watch(ctx context.Context, c *child) {
 	case <-ctx.Done():
 		return
 	}
-	end.Exit.OOM = c.group.OOMKills() > c.ooms
+	end.Exit.OOM = c.group.OOMKills() > 0
 	_ = p.tell(ctx, end) // an error: this instance has let go of it
 }
 
@@ -150,15 +152,20 @@ func (p *process) clearTree(ctx context.Context, c *child) (killed int) {
 	}
 }
 
-// clearAway gives back what the child that has ended had.
+// clearAway gives back what the child that has ended had. Its group goes, too:
+// since Linux 6.14 a process that is cloned into a group that was ever killed is
+// killed itself.
 func (p *process) clearAway() {
-	if p.child == nil {
+	c := p.child
+	if c == nil {
 		return
 	}
-	_ = p.child.close() // nothing was written that could be lost
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.child = nil
+	p.mu.Unlock()
+	if err := errors.Join(c.close(), c.group.Remove()); err != nil {
+		sdk.Logger().Warn("not all is given back", "process", p.name, "err", err)
+	}
 }
 
 // killAll kills the trees of all processes.

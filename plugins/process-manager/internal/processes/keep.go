@@ -35,8 +35,7 @@ type state struct {
 	Request  []byte // a StartRequest
 	Machine  life.Machine
 	Pid      int
-	OOMs     uint64 // of the group before this run
-	LogStart int64  // where the log was at its start
+	LogStart int64 // where the log was at its start
 }
 
 // maxRequest is how large a StartRequest may be, in bytes: with the rest of the
@@ -71,7 +70,7 @@ func (p *process) state(machine life.Machine, c *child) ([]byte, error) {
 	}
 	s := state{Request: request, Machine: machine}
 	if c != nil {
-		s.Pid, s.OOMs, s.LogStart = c.pid, c.ooms, c.logStart
+		s.Pid, s.LogStart = c.pid, c.logStart
 	}
 	return json.Marshal(s)
 }
@@ -135,10 +134,10 @@ func (m *Manager) forgetKept(name string) error {
 // kept, or takes one of its own.
 func (m *Manager) openForest(entries []sdk.KeptEntry) error {
 	var identity string
-	var names []string
+	var alive []string
 	for _, e := range entries {
-		if name, ok := strings.CutPrefix(e.Name, keptProcess); ok {
-			names = append(names, name)
+		if name, ok := strings.CutPrefix(e.Name, keptProcess); ok && len(e.Files) > 0 {
+			alive = append(alive, name)
 		}
 		if e.Name == keptForest {
 			identity = string(e.Data)
@@ -153,7 +152,7 @@ func (m *Manager) openForest(entries []sdk.KeptEntry) error {
 			return err
 		}
 	}
-	forest, err := tree.Open(identity, names...)
+	forest, err := tree.Open(identity, alive...)
 	if err != nil {
 		sdk.Logger().Warn("groups of earlier processes are left", "err", err)
 	}
@@ -226,7 +225,7 @@ func (m *Manager) adoptProcess(name string, e sdk.KeptEntry, input *os.File) err
 }
 
 // adoptParts opens what the process needs in its state.
-func (p *process) adoptParts(s state, e sdk.KeptEntry, input *os.File) (err error) {
+func (p *process) adoptParts(s state, e sdk.KeptEntry, input *os.File) error {
 	if err := p.openLog(); err != nil {
 		return err
 	}
@@ -234,8 +233,8 @@ func (p *process) adoptParts(s state, e sdk.KeptEntry, input *os.File) (err erro
 		p.rest() // what is kept can be read
 		return nil
 	}
-	if p.group, err = p.manager.forest.Adopt(p.name); err != nil || !s.Machine.Alive {
-		return err
+	if !s.Machine.Alive {
+		return nil
 	}
 	return p.adoptChild(s, e, input)
 }
@@ -245,8 +244,12 @@ func (p *process) adoptChild(s state, e sdk.KeptEntry, input *os.File) error {
 	if len(e.Files) != 2 {
 		return fmt.Errorf("%d files are kept, want a pidfd and a pipe or terminal", len(e.Files))
 	}
+	group, err := p.manager.forest.Adopt(p.name)
+	if err != nil {
+		return err
+	}
 	c := &child{
-		generation: s.Machine.Generation, pid: s.Pid, pidfd: e.Files[0], group: p.group, ooms: s.OOMs,
+		generation: s.Machine.Generation, pid: s.Pid, pidfd: e.Files[0], group: group,
 		adopted: true, logStart: s.LogStart,
 		wait: func(ctx context.Context) (spawn.Exit, error) { return awaitKept(ctx, e.Name) },
 	}

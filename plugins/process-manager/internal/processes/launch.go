@@ -25,9 +25,7 @@ func (p *process) launch(ctx context.Context) life.Event {
 	started := life.Event{Kind: life.Started, Generation: c.generation}
 	next, _ := p.machine.Next(p.plan.rules, started)
 	if err := p.keepChild(next, c); err != nil {
-		err = errors.Join(err, c.kill(ctx), c.closeOutput(), c.close())
-		_, _ = c.wait(context.WithoutCancel(ctx)) // it was killed, and is not to stay a zombie
-		return p.notStarted(err)
+		return p.notStarted(errors.Join(err, c.discard(ctx)))
 	}
 	p.take(ctx, c)
 	p.manager.metrics.starts.Inc()
@@ -47,24 +45,28 @@ func (p *process) start(ctx context.Context) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := p.prepare(command.Limits); err != nil {
+	if err := p.openLog(); err != nil {
 		return nil, err
 	}
 	if err := p.manager.takeTurn(ctx); err != nil {
 		return nil, err
 	}
 	defer p.manager.giveTurn()
-	_, end, _ := p.log.Bounds()
-	c := &child{generation: p.machine.Generation, group: p.group, ooms: p.group.OOMKills(), logStart: end}
 	streams, err := openStreams(p.plan.tty, p.plan.stdin)
 	if err != nil {
 		return nil, err
 	}
 	defer streams.closeTheirs()
-	spawned, err := spawn.Start(spawnConfig(command, p.group, streams))
+	group, err := p.manager.forest.New(p.name, tree.Limits(command.Limits))
 	if err != nil {
 		return nil, errors.Join(err, streams.closeOurs())
 	}
+	spawned, err := spawn.Start(spawnConfig(command, group, streams))
+	if err != nil {
+		return nil, errors.Join(err, streams.closeOurs(), group.Remove())
+	}
+	_, end, _ := p.log.Bounds()
+	c := &child{generation: p.machine.Generation, group: group, logStart: end}
 	c.pid, c.pidfd, c.wait = spawned.Pid, spawned.Pidfd, spawned.Wait
 	c.terminal, c.output = spawned.Terminal, streams.output
 	if input := cmp.Or(spawned.Terminal, streams.input); input != nil {
@@ -73,23 +75,7 @@ func (p *process) start(ctx context.Context) (*child, error) {
 	return c, nil
 }
 
-// prepare opens the log and the group, unless an earlier run has left them.
-func (p *process) prepare(limits allow.Limits) error {
-	if err := p.openLog(); err != nil {
-		return err
-	}
-	group, err := p.group, error(nil)
-	if group == nil {
-		group, err = p.manager.forest.New(p.name, tree.Limits(limits))
-	} else {
-		err = group.Update(tree.Limits(limits))
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.group = group
-	return err
-}
-
+// openLog opens the log, unless an earlier run has left it open.
 func (p *process) openLog() error {
 	if p.logging {
 		return nil

@@ -12,7 +12,6 @@ import (
 
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/life"
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/logs"
-	"github.com/gaia-go/gaia/plugins/process-manager/internal/tree"
 	processv1 "github.com/gaia-go/gaia/proto/gaia/process/v1"
 	"github.com/gaia-go/gaia/sdk"
 	"google.golang.org/grpc/codes"
@@ -39,13 +38,12 @@ type process struct {
 
 	mu      sync.Mutex
 	machine life.Machine
-	version uint64      // of machine
-	child   *child      // what runs, or ran last and is not cleared away; or nil
-	group   *tree.Group // of all runs until it has ended for good; or nil
-	log     *logs.Log   // closed when it has ended for good; nil before the first run
-	logging bool        // log is open
-	doubt   string      // what the probe says against it
-	sent    string      // the last signal that a caller has sent
+	version uint64    // of machine
+	child   *child    // what runs, or ran last and is not cleared away; or nil
+	log     *logs.Log // closed when it has ended for good; nil before the first run
+	logging bool      // log is open
+	doubt   string    // what the probe says against it
+	sent    string    // the last signal that a caller has sent
 	changed chan struct{}
 }
 
@@ -105,6 +103,9 @@ func (p *process) step(ctx context.Context, ev life.Event) {
 		ev.At, ev.Jitter = cmp.Or(ev.At, time.Now()), rand.Float64() //nolint:gosec // G404: no secret
 		if ev.Kind == life.Ended && ev.Generation == p.machine.Generation {
 			p.clearAway()
+			if p.sent != "" && ev.Exit.Signal == p.sent {
+				ev.Exit.By = bySignal
+			}
 		}
 		machine, actions := p.machine.Next(p.plan.rules, ev)
 		p.become(machine)
@@ -127,6 +128,9 @@ func (p *process) step(ctx context.Context, ev life.Event) {
 	}
 	p.probe(ctx)
 }
+
+// bySignal is who is said to have sent a signal that a call of Signal has sent.
+const bySignal = "Signal"
 
 // become makes a machine the state that everybody sees.
 func (p *process) become(machine life.Machine) {
@@ -209,17 +213,13 @@ func (p *process) gone() error {
 // rest gives back what only a process that may run needs.
 func (p *process) rest() {
 	p.mu.Lock()
-	log, logging, group := p.log, p.logging, p.group
-	p.logging, p.group = false, nil
+	log, logging := p.log, p.logging
+	p.logging = false
 	p.mu.Unlock()
-	var faults []error
-	if logging {
-		faults = append(faults, log.Close())
+	if !logging {
+		return
 	}
-	if group != nil {
-		faults = append(faults, group.Remove())
-	}
-	if err := errors.Join(faults...); err != nil {
+	if err := log.Close(); err != nil {
 		sdk.Logger().Warn("not all is given back", "process", p.name, "err", err)
 	}
 }

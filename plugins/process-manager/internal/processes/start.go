@@ -42,7 +42,7 @@ func (m *Manager) Start(ctx context.Context, r *processv1.StartRequest) (*proces
 	}
 	p.begin(life.Event{Kind: life.Begin})
 	machine, err := p.await(ctx, func(now life.Machine) bool {
-		return now.State.Ended() || now.State == life.Running || now.State == life.Stopping ||
+		return now.State.Ended() || now.State == life.Running ||
 			!r.GetWaitReady() && (now.Alive || now.Restarts > 0)
 	})
 	if err != nil {

@@ -14,7 +14,7 @@ import (
 // status is the process as callers see it, and the version of its state.
 func (p *process) status() (s *processv1.Process, version uint64) {
 	p.mu.Lock()
-	machine, c, group, log := p.machine, p.child, p.group, p.log
+	machine, c, log := p.machine, p.child, p.log
 	version = p.version
 	p.mu.Unlock()
 	s = &processv1.Process{
@@ -32,9 +32,7 @@ func (p *process) status() (s *processv1.Process, version uint64) {
 	}
 	if machine.Alive && c != nil {
 		s.Pid, s.Adopted = int32(c.pid), c.adopted //nolint:gosec // G115: pids have 22 bits
-	}
-	if machine.Alive && group != nil {
-		usage := group.Usage()
+		usage := c.group.Usage()
 		s.Processes, s.Memory, s.Cpu = uint32(usage.Processes), usage.Memory, durationpb.New(usage.CPU) //nolint:gosec // G115: a count
 	}
 	if log != nil {
