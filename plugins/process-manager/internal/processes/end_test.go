@@ -21,7 +21,7 @@ func TestAnEndHasOneReason(t *testing.T) {
 	b := open(t, testConfig(t))
 	tests := map[string]struct {
 		r     *processv1.StartRequest
-		do    func(t *testing.T, name string)
+		do    func(name string)
 		cause processv1.Cause
 		code  int32
 		sig   string
@@ -35,25 +35,23 @@ func TestAnEndHasOneReason(t *testing.T) {
 		"pipes":   {r: &processv1.StartRequest{Spec: shell("exec >&- 2>&- <&-; exit 4")}, cause: processv1.Cause_EXIT, code: 4, words: "exit code 4"},
 		"asked": {
 			r:     &processv1.StartRequest{Spec: shell("sleep 60")},
-			do:    func(_ *testing.T, name string) { b.stop(name, nil) },
+			do:    func(name string) { b.stop(name, nil) },
 			cause: processv1.Cause_REQUESTED, code: -1, sig: "SIGTERM", by: "test", words: "stopped by test: SIGTERM after ",
 		},
 		"asked nicely": {
 			r:     &processv1.StartRequest{Spec: shell("trap 'exit 7' INT; echo up; while :; do sleep .01; done"), Ready: &processv1.Probe{LogLine: "up"}, WaitReady: true},
-			do:    func(_ *testing.T, name string) { b.stop(name, &processv1.StopPolicy{Signal: "int"}) },
+			do:    func(name string) { b.stop(name, &processv1.StopPolicy{Signal: "int"}) },
 			cause: processv1.Cause_REQUESTED, code: 7, by: "test", words: "stopped by test: exit code 7",
 		},
 		"deaf": {
 			r:     &processv1.StartRequest{Spec: shell("trap '' TERM; echo up; while :; do sleep .01; done"), Ready: &processv1.Probe{LogLine: "up"}, WaitReady: true},
-			do:    func(_ *testing.T, name string) { b.stop(name, &processv1.StopPolicy{Grace: seconds(.1)}) },
+			do:    func(name string) { b.stop(name, &processv1.StopPolicy{Grace: seconds(.1)}) },
 			cause: processv1.Cause_REQUESTED, code: -1, sig: "SIGKILL", by: "test", words: "its tree was killed when the grace was over",
 		},
 		"stopped": {
 			r: &processv1.StartRequest{Spec: shell("sleep 60")},
-			do: func(t *testing.T, name string) {
-				if _, err := b.Signal(b.context(), &processv1.SignalRequest{Name: name, Signal: "STOP"}); err != nil {
-					t.Error(err)
-				}
+			do: func(name string) {
+				b.signal(name, "STOP")
 				b.stop(name, nil) // one that stands still hears it all the same
 			},
 			cause: processv1.Cause_REQUESTED, code: -1, sig: "SIGTERM", by: "test", words: "SIGTERM",
@@ -67,7 +65,7 @@ func TestAnEndHasOneReason(t *testing.T) {
 			test.r.Name = strings.ReplaceAll(name, " ", "-")
 			b.start(test.r)
 			if test.do != nil {
-				test.do(t, test.r.GetName())
+				test.do(test.r.GetName())
 			}
 			p := b.wait(test.r.GetName())
 			e := p.GetExit()
@@ -112,7 +110,7 @@ func TestAProcessIsNotOverBeforeWhatItHasLeftBehindIs(t *testing.T) {
 	if p.GetExit().GetCause() != processv1.Cause_EXIT || !strings.Contains(p.GetReason(), "exit code 0 after ") || !strings.Contains(p.GetReason(), "left behind and killed: ") {
 		t.Errorf("got %v", p)
 	}
-	for _, pid := range strings.Fields(b.log("daemon")) {
+	for _, pid := range strings.FieldsSeq(b.log("daemon")) {
 		if isAlive(pid) {
 			t.Errorf("process %s is alive", pid)
 		}
@@ -178,9 +176,7 @@ func TestASignalReachesTheProcessOrItsGroupAndNobodyElse(t *testing.T) {
 func TestWhatASignalOfACallerHasEndedSaysSo(t *testing.T) {
 	b := open(t, testConfig(t))
 	b.start(&processv1.StartRequest{Name: "one", Spec: shell("sleep 60")})
-	if _, err := b.Signal(b.context(), &processv1.SignalRequest{Name: "one", Signal: "KILL", Group: true}); err != nil {
-		t.Fatal(err)
-	}
+	b.signal("one", "KILL")
 	if e := b.wait("one").GetExit(); e.GetCause() != processv1.Cause_SIGNAL || e.GetSignal() != "SIGKILL" || e.GetBy() != "Signal" {
 		t.Errorf("got %v", e)
 	}

@@ -37,6 +37,7 @@ type bench struct {
 
 // testConfig lets a shell do anything, and little else.
 func testConfig(t testing.TB) *processv1.Config {
+	t.Helper()
 	return &processv1.Config{
 		LogDir: filepath.Join(t.TempDir(), "logs"),
 		Command: map[string]*processv1.Command{
@@ -160,6 +161,13 @@ func (b *bench) stop(name string, policy *processv1.StopPolicy) *processv1.Proce
 		b.t.Fatal(err)
 	}
 	return response.GetProcess()
+}
+
+func (b *bench) signal(name, signal string) {
+	b.t.Helper()
+	if _, err := b.Signal(b.context(), &processv1.SignalRequest{Name: name, Signal: signal}); err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // log is all that a process has written so far.

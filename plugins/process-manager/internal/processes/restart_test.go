@@ -17,9 +17,7 @@ func TestAProcessThatIsKilledRunsAgainAtOnce(t *testing.T) {
 	b := open(t, testConfig(t))
 	// The second exit in a row would wait for a minute.
 	p := b.start(&processv1.StartRequest{Name: "one", Spec: shell("sleep 60"), Restart: always(60, 0)})
-	if _, err := b.Signal(b.context(), &processv1.SignalRequest{Name: "one", Signal: "KILL"}); err != nil {
-		t.Fatal(err)
-	}
+	b.signal("one", "KILL")
 	var again *processv1.Process
 	if !soon(func() bool { again = b.get("one"); return again.GetPid() != 0 && again.GetPid() != p.GetPid() }) {
 		t.Fatalf("got %v", again)
