@@ -103,4 +103,3 @@ func SetSize(terminal *os.File, rows, columns uint16) error {
 	}
 	return os.NewSyscallError("TIOCSWINSZ", set)
 }
-

@@ -72,7 +72,7 @@ func startOn(c Config, who *identity, files *files, rules *rules) (*Process, err
 
 // giveUp takes from the calling thread what the process is not to have.
 func giveUp(c Config, rules *rules) error {
-	if !c.NewPrivileges || rules != nil { // who may not get them may restrict himself
+	if !c.NewPrivileges {
 		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 			return fmt.Errorf("spawn: no_new_privs: %w", err)
 		}
@@ -99,12 +99,14 @@ func start(c Config, who *identity, files *files) (*Process, error) {
 		if attr.Sys.UseCgroupFD = cgroup >= 0; attr.Sys.UseCgroupFD {
 			attr.Sys.CgroupFD = cgroup
 		}
-		pid, _, err := syscall.StartProcess(c.Path, append([]string{c.Path}, c.Args...), attr)
+		pid, _, err := syscall.StartProcess(c.Path, append([]string{c.Path}, c.Args...), attr) //nolint:gosec // G204: who may start what is decided elsewhere
 		if err != nil {
 			return 0, c.explain(err)
 		}
 		return pid, nil
 	}
+	limits := c.rlimits()
+	attr.Sys.Ptrace = len(limits) > 0 && c.mayHold()
 	var pid int
 	var err error
 	if c.Group == nil {
@@ -115,7 +117,14 @@ func start(c Config, who *identity, files *files) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newProcess(pid, pidfd)
+	p, err := newProcess(pid, pidfd)
+	if err != nil {
+		return nil, err
+	}
+	if err := limits.set(pid, attr.Sys.Ptrace); err != nil {
+		return nil, errors.Join(err, end(pid), p.Close())
+	}
+	return p, nil
 }
 
 // check finds out what the kernel would say without telling about what.
@@ -149,8 +158,7 @@ func check(c Config) error {
 
 // reason drops what fs.PathError repeats.
 func reason(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		return path.Err
 	}
 	return err

@@ -72,11 +72,11 @@ func output(t testing.TB, c spawn.Config, script string) (string, spawn.Exit) {
 func TestAProcessRunsAndTellsItsExitCode(t *testing.T) {
 	dir := t.TempDir()
 	text, exit := output(t, spawn.Config{Dir: dir, Env: []string{"A=b"}, Group: group(t, tree.Limits{})}, "echo $A; pwd; exit 7")
-	real, err := filepath.EvalSymlinks(dir)
+	target, err := filepath.EvalSymlinks(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := "b\n" + real + "\n"; text != want || exit.Code != 7 || exit.Signal != 0 {
+	if want := "b\n" + target + "\n"; text != want || exit.Code != 7 || exit.Signal != 0 {
 		t.Errorf("got %q and %+v, want %q and code 7", text, exit, want)
 	}
 }
