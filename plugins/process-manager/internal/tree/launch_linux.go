@@ -17,7 +17,8 @@ import (
 // into the descriptor that it is given, unless that is -1; of version 1 and of
 // none because it is born where this thread is, or with what this process bears.
 // Nothing moves after its birth: the kernel takes 10 ms for that, and what a
-// process starts meanwhile would stay behind. It returns the process's id.
+// process starts meanwhile would stay behind. It returns the process's id. Start
+// may give up the thread's right to open files.
 func (g *Group) Launch(start func(cgroup int) (pid int, err error)) (int, error) {
 	g.turn.Lock()
 	defer g.turn.Unlock()
@@ -25,14 +26,61 @@ func (g *Group) Launch(start func(cgroup int) (pid int, err error)) (int, error)
 	if len(dirs) == 0 {
 		return g.launchMarked(start)
 	}
-	defer leave(dirs, limits)
-	if err := enter(dirs, limits); err != nil {
-		return 0, fmt.Errorf("tree: group %q: %w", g.name, err)
+	for _, d := range dirs {
+		if d.version != 1 {
+			continue
+		}
+		leave, err := d.enter(limits.Processes)
+		defer leave() // out of what throttles first
+		if err != nil {
+			return 0, fmt.Errorf("tree: group %q: %w", g.name, err)
+		}
 	}
 	if dirs[0].version == 1 {
 		return start(-1)
 	}
 	return dirs[0].bear(start)
+}
+
+// enter moves the calling thread into a directory of version 1, where it counts
+// as one of the processes; leave moves it back. An error leaves it where it is.
+func (d directory) enter(processes uint32) (leave func(), err error) {
+	undo := func() {}
+	if d.has("pids") && processes > 0 {
+		undo, err = d.raise(processes)
+		if err != nil {
+			return undo, err
+		}
+	}
+	back, err := openControl(filepath.Join(d.own, "tasks"))
+	if err != nil {
+		return undo, err
+	}
+	leave = func() {
+		if err := back.write("0"); err != nil {
+			// The thread must not serve anybody else: locked once more than the
+			// caller will unlock it, it ends with the goroutine.
+			runtime.LockOSThread()
+		}
+		back.close()
+		undo()
+	}
+	// "0" is the writing thread, the one that the kernel moves at once; for any
+	// other it waits until no thread of the system forks.
+	return leave, d.write("tasks", "0")
+}
+
+// raise lets one process more than the limit be there, until undo.
+func (d directory) raise(processes uint32) (undo func(), err error) {
+	limit, err := openControl(filepath.Join(d.path, "pids.max"))
+	if err != nil {
+		return func() {}, err
+	}
+	undo = func() {
+		_ = limit.write(orMax(uint64(processes))) // else one more is allowed than should be
+		limit.close()
+	}
+	return undo, limit.write(strconv.FormatUint(uint64(processes)+1, 10))
 }
 
 // bear lets the kernel bear a process in a group of cgroup v2. Where that is
