@@ -2,6 +2,7 @@ package spawn
 
 import (
 	"fmt"
+	"math"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -49,6 +50,15 @@ func openFiles(c Config, who *identity) (*files, error) {
 		f.child = append(f.child, file.Fd()) // blocking from now on, as programs expect
 	}
 	return f, nil
+}
+
+// Seal keeps what this program has inherited from whoever started it from all
+// processes that it starts. It is called once, before the first start.
+func Seal() error {
+	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("spawn: %w", os.NewSyscallError("close_range", err))
+	}
+	return nil
 }
 
 // openTerminal makes a pair of pseudoterminals. The slave belongs to the user:

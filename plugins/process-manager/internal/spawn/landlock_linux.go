@@ -1,7 +1,6 @@
 package spawn
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -64,7 +63,7 @@ func newRules(c Config) (_ *rules, err error) {
 	}
 	attr := unix.LandlockRulesetAttr{Handled_access_fs: read | write}
 	// Only the first field: the others are of later ABIs.
-	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr.Handled_access_fs), 0)
+	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), unsafe.Sizeof(attr.Handled_access_fs), 0) //nolint:gosec // G103: there is no wrapper
 	if errno != 0 {
 		return nil, fmt.Errorf("spawn: landlock: %w", os.NewSyscallError("landlock_create_ruleset", errno))
 	}
@@ -100,8 +99,8 @@ func (r *rules) allow(path string, access uint64) error {
 	if info.Mode&unix.S_IFMT != unix.S_IFDIR {
 		access &= accessOfFiles
 	}
-	rule := unix.LandlockPathBeneathAttr{Allowed_access: access, Parent_fd: int32(fd)} //nolint:gosec // G115: a descriptor
-	_, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(r.fd), unix.LANDLOCK_RULE_PATH_BENEATH, uintptr(unsafe.Pointer(&rule)), 0, 0, 0)
+	rule := unix.LandlockPathBeneathAttr{Allowed_access: access, Parent_fd: int32(fd)}                                                                //nolint:gosec // G115: a descriptor
+	_, _, errno := unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(r.fd), unix.LANDLOCK_RULE_PATH_BENEATH, uintptr(unsafe.Pointer(&rule)), 0, 0, 0) //nolint:gosec // G103: as above
 	if errno != 0 {
 		return os.NewSyscallError("landlock_add_rule", errno)
 	}
@@ -114,14 +113,16 @@ func (r *rules) enforce() error {
 		return nil
 	}
 	_, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(r.fd), 0, 0)
-	if errno != 0 {
-		err := fmt.Errorf("spawn: landlock: %w", os.NewSyscallError("landlock_restrict_self", errno))
-		if errors.Is(errno, unix.E2BIG) {
-			err = fmt.Errorf("%w (this program is itself below 16 layers of rules)", err)
-		}
-		return err
+	switch errno {
+	case 0:
+		return nil
+	case unix.EPERM:
+		return fmt.Errorf("spawn: read and write can be restricted by root only where new privileges are allowed: %w", errno)
+	case unix.E2BIG:
+		return fmt.Errorf("spawn: read and write cannot be restricted: 16 rulesets are in force for this program already: %w", errno)
+	default:
+		return fmt.Errorf("spawn: landlock: %w", os.NewSyscallError("landlock_restrict_self", errno))
 	}
-	return nil
 }
 
 func (r *rules) close() {

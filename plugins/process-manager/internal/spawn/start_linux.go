@@ -42,46 +42,39 @@ func Start(c Config) (*Process, error) {
 	return p, nil
 }
 
-// startOn picks the thread that the process is to inherit from. What a thread
-// gives up, it and all threads made by it never get back: so that one ends with
-// its goroutine, which stays locked to it. The runtime makes no other thread from
-// one that is locked.
-func startOn(c Config, who *identity, files *files, rules *rules) (*Process, error) {
+// startOn picks the thread that the process is to inherit from.
+func startOn(c Config, who *identity, files *files, rules *rules) (p *Process, err error) {
 	if c.NewPrivileges && rules == nil {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		return start(c, who, files)
+		return start(c, who, files, nil)
 	}
-	type result struct {
-		p   *Process
-		err error
-	}
-	started := make(chan result, 1)
-	go func() {
-		runtime.LockOSThread()
-		if err := giveUp(c, rules); err != nil {
-			started <- result{err: err}
-			return
-		}
-		p, err := start(c, who, files)
-		started <- result{p, err}
-	}()
-	r := <-started
-	return r.p, r.err
+	onDoomedThread(func() { p, err = start(c, who, files, rules) })
+	return p, err
 }
 
-// giveUp takes from the calling thread what the process is not to have.
-func giveUp(c Config, rules *rules) error {
-	if !c.NewPrivileges || rules != nil { // who may not get them may restrict himself
-		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-			return fmt.Errorf("spawn: no_new_privs: %w", err)
+// onDoomedThread calls f on a thread that ends thereafter: what a thread gives up,
+// it and all threads made by it never get back. A thread ends with a goroutine
+// that is locked to it, and as long as one is, the runtime makes no other thread
+// from it. Only the first thread of the program cannot end: it is held until
+// another one has done it.
+func onDoomedThread(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if unix.Gettid() == os.Getpid() {
+			defer runtime.UnlockOSThread()
+			onDoomedThread(f)
+			return
 		}
-	}
-	return rules.enforce()
+		f()
+	}()
+	<-done
 }
 
 // start starts it from the calling thread.
-func start(c Config, who *identity, files *files) (*Process, error) {
+func start(c Config, who *identity, files *files, rules *rules) (*Process, error) {
 	pidfd := -1
 	attr := &syscall.ProcAttr{
 		Dir:   c.Dir,
@@ -95,27 +88,52 @@ func start(c Config, who *identity, files *files) (*Process, error) {
 	if attr.Env == nil {
 		attr.Env = []string{} // nil would be ours
 	}
+	limits := c.rlimits()
+	attr.Sys.Ptrace = len(limits) > 0 && c.mayHold()
+	var pid int
 	launch := func(cgroup int) (int, error) {
-		if attr.Sys.UseCgroupFD = cgroup >= 0; attr.Sys.UseCgroupFD {
-			attr.Sys.CgroupFD = cgroup
+		// From here on this thread cannot do much more than start it.
+		if err := giveUp(c, rules); err != nil {
+			return 0, err
 		}
-		pid, _, err := syscall.StartProcess(c.Path, append([]string{c.Path}, c.Args...), attr)
+		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = cgroup >= 0, cgroup
+		var err error
+		pid, _, err = syscall.StartProcess(c.Path, append([]string{c.Path}, c.Args...), attr) //nolint:gosec // G204: who may start what is decided elsewhere
 		if err != nil {
 			return 0, c.explain(err)
 		}
 		return pid, nil
 	}
-	var pid int
 	var err error
 	if c.Group == nil {
-		pid, err = launch(-1)
+		_, err = launch(-1)
 	} else {
-		pid, err = c.Group.Launch(launch)
+		_, err = c.Group.Launch(launch)
 	}
+	if err != nil {
+		if pid > 0 { // born, but not where it should
+			err = errors.Join(err, end(pid), unix.Close(pidfd))
+		}
+		return nil, err
+	}
+	p, err := newProcess(pid, pidfd)
 	if err != nil {
 		return nil, err
 	}
-	return newProcess(pid, pidfd)
+	if err := limits.set(pid, attr.Sys.Ptrace); err != nil {
+		return nil, errors.Join(err, end(pid), p.Close())
+	}
+	return p, nil
+}
+
+// giveUp takes from the calling thread what the process is not to have.
+func giveUp(c Config, rules *rules) error {
+	if !c.NewPrivileges {
+		if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+			return fmt.Errorf("spawn: no_new_privs: %w", err)
+		}
+	}
+	return rules.enforce()
 }
 
 // check finds out what the kernel would say without telling about what.
@@ -149,8 +167,7 @@ func check(c Config) error {
 
 // reason drops what fs.PathError repeats.
 func reason(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
 		return path.Err
 	}
 	return err

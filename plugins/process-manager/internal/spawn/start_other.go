@@ -65,6 +65,9 @@ func (p *Process) reap(process *os.Process) {
 	p.exit = exitOf(status, unix.Rusage{})
 }
 
+// Seal does nothing: this system has no call for it.
+func Seal() error { return nil }
+
 // SetSize is not supported: this system's processes get no terminal.
 func SetSize(*os.File, uint16, uint16) error { return errors.ErrUnsupported }
 

@@ -21,8 +21,7 @@ func lookUp(name string) (*identity, error) {
 		return nil, nil
 	}
 	u, err := user.Lookup(name)
-	var unknown user.UnknownUserError
-	if errors.As(err, &unknown) {
+	if _, unknown := errors.AsType[user.UnknownUserError](err); unknown {
 		u, err = user.LookupId(name)
 	}
 	if err != nil {

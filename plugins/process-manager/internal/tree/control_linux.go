@@ -11,19 +11,38 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// write sets a control file. It never makes one: a file that is missing is a
-// thing that the kernel does not offer.
-func write(path, value string) error {
+// control is a control file that is open for writing.
+type control struct {
+	fd   int
+	path string
+}
+
+// openControl opens a control file. It never makes one: a file that is missing
+// is a thing that the kernel does not offer.
+func openControl(path string) (control, error) {
 	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return &fs.PathError{Op: "open", Path: path, Err: err}
+		return control{}, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	_, err = unix.Write(fd, []byte(value))
-	_ = unix.Close(fd) // the kernel has taken the value, or has not
-	if err != nil {
-		return &fs.PathError{Op: "write " + value + " to", Path: path, Err: err}
+	return control{fd, path}, nil
+}
+
+func (c control) write(value string) error {
+	if _, err := unix.Write(c.fd, []byte(value)); err != nil {
+		return &fs.PathError{Op: "write " + value + " to", Path: c.path, Err: err}
 	}
 	return nil
+}
+
+func (c control) close() { _ = unix.Close(c.fd) } // the kernel has taken what was written
+
+func write(path, value string) error {
+	c, err := openControl(path)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	return c.write(value)
 }
 
 func readText(path string) (string, error) {

@@ -7,15 +7,11 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Forest makes groups. It is safe for concurrent use.
@@ -97,7 +93,7 @@ func (f *Forest) sweep(kept []string) error {
 				continue
 			}
 			d := directory{h, path}
-			if err := d.kill(ctx); err != nil {
+			if err := d.kill(ctx, orMax(0)); err != nil {
 				faults = append(faults, err)
 				continue
 			}
@@ -177,7 +173,7 @@ func (f *Forest) New(name string, l Limits) (*Group, error) {
 		if !f.needs(i, l) {
 			continue
 		}
-		if err := g.open(h); err != nil {
+		if _, err := g.open(h); err != nil {
 			return nil, errors.Join(fmt.Errorf("tree: group %q: %w", name, err), g.Remove())
 		}
 	}
@@ -202,7 +198,7 @@ func (f *Forest) Adopt(name string) (*Group, error) {
 		if !f.needs(i, Limits{}) {
 			continue
 		}
-		if err := g.open(h); err != nil {
+		if _, err := g.open(h); err != nil {
 			return nil, fmt.Errorf("tree: group %q: %w", name, err)
 		}
 	}
@@ -227,52 +223,4 @@ func (f *Forest) needs(i int, l Limits) bool {
 func (f *Forest) group(name string) *Group {
 	sum := sha256.Sum256([]byte(f.identity + "\x00" + name))
 	return &Group{forest: f, name: name, mark: binary.BigEndian.Uint64(sum[:]) >> 2}
-}
-
-// leaf is the group into which the plugin steps aside where it shares cgroup v2
-// with those below: a group that holds processes cannot have others below it
-// that limit anything.
-const leaf = "gaia-plugin"
-
-// divide lets the groups in our own limit memory and processes. To limit cpu
-// waits until somebody asks. Controllers that cannot be had are dropped.
-func (h *hierarchy) divide() {
-	if filepath.Base(h.own) == leaf {
-		h.own = filepath.Dir(h.own)
-	}
-	h.controllers = slices.DeleteFunc(h.controllers, func(c string) bool { return h.enable(c) != nil })
-}
-
-// enable lets the groups in our own limit what the controller does.
-func (h hierarchy) enable(controller string) error {
-	path := filepath.Join(h.own, "cgroup.subtree_control")
-	enabled, err := readText(path)
-	if err != nil || slices.Contains(strings.Fields(enabled), controller) {
-		return err
-	}
-	err = write(path, "+"+controller)
-	if errors.Is(err, unix.EBUSY) {
-		if err := h.stepAside(); err != nil {
-			return err
-		}
-		err = write(path, "+"+controller)
-	}
-	return err
-}
-
-// stepAside moves the plugin out of its own group into a leaf of it, if it is
-// alone there.
-func (h hierarchy) stepAside() error {
-	text, err := readText(filepath.Join(h.own, "cgroup.procs"))
-	if err != nil {
-		return err
-	}
-	if pids := strings.Fields(text); len(pids) != 1 || pids[0] != fmt.Sprint(os.Getpid()) {
-		return fmt.Errorf("the plugin is not alone in %s", h.own)
-	}
-	path := filepath.Join(h.own, leaf)
-	if err := unix.Mkdir(path, 0o755); err != nil && !errors.Is(err, unix.EEXIST) {
-		return &fs.PathError{Op: "mkdir", Path: path, Err: err}
-	}
-	return write(filepath.Join(path, "cgroup.procs"), "0")
 }

@@ -1,9 +1,7 @@
 package tree
 
 import (
-	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -116,39 +114,4 @@ func (h *hierarchy) open() error {
 		return h.openUnified()
 	}
 	return nil
-}
-
-var errNotOurs = errors.New("the control group is not ours to divide")
-
-// openUnified finds out whether the part of cgroup v2 that the plugin is in is
-// ours to divide, and which controllers it has.
-func (h *hierarchy) openUnified() error {
-	kind, err := readText(filepath.Join(h.own, "cgroup.type"))
-	if err == nil && strings.TrimSpace(kind) != "domain" {
-		return errNotOurs // threaded ones have none below them that can hold processes
-	}
-	_, managed := os.Stat("/run/systemd/system") // as sd_booted(3) has it
-	if managed == nil && !isDelegated(h.own) {
-		return errNotOurs
-	}
-	text, err := readText(filepath.Join(h.own, "cgroup.controllers"))
-	if err != nil {
-		return err
-	}
-	h.controllers = amongWanted(strings.Fields(text))
-	return nil
-}
-
-// isDelegated reports whether somebody below systemd may divide a group: it or
-// one above it, such as the host's, was delegated.
-func isDelegated(dir string) bool {
-	for ; dir != "/" && dir != "."; dir = filepath.Dir(dir) {
-		for _, name := range []string{"user.delegate", "trusted.delegate"} {
-			mark := make([]byte, 1)
-			if n, err := unix.Getxattr(dir, name, mark); err == nil && n == 1 && mark[0] == '1' {
-				return true
-			}
-		}
-	}
-	return false
 }

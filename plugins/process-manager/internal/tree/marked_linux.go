@@ -1,7 +1,6 @@
 package tree
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -95,13 +94,8 @@ func isZombie(pid int) bool {
 	return len(fields) == 0 || fields[0] == "Z" || fields[0] == "X"
 }
 
-// killMarked kills all who bear a mark.
-func killMarked(ctx context.Context, mark uint64) error {
-	return killAll(ctx, func() ([]int, error) { return marked(mark) })
-}
-
-// usageOf adds up what processes use that have not ended.
-func usageOf(pids []int) (memory uint64, cpu time.Duration) {
+// add adds what processes use that have not ended.
+func (u *Usage) add(pids []int, memory, cpu bool) {
 	const userTime, systemTime, resident = 11, 12, 21 // as statOf counts
 	const tick = 10 * time.Millisecond                // USER_HZ is 100 on all systems that Go knows
 	for _, pid := range pids {
@@ -112,8 +106,11 @@ func usageOf(pids []int) (memory uint64, cpu time.Duration) {
 		user, _ := strconv.ParseUint(fields[userTime], 10, 64)
 		system, _ := strconv.ParseUint(fields[systemTime], 10, 64)
 		pages, _ := strconv.ParseUint(fields[resident], 10, 64)
-		memory += pages * uint64(os.Getpagesize()) //nolint:gosec // G115: positive
-		cpu += time.Duration(user+system) * tick   //nolint:gosec // G115: 292 years of nanoseconds
+		if memory {
+			u.Memory += pages * uint64(os.Getpagesize()) //nolint:gosec // G115: positive
+		}
+		if cpu {
+			u.CPU += time.Duration(user+system) * tick //nolint:gosec // G115: 292 years of nanoseconds
+		}
 	}
-	return memory, cpu
 }
