@@ -14,10 +14,6 @@ import (
 // A write to a slow disk holds the lock of the pipe that it moves from, and so holds
 // up whoever writes to that pipe. So Drop and Spill have a second pipe between.
 
-// Buffer is a pipe between the one of a process and its log. What is in it survives a
-// crash of this program if the host keeps both ends.
-type Buffer struct{ Reader, Writer *os.File }
-
 // bufferSize is the most that an ordinary user's pipe may have.
 const bufferSize = 1 << 20
 
@@ -27,15 +23,12 @@ func NewBuffer() (Buffer, error) {
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
 		return Buffer{}, os.NewSyscallError("pipe2", err)
 	}
-	_, _ = unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, bufferSize) //nolint:gosec // a descriptor
+	_, _ = unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, bufferSize)
 	return Buffer{
-		Reader: os.NewFile(uintptr(fds[0]), "buffer"), //nolint:gosec // a descriptor
-		Writer: os.NewFile(uintptr(fds[1]), "buffer"), //nolint:gosec // a descriptor
+		Reader: os.NewFile(uintptr(fds[0]), "buffer"),
+		Writer: os.NewFile(uintptr(fds[1]), "buffer"),
 	}, nil
 }
-
-// Close closes both ends.
-func (b Buffer) Close() error { return errors.Join(b.Reader.Close(), b.Writer.Close()) }
 
 // CaptureThrough is Capture with a buffer that the caller provides, and that it closes
 // as well. What an earlier capture has left in it comes first.

@@ -19,13 +19,22 @@ import (
 // A disk that is full, or gone, ends it not: it tries again, see Fault. With Drop and
 // Spill, and for a terminal, it makes a Buffer of its own; see CaptureThrough.
 func (l *Log) Capture(ctx context.Context, pipe *os.File) error {
-	if l.policy.WhenSlow != Block || !isPipe(pipe) {
-		buffer, err := NewBuffer()
-		if err != nil {
-			return errors.Join(fmt.Errorf("capture: %w", err), pipe.Close())
-		}
-		return l.CaptureThrough(ctx, pipe, buffer)
+	if l.policy.WhenSlow == Block && isPipe(pipe) {
+		return l.captureDirectly(ctx, pipe)
 	}
+	buffer, err := NewBuffer()
+	if err != nil {
+		return errors.Join(fmt.Errorf("capture: %w", err), pipe.Close())
+	}
+	return l.CaptureThrough(ctx, pipe, buffer)
+}
+
+func isPipe(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeNamedPipe != 0
+}
+
+func (l *Log) captureDirectly(ctx context.Context, pipe *os.File) error {
 	source, err := openSource(pipe)
 	if err != nil {
 		return fmt.Errorf("capture: %w", err)
@@ -38,10 +47,12 @@ func (l *Log) Capture(ctx context.Context, pipe *os.File) error {
 	return errors.Join(err, source.close())
 }
 
-func isPipe(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeNamedPipe != 0
-}
+// Buffer is a pipe between the one of a process and its log. What is in it survives a
+// crash of this program if somebody else holds both ends.
+type Buffer struct{ Reader, Writer *os.File }
+
+// Close closes both ends.
+func (b Buffer) Close() error { return errors.Join(b.Reader.Close(), b.Writer.Close()) }
 
 // drain is the way from a pipe to the log.
 type drain struct {

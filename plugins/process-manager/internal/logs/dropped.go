@@ -29,7 +29,7 @@ func (l *Log) drop(n int64) {
 // saveDropped writes the count down, for later runs.
 func (l *Log) saveDropped() {
 	_, _, dropped := l.Bounds()
-	file, err := os.OpenFile(filepath.Join(l.dir, droppedName), os.O_WRONLY|os.O_CREATE, 0o600)
+	file, err := openFile(l.dir, droppedName, os.O_WRONLY|os.O_CREATE)
 	if err != nil {
 		return // the next time, perhaps; the log has the lines that say it
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sort"
 	"time"
 )
@@ -28,10 +27,10 @@ type index struct {
 	last time.Time // of the last record
 }
 
-// openIndex opens an index, or makes it. Records of which a crash of the machine left
+// openIndex opens the index of a segment, or makes it. Records of which a crash of the machine left
 // nothing sensible are dropped from the end: torn ones, and those beyond end.
-func openIndex(path string, end int64) (*index, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+func openIndex(dir string, start, end int64) (*index, error) {
+	file, err := openFile(dir, indexName(start), os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return nil, err
 	}
@@ -90,8 +89,8 @@ func (x *index) add(offset int64, now time.Time) error {
 		now = x.last
 	}
 	var record [recordSize]byte
-	binary.BigEndian.PutUint64(record[:], uint64(offset))          //nolint:gosec // offsets are not negative
-	binary.BigEndian.PutUint64(record[8:], uint64(now.UnixNano())) //nolint:gosec // nor is the time
+	binary.BigEndian.PutUint64(record[:], uint64(offset)) //nolint:gosec // offsets are not negative
+	binary.BigEndian.PutUint64(record[8:], uint64(now.UnixNano()))
 	if _, err := x.file.WriteAt(record[:], x.size); err != nil {
 		return err
 	}
@@ -106,7 +105,7 @@ func (x *index) close() error { return x.file.Close() }
 // of which is holds; it holds of all later ones, too. It returns that record and the
 // one before, or nil where there is none, as without a readable index.
 func lookUp(dir string, start int64, is func(record) bool) (before, found *record) {
-	file, err := os.Open(filepath.Join(dir, indexName(start))) //nolint:gosec // below the store's directory
+	file, err := openFile(dir, indexName(start), os.O_RDONLY)
 	if err != nil {
 		return nil, nil
 	}

@@ -41,7 +41,8 @@ func TestNoKillLosesOrDoublesAByte(t *testing.T) {
 	if err := stop.Close(); err != nil {
 		t.Fatal(err)
 	}
-	last := self(t, "capture "+store.dir)
+	last := self(t, "capture")
+	last.Dir = store.dir
 	last.ExtraFiles, last.Stderr = []*os.File{pipe}, os.Stderr
 	if err := last.Run(); err != nil {
 		t.Fatal(err)
@@ -59,7 +60,8 @@ func TestNoKillLosesOrDoublesAByte(t *testing.T) {
 // killCapture lets a process capture the pipe and kills it after a while.
 func killCapture(t *testing.T, dir string, pipe *os.File) {
 	t.Helper()
-	cmd := self(t, "capture "+dir)
+	cmd := self(t, "capture")
+	cmd.Dir = dir
 	cmd.ExtraFiles, cmd.Stderr = []*os.File{pipe}, os.Stderr
 	ready, err := cmd.StdoutPipe()
 	if err != nil {

@@ -76,7 +76,7 @@ func lockDir(path string, wait time.Duration) (*os.File, error) {
 	again := time.NewTicker(lockWait / 100)
 	defer again.Stop()
 	for until := time.Now().Add(wait); ; <-again.C {
-		err = unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB) //nolint:gosec // a descriptor
+		err = unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		switch {
 		case err == nil:
 			return dir, nil

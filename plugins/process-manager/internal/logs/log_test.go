@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -45,6 +46,18 @@ func write(t *testing.T, l *Log, s string) {
 	t.Helper()
 	if n, err := l.Write([]byte(s)); n != len(s) || err != nil {
 		t.Fatalf("Write: %d, %v", n, err)
+	}
+}
+
+// waitFor waits until something holds that nobody tells of.
+func waitFor(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(20 * time.Second); !holds(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited for %s in vain", what)
+		}
 	}
 }
 

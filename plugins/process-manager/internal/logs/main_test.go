@@ -26,14 +26,18 @@ func TestMain(m *testing.M) {
 	case "count":
 		count()
 	case "capture":
-		capture(args)
+		capture()
 	}
 }
 
 // self is a command that runs this binary in a role.
 func self(t testing.TB, role string) *exec.Cmd {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), os.Args[0])
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), path)
 	cmd.Env = append(os.Environ(), "LOGS_TEST="+role)
 	return cmd
 }
@@ -89,14 +93,14 @@ func appendLine(b []byte, n int) []byte {
 	return append(append(b, "abcdefghijklmnopqrstuvwxyz"[:n%27]...), '\n')
 }
 
-// capture captures the pipe that it has as descriptor 3 into the log "p" of a store,
-// as the plugin does, and tells on its output when it begins.
-func capture(dir string) {
-	l, err := NewStore(dir, 0).Open("p", testPolicy())
+// capture captures the pipe that it has as descriptor 3 into the log "p" of the store
+// in its working directory, as the plugin does, and tells on its output when it begins.
+func capture() {
+	l, err := NewStore(".", 0).Open("p", testPolicy())
 	if err != nil {
 		panic(err)
 	}
-	fmt.Println("ready")
+	_, _ = os.Stdout.WriteString("ready\n")
 	if err := l.Capture(context.Background(), os.NewFile(3, "pipe")); err != nil {
 		panic(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 )
@@ -112,7 +111,7 @@ func segmentOf(segments []int64, offset int64) int {
 
 // readAt reads from an offset on what the file has that begins at start.
 func readAt(dir string, start, offset int64, buffer []byte) (int, error) {
-	file, err := os.Open(filepath.Join(dir, segmentName(start))) //nolint:gosec // below the store's directory
+	file, err := openFile(dir, segmentName(start), os.O_RDONLY)
 	if err != nil {
 		return 0, err
 	}

@@ -37,6 +37,11 @@ func listSegments(dir string) ([]int64, error) {
 	return starts, nil
 }
 
+// openFile opens a file of a log.
+func openFile(dir, name string, flags int) (*os.File, error) {
+	return os.OpenFile(filepath.Join(dir, name), flags, 0o600) //nolint:gosec // names are made here, dir by Store.path
+}
+
 // segment is the file that is being written.
 type segment struct {
 	file  *os.File
@@ -49,7 +54,7 @@ type segment struct {
 // openSegment opens the file that begins at start, or makes it. It is not opened for
 // appending, which splice refuses.
 func openSegment(dir string, start int64) (*segment, error) {
-	file, err := os.OpenFile(filepath.Join(dir, segmentName(start)), os.O_RDWR|os.O_CREATE, 0o600)
+	file, err := openFile(dir, segmentName(start), os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +63,7 @@ func openSegment(dir string, start int64) (*segment, error) {
 		return nil, errors.Join(err, file.Close())
 	}
 	s := &segment{file: file, start: start, size: info.Size(), born: time.Now()}
-	if s.index, err = openIndex(filepath.Join(dir, indexName(start)), start+s.size); err != nil {
+	if s.index, err = openIndex(dir, start, start+s.size); err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	if first, ok := s.index.first(); ok {
@@ -70,12 +75,8 @@ func openSegment(dir string, start int64) (*segment, error) {
 // isLinked reports whether the file still has a name: one that has not is lost when
 // it is closed.
 func (s *segment) isLinked() bool {
-	info, err := s.file.Stat()
-	if err != nil {
-		return false
-	}
-	stat, ok := info.Sys().(*unix.Stat_t)
-	return !ok || stat.Nlink > 0
+	var stat unix.Stat_t
+	return unix.Fstat(int(s.file.Fd()), &stat) == nil && stat.Nlink > 0
 }
 
 func (s *segment) close() error { return errors.Join(s.index.close(), s.file.Close()) }

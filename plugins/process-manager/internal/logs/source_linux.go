@@ -44,7 +44,7 @@ func openSource(pipe *os.File) (*source, error) {
 }
 
 func (s *source) open() error {
-	size, err := unix.FcntlInt(uintptr(s.fd), unix.F_GETPIPE_SZ, 0) //nolint:gosec // a descriptor
+	size, err := unix.FcntlInt(uintptr(s.fd), unix.F_GETPIPE_SZ, 0)
 	s.size, s.most = size, maxMove
 	if err != nil {
 		s.size, s.most, s.denied = terminalSize, terminalSize, true
@@ -56,13 +56,13 @@ func (s *source) open() error {
 	if err := errors.Join(unix.SetNonblock(poller, true), arm(poller, unix.EPOLL_CTL_ADD, s.fd)); err != nil {
 		return errors.Join(err, unix.Close(poller))
 	}
-	s.poller = os.NewFile(uintptr(poller), "epoll") //nolint:gosec // a descriptor
+	s.poller = os.NewFile(uintptr(poller), "epoll")
 	return nil
 }
 
 // arm lets poller be ready, once, when the pipe is.
 func arm(poller, op, pipe int) error {
-	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(pipe)} //nolint:gosec // a descriptor
+	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(pipe)}
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(poller, op, pipe, &event))
 }
 
@@ -73,12 +73,12 @@ func (s *source) wait() error {
 		return err
 	}
 	var fault error
-	if err := raw.Control(func(fd uintptr) { fault = arm(int(fd), unix.EPOLL_CTL_MOD, s.fd) }); err != nil || fault != nil { //nolint:gosec // a descriptor
+	if err := raw.Control(func(fd uintptr) { fault = arm(int(fd), unix.EPOLL_CTL_MOD, s.fd) }); err != nil || fault != nil {
 		return errors.Join(err, fault)
 	}
 	err = raw.Read(func(fd uintptr) bool {
 		var n int
-		n, fault = unix.EpollWait(int(fd), make([]unix.EpollEvent, 1), 0) //nolint:gosec // a descriptor
+		n, fault = unix.EpollWait(int(fd), make([]unix.EpollEvent, 1), 0)
 		return n > 0 || fault != nil && !errors.Is(fault, syscall.EINTR)
 	})
 	return errors.Join(err, fault)
@@ -98,7 +98,7 @@ func (s *source) widen(n int) {
 	if s.denied || n <= s.size/2 || s.size >= pipeSize {
 		return
 	}
-	size, err := unix.FcntlInt(uintptr(s.fd), unix.F_SETPIPE_SZ, pipeSize) //nolint:gosec // a descriptor
+	size, err := unix.FcntlInt(uintptr(s.fd), unix.F_SETPIPE_SZ, pipeSize)
 	if s.denied = err != nil; !s.denied {
 		s.size = size
 	}
@@ -112,7 +112,7 @@ const terminalSize = 16 << 10
 // move moves up to room bytes from a pipe to a place in a file: they are in the one
 // or in the other, whenever this process is killed. It does not wait for the pipe.
 func move(pipe int, to *os.File, at int64, room int) (int, error) {
-	n, err := unix.Splice(pipe, nil, int(to.Fd()), &at, room, unix.SPLICE_F_NONBLOCK) //nolint:gosec // a descriptor
+	n, err := unix.Splice(pipe, nil, int(to.Fd()), &at, room, unix.SPLICE_F_NONBLOCK)
 	if err != nil {
 		return 0, os.NewSyscallError("splice", err)
 	}
@@ -128,7 +128,7 @@ func splice(from int, to *os.File, room int) (n int, err error) {
 	var moved int64
 	var fault error
 	err = raw.Control(func(fd uintptr) {
-		moved, fault = unix.Splice(from, nil, int(fd), nil, room, unix.SPLICE_F_NONBLOCK) //nolint:gosec // a descriptor
+		moved, fault = unix.Splice(from, nil, int(fd), nil, room, unix.SPLICE_F_NONBLOCK)
 	})
 	return int(moved), errors.Join(err, os.NewSyscallError("splice", fault))
 }

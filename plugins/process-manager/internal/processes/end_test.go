@@ -110,7 +110,7 @@ func TestAProcessIsNotOverBeforeWhatItHasLeftBehindIs(t *testing.T) {
 	if p.GetExit().GetCause() != processv1.Cause_EXIT || !strings.Contains(p.GetReason(), "exit code 0 after ") || !strings.Contains(p.GetReason(), "left behind and killed: ") {
 		t.Errorf("got %v", p)
 	}
-	for _, pid := range strings.FieldsSeq(b.log("daemon")) {
+	for pid := range strings.FieldsSeq(b.log("daemon")) {
 		if isAlive(pid) {
 			t.Errorf("process %s is alive", pid)
 		}
