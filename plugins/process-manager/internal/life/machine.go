@@ -229,7 +229,10 @@ func (m *Machine) stop(ev Event) []Action {
 }
 
 func (m *Machine) restart(ev Event) []Action {
-	if !m.Alive && m.State != Starting {
+	if !m.Alive {
+		if m.State == Starting { // it is about to
+			return nil
+		}
 		m.Restarts++
 		return m.begin(ev.At)
 	}
