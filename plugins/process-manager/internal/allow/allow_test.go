@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-func list(t *testing.T, c *processv1.Command) *List {
+func newList(t *testing.T, c *processv1.Command) *List {
 	t.Helper()
 	if c.Path == "" {
 		c.Path = "/bin/x"
@@ -25,7 +25,7 @@ func list(t *testing.T, c *processv1.Command) *List {
 }
 
 func TestArgumentsHaveToMatchAsAWhole(t *testing.T) {
-	l := list(t, &processv1.Command{Args: []string{"-v|--verbose", "[a-z]+=.*", "a|b"}, FirstArgs: []string{"run"}})
+	l := newList(t, &processv1.Command{Args: []string{"-v|--verbose", "[a-z]+=.*", "a|b"}, FirstArgs: []string{"run"}})
 	for _, test := range []struct {
 		args []string
 		ok   bool
@@ -64,13 +64,13 @@ func TestTheEnvironmentIsTheHostsTheOperatorsAndTheCallers(t *testing.T) {
 		{"a prefix", &processv1.Command{HostEnv: []string{"LC_*"}}, nil, []string{"LC_ALL=C"}},
 		{"who comes later wins", &processv1.Command{Env: map[string]string{"PATH": "/x", "A": "1"}, CallerEnv: []string{"A"}}, map[string]string{"A": "2"}, []string{"A=2", "PATH=/x"}},
 	} {
-		got, err := list(t, test.command).Check(&processv1.Spec{Command: "x", Env: test.caller})
+		got, err := newList(t, test.command).Check(&processv1.Spec{Command: "x", Env: test.caller})
 		if err != nil || !cmp.Equal(got.Env, test.want) {
 			t.Errorf("%s: got %q and %v, want %q", test.name, got.Env, err, test.want)
 		}
 	}
 	for _, name := range []string{"B", "", "A=", "A\x00"} {
-		_, err := list(t, &processv1.Command{CallerEnv: []string{"A"}}).Check(&processv1.Spec{Command: "x", Env: map[string]string{name: "secret"}})
+		_, err := newList(t, &processv1.Command{CallerEnv: []string{"A"}}).Check(&processv1.Spec{Command: "x", Env: map[string]string{name: "secret"}})
 		if err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("variable %q: %v", name, err)
 		}
@@ -90,7 +90,7 @@ func TestADirectoryIsBelowOneThatIsAllowedAlsoThroughLinks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	l := list(t, &processv1.Command{Dir: "/var", CallerDirs: []string{allowed + "/"}})
+	l := newList(t, &processv1.Command{Dir: "/var", CallerDirs: []string{allowed + "/"}})
 	for dir, want := range map[string]codes.Code{
 		"":                        codes.OK,
 		"/var":                    codes.OK,
@@ -110,7 +110,7 @@ func TestADirectoryIsBelowOneThatIsAllowedAlsoThroughLinks(t *testing.T) {
 }
 
 func TestLimitsAreCeilingsAndDefaults(t *testing.T) {
-	l := list(t, &processv1.Command{Limits: &processv1.CommandLimits{Memory: 100, Cpu: 2}})
+	l := newList(t, &processv1.Command{Limits: &processv1.CommandLimits{Memory: 100, Cpu: 2}})
 	for _, test := range []struct {
 		asked *processv1.Limits
 		want  Limits
