@@ -20,18 +20,29 @@ type control struct {
 // openControl opens a control file. It never makes one: a file that is missing
 // is a thing that the kernel does not offer.
 func openControl(path string) (control, error) {
-	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return control{}, &fs.PathError{Op: "open", Path: path, Err: err}
+	for {
+		fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+		switch {
+		case err == nil:
+			return control{fd, path}, nil
+		case !errors.Is(err, unix.EINTR):
+			return control{}, &fs.PathError{Op: "open", Path: path, Err: err}
+		}
 	}
-	return control{fd, path}, nil
 }
 
+// write writes a value at once. To set a limit can take so long that a signal of
+// the runtime interrupts it.
 func (c control) write(value string) error {
-	if _, err := unix.Write(c.fd, []byte(value)); err != nil {
-		return &fs.PathError{Op: "write " + value + " to", Path: c.path, Err: err}
+	for {
+		_, err := unix.Pwrite(c.fd, []byte(value), 0)
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, unix.EINTR):
+			return &fs.PathError{Op: "write " + value + " to", Path: c.path, Err: err}
+		}
 	}
-	return nil
 }
 
 func (c control) close() { _ = unix.Close(c.fd) } // the kernel has taken what was written

@@ -184,12 +184,13 @@ func (f *Forest) New(name string, l Limits) (*Group, error) {
 }
 
 // Adopt returns the group that an earlier instance has made, with the limits
-// that it has. What is missing of it is made.
+// that it has until Update. What is missing of it is made.
 func (f *Forest) Adopt(name string) (*Group, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
 	}
 	g := f.group(name)
+	g.adopted = true
 	for i, h := range f.hierarchies {
 		if paths := h.existing(f.prefix + name); len(paths) > 0 {
 			g.dirs = append(g.dirs, directory{h, paths[0]})

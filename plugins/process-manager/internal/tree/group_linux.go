@@ -22,7 +22,8 @@ type Group struct {
 
 	// turn is held while a process is born, all are killed, or limits change:
 	// each writes what the others do. It comes before mu.
-	turn sync.Mutex
+	turn    sync.Mutex
+	adopted bool // what limits it has is not known
 
 	mu     sync.Mutex
 	limits Limits

@@ -30,10 +30,14 @@ func (g *Group) Update(l Limits) error {
 	g.turn.Lock()
 	defer g.turn.Unlock()
 	_, now := g.snapshot()
+	adopted := g.adopted
 	var faults []error
 	for _, controller := range []string{"memory", "cpu", "pids"} {
 		next := now
 		next.take(controller, l)
+		if next == now && !adopted {
+			continue // to write it takes time
+		}
 		if err := g.limit(controller, next); err != nil {
 			faults = append(faults, fmt.Errorf("tree: group %q: %s: %w", g.name, controller, err))
 			continue
@@ -42,11 +46,13 @@ func (g *Group) Update(l Limits) error {
 	}
 	if l.OpenFiles != now.OpenFiles {
 		now.OpenFiles = l.OpenFiles
-		faults = append(faults, g.limitOpenFiles(l.OpenFiles))
+		if err := g.limitOpenFiles(l.OpenFiles); err != nil {
+			faults = append(faults, err)
+		}
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.limits = now
+	g.limits, g.adopted = now, adopted && len(faults) > 0
 	return errors.Join(faults...)
 }
 
