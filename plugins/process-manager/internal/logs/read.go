@@ -1,0 +1,184 @@
+package logs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"time"
+)
+
+// MaxChunk is how much of a log a Chunk holds at most.
+const MaxChunk = 1 << 20
+
+// From is where to begin to read: Tail lines before the end, or at a time, or at an
+// offset, whichever is set, in this order.
+type From struct {
+	Offset int64     // of the first byte, up to the end of the log
+	Since  time.Time // bytes that were written at this time or later
+	Tail   int       // lines; one without an end is one. Within MaxTail of the end
+}
+
+// Chunk is a piece of a log.
+type Chunk struct {
+	Offset  int64     // of the first byte
+	Content []byte    // up to MaxChunk; valid until emit returns
+	Time    time.Time // when the first byte was written, to 100 ms
+	Missing int64     // bytes before Offset that were to be read and are no longer kept
+}
+
+// Read hands the log to emit in pieces, in order, up to its end, or with follow until
+// it is closed. It returns nil then, or the error of emit or of ctx, or ErrOffset. A
+// closed log may be read, too. Whoever reads slowly holds up nobody; he misses what
+// is deleted meanwhile, and is told how much.
+func (l *Log) Read(ctx context.Context, from From, follow bool, emit func(Chunk) error) error {
+	r := reader{log: l, emit: emit}
+	var err error
+	if r.next, err = l.find(from); err != nil {
+		return err
+	}
+	for {
+		segments, end, grown := l.snapshot(follow)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case max(r.next, segments[0]) < end:
+			if err := r.chunk(segments, end); err != nil {
+				return err
+			}
+		case !follow:
+			return nil
+		default:
+			select {
+			case <-grown:
+			case <-l.life.Done():
+				follow = false // when it has read to the end
+			case <-ctx.Done():
+			}
+		}
+	}
+}
+
+// reader is where a Read is.
+type reader struct {
+	log     *Log
+	next    int64
+	missing int64 // bytes before next that could not be read
+	emit    func(Chunk) error
+}
+
+// chunk reads a piece.
+func (r *reader) chunk(segments []int64, end int64) error {
+	if start := segments[0]; r.next < start {
+		r.missing += start - r.next
+		r.next = start
+	}
+	i := segmentOf(segments, r.next)
+	if i+1 < len(segments) {
+		end = segments[i+1]
+	}
+	buffer, _ := r.log.store.chunks.Get().(*[MaxChunk]byte)
+	defer r.log.store.chunks.Put(buffer)
+	n, err := readAt(r.log.dir, segments[i], r.next, buffer[:min(MaxChunk, end-r.next)])
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		r.log.list() // it was deleted just now
+		return nil
+	case err != nil:
+		return err
+	case n == 0: // it was cut from outside
+		r.missing += end - r.next
+		r.next = end
+		return nil
+	}
+	c := Chunk{Offset: r.next, Content: buffer[:n], Time: timeOf(r.log.dir, segments[i], r.next), Missing: r.missing}
+	r.next += int64(n)
+	r.missing = 0
+	return r.emit(c)
+}
+
+// segmentOf is the index of the segment that an offset is in.
+func segmentOf(segments []int64, offset int64) int {
+	i, found := slices.BinarySearch(segments, offset)
+	if !found {
+		i--
+	}
+	return i
+}
+
+// readAt reads from an offset on what the file has that begins at start.
+func readAt(dir string, start, offset int64, buffer []byte) (int, error) {
+	file, err := openFile(dir, segmentName(start), os.O_RDONLY)
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	n, err := file.ReadAt(buffer, offset-start)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return n, err
+}
+
+// find returns the offset at which to begin.
+func (l *Log) find(from From) (int64, error) {
+	segments, end, _ := l.snapshot(false)
+	switch {
+	case from.Tail > 0:
+		return l.tail(segments, end, from.Tail)
+	case !from.Since.IsZero():
+		return l.since(segments, end, from.Since), nil
+	case from.Offset < 0 || from.Offset > end:
+		return 0, fmt.Errorf("%w: %d, which is %d", ErrOffset, from.Offset, end)
+	}
+	return from.Offset, nil
+}
+
+// since returns the offset of the first byte that was written at a time or later.
+func (l *Log) since(segments []int64, end int64, t time.Time) int64 {
+	from := end
+	for _, start := range slices.Backward(segments) {
+		earlier, first := lookUp(l.dir, start, func(r record) bool { return r.at.Add(indexGap).After(t) })
+		if first != nil {
+			from = first.offset
+		}
+		if earlier != nil {
+			break // so are all files before
+		}
+	}
+	return from
+}
+
+// MaxTail is how far from the end of a log its last lines are looked for.
+const MaxTail = 64 << 20
+
+// tail returns the offset of the line that is the so-many-th from the end.
+func (l *Log) tail(segments []int64, end int64, lines int) (int64, error) {
+	first := max(segments[0], end-MaxTail)
+	buffer := make([]byte, 64<<10)
+	for to := end; to > first; {
+		i := segmentOf(segments, to-1)
+		at := max(segments[i], to-int64(len(buffer)), first)
+		n, err := readAt(l.dir, segments[i], at, buffer[:to-at])
+		if errors.Is(err, fs.ErrNotExist) {
+			return to, nil // it was deleted just now
+		}
+		if err != nil {
+			return 0, err
+		}
+		for k := n - 1; k >= 0; k-- {
+			// The end of the last line begins no other.
+			if buffer[k] != '\n' || at+int64(k)+1 == end {
+				continue
+			}
+			if lines--; lines == 0 {
+				return at + int64(k) + 1, nil
+			}
+		}
+		to = at
+	}
+	return first, nil
+}
