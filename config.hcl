@@ -39,3 +39,60 @@ subsystem "api_client_pool" {
     max_response_body    = "8MiB"
   }
 }
+
+subsystem "file_manager" {
+  plugin = "gaia-file-manager"
+
+  limits {
+    concurrency = 500
+    queue       = 1000
+    timeout     = "5m"
+  }
+
+  slo {
+    success   = "99%"
+    p95       = "500ms"
+    in_flight = 100
+  }
+
+  config {
+    # Callers see the files below path, and nothing else.
+    root "workspace" {
+      path   = "data/workspace"
+      mode   = "rw"
+      create = true
+      quota  = "10GiB"
+      trash  = "168h"
+    }
+  }
+}
+
+subsystem "process_manager" {
+  plugin = "gaia-process-manager"
+
+  limits {
+    concurrency = 500
+    queue       = 1000
+    timeout     = "5m"
+    memory      = "500MiB" # of the manager itself; its processes have their own
+  }
+
+  slo {
+    success = "95%"
+  }
+
+  config {
+    log_dir       = "data/processes"
+    max_processes = 200
+
+    # Nothing but this may be started. An argument has to match one of args.
+    command "echo" {
+      path = "/bin/echo"
+      args = [".*"]
+    }
+    command "sleep" {
+      path = "/bin/sleep"
+      args = ["[0-9]+"]
+    }
+  }
+}
