@@ -74,7 +74,6 @@ subsystem "process_manager" {
     concurrency = 500
     queue       = 1000
     timeout     = "5m"
-    memory      = "500MiB" # of the manager itself; its processes have their own
   }
 
   slo {
