@@ -4,6 +4,7 @@ package main
 
 import (
 	_ "embed"
+	"runtime/debug"
 
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/processes"
 	processv1 "github.com/gaia-go/gaia/proto/gaia/process/v1"
@@ -23,6 +24,8 @@ type service struct{ *processes.Manager }
 func (service) Descriptors() []byte { return descriptors }
 
 func main() {
+	// Memory counts here, and calls are few: 200 children cost 7 MB instead of 13.
+	debug.SetGCPercent(20)
 	sdk.Serve(func(r grpc.ServiceRegistrar) {
 		processv1.RegisterProcessManagerServer(r, service{processes.New()})
 	})
