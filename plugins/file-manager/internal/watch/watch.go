@@ -29,8 +29,8 @@ const (
 	// slow; each takes about 100 bytes.
 	defaultPending = 16_384
 	// entriesPerDirectory bounds, together with the bound on directories, how many
-	// files are remembered; each takes about 200 bytes.
-	entriesPerDirectory = 128
+	// files are remembered; each takes about 300 bytes.
+	entriesPerDirectory = 64
 )
 
 // Hub is what all watches have in common: the system's source of events, of which
@@ -39,10 +39,10 @@ type Hub struct {
 	pending int // bound of each watch
 
 	directories atomic.Int64 // bound
-	watched   atomic.Int64
-	entries   atomic.Int64
-	events    atomic.Uint64
-	overflows atomic.Uint64
+	watched     atomic.Int64
+	entries     atomic.Int64
+	events      atomic.Uint64
+	overflows   atomic.Uint64
 
 	mu       sync.Mutex
 	notifier *notifier // nil before the first watch
