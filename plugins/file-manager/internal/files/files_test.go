@@ -72,12 +72,17 @@ func serve(t testing.TB, dir string, config *filev1.Config) *box {
 // put writes a file past the manager.
 func (b *box) put(path, content string) {
 	b.t.Helper()
-	full := filepath.Join(b.dir, path)
+	put(b.t, b.dir, path, content)
+}
+
+func put(t testing.TB, dir, path, content string) {
+	t.Helper()
+	full := filepath.Join(dir, path)
 	if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
 	if err := os.WriteFile(full, []byte(content), 0o644); err != nil {
-		b.t.Fatal(err)
+		t.Fatal(err)
 	}
 }
 

@@ -109,7 +109,11 @@ func (t *tree) toChange() error {
 	}
 	s, err := openState(t)
 	if err != nil {
-		return t.explain(stateDir, err)
+		code, text := reason(err)
+		if !t.isAt(t.settings.path) {
+			return t.vanished()
+		}
+		return status.Errorf(code, "root %q cannot be changed: %s", t.settings.name, text)
 	}
 	t.state = s
 	return nil

@@ -2,9 +2,12 @@ package files
 
 import (
 	"context"
+	"io/fs"
 	"os"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // eventually waits until something is so, and fails the test if it takes 10 s.
@@ -37,4 +40,25 @@ func names(t testing.TB, dir string) []string {
 		all = append(all, e.Name())
 	}
 	return all
+}
+
+func duration(text string) *durationpb.Duration {
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		panic(err)
+	}
+	return durationpb.New(d)
+}
+
+// skipErrors is a WalkDirFunc for a tree that changes meanwhile.
+func skipErrors(visit func(path string, size int64)) fs.WalkDirFunc {
+	return func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return nil //nolint:nilerr // it has vanished
+		}
+		if info, err := d.Info(); err == nil {
+			visit(path, info.Size())
+		}
+		return nil
+	}
 }
