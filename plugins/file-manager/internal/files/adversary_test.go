@@ -2,6 +2,8 @@ package files
 
 import (
 	"context"
+	"crypto/sha256"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -18,10 +20,10 @@ func TestNothingOutsideIsReadOrChangedWhileLinksAreSwappedIn(t *testing.T) {
 	b := open(t, func(r *filev1.Root) { r.Trash = duration("1h") })
 	canary := strings.Repeat("canary", 10_000) // longer than anything inside
 	out := filepath.Join(filepath.Dir(b.dir), "out")
-	for path, content := range map[string]string{"r/d/e/f": "inside", "r/f": "inside", "out/f": canary, "out/e/f": canary} {
+	for path, content := range map[string]string{"r/d/e/f": "inside", "r/g/e/f": "inside", "r/f": "inside", "out/f": canary, "out/e/f": canary} {
 		put(t, filepath.Dir(b.dir), path, content)
 	}
-	links := map[string]string{"d": "../out", "d/e": "../../out", "f": "../out/f"}
+	links := map[string]string{"d": "../out", "g/e": "../../out", "f": "../out/f"}
 	for path, target := range links {
 		if err := os.Symlink(target, filepath.Join(b.dir, path+"-evil")); err != nil {
 			t.Fatal(err)
@@ -56,7 +58,7 @@ func TestNothingOutsideIsReadOrChangedWhileLinksAreSwappedIn(t *testing.T) {
 func (b *box) hammer(t *testing.T, canary string, end time.Time) (succeeded int) {
 	t.Helper()
 	ctx := t.Context()
-	paths := []string{"d/e/f", "d/f", "f", "d/e-evil/f", "d-evil/f", "d-evil/e/f", "d/new"}
+	paths := []string{"d/e/f", "d/f", "f", "g/e/f", "g/e-evil/f", "d-evil/f", "d-evil/e/f", "d/new", "g/e/new"}
 	for i := 0; time.Now().Before(end); i++ {
 		path, other := paths[i%len(paths)], paths[(i/7)%len(paths)]
 		read, err := b.ReadFile(ctx, &filev1.ReadFileRequest{Root: "r", Path: path})
@@ -104,7 +106,7 @@ func snapshot(t *testing.T, dir string) string {
 			if err != nil {
 				return err
 			}
-			all += " " + string(text)
+			all += fmt.Sprintf(" %x", sha256.Sum256(text))
 		}
 		all += "\n"
 		return nil
