@@ -18,7 +18,8 @@ import (
 
 // tree is a root's directory, held open.
 //
-// Who changes something takes, in this order: a share of changes, or all of it
+// Who changes something takes, in this order: for an edit, the edits of the path; a
+// share of changes, or all of it
 // if a directory is moved or removed with what is in it; the path; and, for the
 // moment of a rename, the directory. Reads take nothing.
 type tree struct {
@@ -28,6 +29,7 @@ type tree struct {
 	account  *quota.Account
 
 	changes *semaphore.Weighted
+	edits   keyed.Locks // of files that are being edited, which takes a read and a write
 	paths   keyed.Locks // of files that are being changed
 	dirs    keyed.Locks // of directories in which something is being renamed; see draft.rename
 
@@ -109,7 +111,11 @@ func (t *tree) toChange() error {
 	}
 	s, err := openState(t)
 	if err != nil {
-		return t.explain(stateDir, err)
+		code, text := reason(err)
+		if !t.isAt(t.settings.path) {
+			return t.vanished()
+		}
+		return status.Errorf(code, "root %q cannot be changed: %s", t.settings.name, text)
 	}
 	t.state = s
 	return nil
