@@ -155,7 +155,7 @@ func TestAListIsInOrderPageByPage(t *testing.T) {
 	_, err = b.List(t.Context(), &filev1.ListRequest{Root: "r", PageToken: "!"})
 	wantCode(t, "a token", err, codes.InvalidArgument, "page_token")
 	_, err = b.List(t.Context(), &filev1.ListRequest{Root: "r", Glob: "["})
-	wantCode(t, "a glob", err, codes.InvalidArgument, "not well formed")
+	wantCode(t, "a glob", err, codes.InvalidArgument, "not closed")
 	_, err = b.List(t.Context(), &filev1.ListRequest{Root: "r", Depth: 65})
 	wantCode(t, "a depth", err, codes.InvalidArgument, "at most 64")
 }

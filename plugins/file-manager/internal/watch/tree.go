@@ -108,9 +108,14 @@ func (w *watcher) list(n *node) ([]file, error) {
 	slices.Sort(names)
 	files := make([]file, 0, len(names))
 	for _, name := range names {
-		if info, err := dir.Stat(name); err == nil { // or it has vanished
-			files = append(files, file{name, info})
+		info, err := dir.Stat(name)
+		if isGone(err) {
+			continue
 		}
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, file{name, info})
 	}
 	return files, nil
 }
@@ -159,6 +164,7 @@ func (w *watcher) scan(ctx context.Context, n *node) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		w.detach(n) // what cannot be seen is gone; when its mode changes, it is scanned again
+		files = nil
 	case isGone(err):
 		return nil // which is told to the directory that it was in
 	case err != nil:
@@ -185,9 +191,10 @@ func (w *watcher) scan(ctx context.Context, n *node) error {
 	return nil
 }
 
-// isGone reports whether a directory is not there any more, or not the same.
+// isGone reports whether what was to be looked at is not there any more, or cannot be
+// seen.
 func isGone(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, jail.ErrMoving)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, jail.ErrMoving)
 }
 
 // look reports how names in a directory differ from what was last reported.
@@ -197,8 +204,11 @@ func (w *watcher) look(ctx context.Context, n *node, names map[string]hint) erro
 	}
 	path := n.path()
 	dir, err := w.root.Dir(path)
+	if isGone(err) {
+		return nil // which is told to the directory that it was in
+	}
 	if err != nil {
-		return nil // that it is gone is told to the directory that it was in
+		return err
 	}
 	defer dir.Close()
 	for _, name := range slices.Sorted(maps.Keys(names)) {
@@ -210,10 +220,11 @@ func (w *watcher) look(ctx context.Context, n *node, names map[string]hint) erro
 		switch child := n.children[name]; {
 		case err == nil:
 			err = w.update(ctx, n, file{name, info}, names[name], seen)
+		case !isGone(err):
 		case child != nil:
 			err = w.remove(child)
 		default:
-			err = nil // came and went
+			err = nil // it came and went
 		}
 		if err != nil {
 			return err
