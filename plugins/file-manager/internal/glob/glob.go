@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -113,6 +114,8 @@ func check(pattern string) error {
 		return fmt.Errorf("begins with a slash, which no path does; write %q", strings.TrimLeft(pattern, "/"))
 	case strings.HasSuffix(pattern, "/"):
 		return fmt.Errorf("ends with a slash, which no path does; write %q", strings.TrimRight(pattern, "/"))
+	case slices.Contains(strings.Split(pattern, "/"), ".."):
+		return errors.New("has a \"..\" part, which no path has; write the path from the directory downwards")
 	case path.Clean(pattern) != pattern && !strings.Contains(pattern, `\`):
 		return fmt.Errorf("has parts that no path has; write %q", path.Clean(pattern))
 	}

@@ -91,6 +91,7 @@ func TestErrorsSayWhereAPatternIsWrong(t *testing.T) {
 		"/etc":                      `write "etc"`,
 		"a/":                        `write "a"`,
 		"./a":                       `write "a"`,
+		"../a":                      `".." part`,
 		"a//b":                      `write "a/b"`,
 		strings.Repeat("{a,b}", 30): "more than 256",
 		strings.Repeat("a", 2000):   "2000 bytes",

@@ -73,5 +73,7 @@ func BenchmarkEvent(b *testing.B) {
 		<-events
 	}
 	cancel()
-	<-ended
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		b.Error(err)
+	}
 }
