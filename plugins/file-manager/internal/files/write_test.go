@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -220,7 +221,7 @@ func TestContentTravelsCompressedBothWays(t *testing.T) {
 			}
 		}
 		decoded, decodeErr := decoder(bytes.NewReader(streamed), encoding)
-		if err != io.EOF || decodeErr != nil {
+		if !errors.Is(err, io.EOF) || decodeErr != nil {
 			t.Fatal(err, decodeErr)
 		}
 		if got, err := io.ReadAll(decoded); err != nil || !bytes.Equal(got, content) {

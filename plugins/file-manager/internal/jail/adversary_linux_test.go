@@ -16,6 +16,7 @@ import (
 // while paths are opened and changed, never brings a call to the outside.
 func TestNothingOutsideIsReachedWhileLinksAreSwappedIn(t *testing.T) {
 	ways(t, func(t *testing.T, root *Root, dir string) {
+		t.Helper()
 		if err := os.MkdirAll(filepath.Join(dir, "d/e"), 0o755); err != nil {
 			t.Fatal(err)
 		}

@@ -97,6 +97,7 @@ func ways(t *testing.T, test func(t *testing.T, root *Root, dir string)) {
 
 func TestLinksAreFollowedWithinTheRoot(t *testing.T) {
 	ways(t, func(t *testing.T, root *Root, _ string) {
+		t.Helper()
 		for path, want := range map[string]string{
 			"f": "f", "a/f": "a/f", "to-a/f": "a/f", "to-f": "f", "a/up/f": "f", "to-a/b/up-up-f": "f", "chain/f": "a/b/f", "chain/up-up-f": "f",
 		} {
@@ -129,6 +130,7 @@ func content(t testing.TB, found Found) string {
 
 func TestALinkThatLeadsNowhereGoodIsAnErrorOfItsKind(t *testing.T) {
 	ways(t, func(t *testing.T, root *Root, _ string) {
+		t.Helper()
 		for path, want := range map[string]error{
 			"out/f": ErrEscape, "out-f": ErrEscape, "abs": ErrEscape, "abs-in": ErrEscape, "a/out/f": ErrEscape, "sly": ErrEscape, "magic/etc/passwd": ErrEscape,
 			"loop": ErrLoop, "loop/x": ErrLoop, "dangling": ErrDangling, "dangling-deep": ErrDangling, "dangling/x": ErrDangling,
@@ -147,6 +149,7 @@ func TestALinkThatLeadsNowhereGoodIsAnErrorOfItsKind(t *testing.T) {
 
 func TestAPathThatIsYetToBeMadeIsResolved(t *testing.T) {
 	ways(t, func(t *testing.T, root *Root, _ string) {
+		t.Helper()
 		for path, want := range map[string]string{
 			"new": "new", "to-a/new": "a/new", "to-a/new/er": "a/new/er", "chain/x/y/z": "a/b/x/y/z",
 		} {
@@ -162,6 +165,7 @@ func TestAPathThatIsYetToBeMadeIsResolved(t *testing.T) {
 
 func TestAFIFOIsFoundButNotOpened(t *testing.T) {
 	ways(t, func(t *testing.T, root *Root, dir string) {
+		t.Helper()
 		if err := unix.Mkfifo(filepath.Join(dir, "fifo"), 0o644); err != nil {
 			t.Fatal(err)
 		}
