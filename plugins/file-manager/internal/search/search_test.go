@@ -314,3 +314,21 @@ func TestWhatIsTooDeepIsSkippedAndCounted(t *testing.T) {
 		t.Errorf("%d matches, %d skipped, want %d and 1", len(got), summary.Skipped, maxDepth)
 	}
 }
+
+func TestWhatMayNotBeReadIsSkippedAndCounted(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may read all")
+	}
+	root := tree(t, map[string]string{"d/f": "needle", "e": "needle", "f": "needle"})
+	if err := errors.Join(root.Chmod("d", 0), root.Chmod("e", 0)); err != nil {
+		t.Fatal(err)
+	}
+	got, summary := run(t, root, &filev1.SearchRequest{Content: "needle"})
+	expect(t, got, "f:1:1:needle")
+	if summary.Skipped != 2 {
+		t.Errorf("skipped %d, want 2", summary.Skipped)
+	}
+	if err := root.Chmod("d", 0o755); err != nil { // so that it can be removed
+		t.Fatal(err)
+	}
+}

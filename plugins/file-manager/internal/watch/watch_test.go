@@ -415,3 +415,23 @@ func TestAnErrorOfTheCallerEndsAWatch(t *testing.T) {
 		t.Errorf("error %v, want %v", err, full)
 	}
 }
+
+func TestADirectoryThatMayNotBeReadLooksEmptyUntilItMay(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may read all")
+	}
+	hub, root := newHub(t, 100), newRoot(t)
+	if err := errors.Join(root.Mkdir("d", 0o755), root.WriteFile("d/f", nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	v := observe(t, hub, root, Options{Path: ".", Recursive: true, Existing: true})
+	v.do(root.Chmod("d", 0))
+	v.expect("CHANGED d", "REMOVED d/f")
+	if err := hub.Watch(t.Context(), root.jail, Options{Path: "d", Entry: entryOf}, nil); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("watch it: %v, want %v", err, fs.ErrPermission)
+	}
+	v.do(root.Chmod("d", 0o755))
+	v.expect("CHANGED d", "CREATED d/f")
+	v.write("d/g", "")
+	v.expect("CREATED d/g")
+}
