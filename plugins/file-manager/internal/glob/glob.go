@@ -44,6 +44,7 @@ func Compile(pattern string) (Pattern, error) {
 	}
 	alternatives := make([]alternative, len(expanded))
 	for i, text := range expanded {
+		text = keepWithinPart(text)
 		if !doublestar.ValidatePattern(text) {
 			return Pattern{}, fmt.Errorf("glob %q: %q is no pattern", pattern, text)
 		}
@@ -171,6 +172,30 @@ func classEnd(pattern string, i int) int {
 		}
 	}
 	return -1
+}
+
+// keepWithinPart adds the slash to what negated classes do not stand for:
+// doublestar lets them match it.
+func keepWithinPart(pattern string) string {
+	var out strings.Builder
+	for i := 0; i < len(pattern); i++ {
+		switch c := pattern[i]; c {
+		case '\\':
+			out.WriteString(pattern[i : i+2])
+			i++
+		case '[':
+			end := classEnd(pattern, i)
+			class := pattern[i : end+1]
+			if class[1] == '!' || class[1] == '^' {
+				class = class[:2] + "/" + class[2:]
+			}
+			out.WriteString(class)
+			i = end
+		default:
+			out.WriteByte(c)
+		}
+	}
+	return out.String()
 }
 
 // expand replaces the first brace by each of its alternatives, and so on, until

@@ -18,6 +18,8 @@ func TestPatternsMatchWholePaths(t *testing.T) {
 		{"src/*/x?.txt", "src/a/x1.txt", "src/x1.txt src/a/b/x1.txt src/a/x.txt"},
 		{"[a-c]x", "ax cx", "dx x"},
 		{"[!a-c]x", "dx", "ax"},
+		{"a[!b]c", "a.c", "abc a/c"},
+		{`[!\]]\[[^x]*`, "a[b", "][b a[x a[/b"},
 		{"{a,b}/*.{go,md}", "a/x.go b/x.md", "c/x.go a/x.c"},
 		{"{a,b{c,d}}", "a bc bd", "b c"},
 		{"{a/b,c}/d", "a/b/d c/d", "a/d"},
