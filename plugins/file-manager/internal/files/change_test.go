@@ -78,6 +78,7 @@ func TestHalfAnAppendIsTakenBackAtTheNextStart(t *testing.T) {
 	b := serve(t, dir, &filev1.Config{Root: map[string]*filev1.Root{"r": {Path: dir, Mode: filev1.Mode_RW}}})
 	b.has("torn", "old")
 	b.has("whole", "oldnew")
+	eventually(t, "an empty temporary directory", func() bool { return len(names(t, filepath.Join(dir, stateDir, tempDir))) == 0 })
 	b.noTemp()
 }
 
