@@ -15,9 +15,10 @@ import (
 // the file meanwhile.
 const editTries = 10
 
-// Edit replaces pieces of a text file, all of them or none. It reads and writes
-// the file under its etag: if somebody changes it in between, it begins anew,
-// unless the caller has asked for a certain etag.
+// Edit replaces pieces of a text file, all of them or none. Edits of a file come
+// one after the other. Each reads and writes the file under its etag: if somebody
+// else changes it in between, it begins anew, unless the caller has asked for a
+// certain etag.
 func (m *Manager) Edit(ctx context.Context, request *filev1.EditRequest) (*filev1.EditResponse, error) {
 	t, err := m.enterToChange(ctx, request.GetRoot())
 	if err != nil {
@@ -27,6 +28,15 @@ func (m *Manager) Edit(ctx context.Context, request *filev1.EditRequest) (*filev
 	if err := t.checkEdit(request); err != nil {
 		return nil, err
 	}
+	target, err := t.target(request.GetPath(), true)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := t.edits.Lock(ctx, target)
+	if err != nil {
+		return nil, t.explain(request.GetPath(), err)
+	}
+	defer unlock()
 	for tries := 1; ; tries++ {
 		response, err := m.editOnce(ctx, t, request)
 		if status.Code(err) == codes.Aborted && request.GetOptions().GetIfMatch() == "" && tries < editTries {

@@ -66,10 +66,14 @@ func (t *tree) explain(path string, err error) error {
 	if code == codes.NotFound || code == codes.Unavailable {
 		if !t.isAt(t.settings.path) {
 			t.root.recheck()
-			return status.Errorf(codes.Unavailable, "root %q cannot be used: its directory is not there", t.settings.name)
+			return t.vanished()
 		}
 	}
 	return t.failf(code, path, "%s", text)
+}
+
+func (t *tree) vanished() error {
+	return status.Errorf(codes.Unavailable, "root %q cannot be used: its directory is not there", t.settings.name)
 }
 
 func (t *tree) emptyTrashHint() string {

@@ -56,7 +56,7 @@ func (m *Manager) describe(ctx context.Context, r *root, s *filev1.RootStatus) e
 		return t.explain(".", err)
 	}
 	s.DiskFree = free
-	s.CaseSensitive = t.caseSensitive()
+	s.CaseSensitive = !t.folds
 	u, err := t.usage(ctx)
 	s.Used, s.Files = uint64(u.bytes), uint64(u.files) //nolint:gosec // not negative
 	return errors.Join(problem, t.explain(".", err))

@@ -27,6 +27,7 @@ type settings struct {
 	sync        bool  // changes are on the disk when their call returns
 	trash       time.Duration
 	deny        []glob.Pattern
+	denyFolded  []glob.Pattern // deny in lower case, for a root in which "a" and "A" are the same file
 }
 
 // defaultMaxContent is what config.proto promises, in bytes.
@@ -73,7 +74,8 @@ func rootSettings(name string, config *filev1.Root) (settings, error) {
 		if err != nil {
 			faults = append(faults, sdk.Invalid(fmt.Sprintf("%sdeny[%d]", field, i), "%v", err))
 		}
-		s.deny = append(s.deny, pattern)
+		folded, _ := glob.Compile(strings.ToLower(text)) // if it is not well formed, pattern is not either
+		s.deny, s.denyFolded = append(s.deny, pattern), append(s.denyFolded, folded)
 	}
 	return s, errors.Join(faults...)
 }

@@ -74,7 +74,8 @@ func openState(t *tree) (*state, error) {
 	if s.dir, err = ensureDir(top, stateDir); err != nil {
 		return nil, err
 	}
-	if err := s.open(); err != nil {
+	directories, err := s.open()
+	if err != nil {
 		s.closeFiles()
 		return nil, err
 	}
@@ -87,33 +88,34 @@ func openState(t *tree) (*state, error) {
 			s.count(ctx)
 			t.changes.Release(all)
 		}
+		s.sweepDirectories(ctx, directories)
 		s.expireTrash(ctx)
 	})
 	return s, nil
 }
 
-func (s *state) open() error {
-	var err error
+// open opens what is in the state directory. The result is directories that are to
+// be swept.
+func (s *state) open() (directories []string, err error) {
 	if s.lock, err = s.dir.OpenOrCreate(lockFile, 0o600); err != nil {
-		return err
+		return nil, err
 	}
 	if err := unix.Flock(int(s.lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return errBusy
+			return nil, errBusy
 		}
-		return err
+		return nil, err
 	}
 	if s.temp, err = ensureDir(s.dir, tempDir); err != nil {
-		return err
+		return nil, err
 	}
 	if s.trash, err = ensureDir(s.dir, trashDir); err != nil {
-		return err
+		return nil, err
 	}
 	if s.leases, err = s.loadLeases(); err != nil {
-		return err
+		return nil, err
 	}
-	s.sweep()
-	return nil
+	return s.sweep(), nil
 }
 
 // ensureDir opens a directory of ours, and makes it if it is not there. It is
@@ -198,23 +200,42 @@ func (s *state) tempFile() (*os.File, string, error) {
 }
 
 // sweep removes what an instance that crashed had on its way, and takes back half
-// of an append.
-func (s *state) sweep() {
+// of an append. Directories, which may be large, are returned: they are removed
+// behind the calls.
+func (s *state) sweep() (later []string) {
 	names, err := s.temp.Names()
 	if err != nil {
 		sdk.Logger().Warn("temporary files stay", "root", s.tree.settings.name, "err", err)
-		return
+		return nil
 	}
 	for _, name := range names {
-		err := s.undo(name)
-		if err == nil {
-			_, err = removeAll(context.Background(), s.temp, name)
-		}
-		if err != nil {
-			sdk.Logger().Warn("a temporary file stays", "root", s.tree.settings.name, "name", name, "err", err)
+		if info, err := s.temp.Stat(name); err == nil && info.IsDir() {
+			later = append(later, name)
 			continue
 		}
-		s.tree.root.metrics.swept.Inc()
+		err := s.undo(name)
+		if err == nil {
+			err = s.temp.Remove(name)
+		}
+		s.swept(name, err)
 	}
 	s.sweepTrash()
+	return later
+}
+
+func (s *state) swept(name string, err error) {
+	if err != nil {
+		sdk.Logger().Warn("a temporary file stays", "root", s.tree.settings.name, "name", name, "err", err)
+		return
+	}
+	s.tree.root.metrics.swept.Inc()
+}
+
+// sweepDirectories removes directories that sweep has left.
+func (s *state) sweepDirectories(ctx context.Context, names []string) {
+	for _, name := range names {
+		if _, err := removeAll(ctx, s.temp, name); ctx.Err() == nil {
+			s.swept(name, err)
+		}
+	}
 }

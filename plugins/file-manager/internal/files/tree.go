@@ -4,7 +4,6 @@ import (
 	"context"
 	"math"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -18,16 +17,19 @@ import (
 
 // tree is a root's directory, held open.
 //
-// Who changes something takes, in this order: a share of changes, or all of it
+// Who changes something takes, in this order: for an edit, the edits of the path; a
+// share of changes, or all of it
 // if a directory is moved or removed with what is in it; the path; and, for the
 // moment of a rename, the directory. Reads take nothing.
 type tree struct {
 	root     *root
 	settings *settings
 	jail     *jail.Root
+	folds    bool // "a" and "A" are the same file
 	account  *quota.Account
 
 	changes *semaphore.Weighted
+	edits   keyed.Locks // of files that are being edited, which takes a read and a write
 	paths   keyed.Locks // of files that are being changed
 	dirs    keyed.Locks // of directories in which something is being renamed; see draft.rename
 
@@ -62,6 +64,7 @@ func openTree(r *root) (*tree, error) {
 	if r.settings.writable {
 		_ = t.toChange() // the first change tries again, and says why not
 	}
+	t.folds = !t.caseSensitive()
 	return t, nil
 }
 
@@ -109,7 +112,11 @@ func (t *tree) toChange() error {
 	}
 	s, err := openState(t)
 	if err != nil {
-		return t.explain(stateDir, err)
+		code, text := reason(err)
+		if !t.isAt(t.settings.path) {
+			return t.vanished()
+		}
+		return status.Errorf(code, "root %q cannot be changed: %s", t.settings.name, text)
 	}
 	t.state = s
 	return nil
@@ -137,116 +144,3 @@ func (t *tree) take(ctx context.Context, n int64) (release func(), err error) {
 
 // OS is the root's directory for packages that walk it. It belongs to the tree.
 func (t *tree) OS() *os.Root { return t.jail.OS() }
-
-// Hidden reports whether callers do not get to see what is at a clean path, as if
-// it did not exist: our own state, and what the operator denies.
-func (t *tree) Hidden(path string) bool { return isOurs(path) || t.denied(path) }
-
-// isOurs reports whether a path is part of our state. Upper and lower case are
-// not told apart, because some file systems do not.
-func isOurs(path string) bool {
-	first, _, _ := strings.Cut(path, "/")
-	if strings.EqualFold(first, stateDir) {
-		return true
-	}
-	_, name := jail.Split(path)
-	return isBeside(name)
-}
-
-// denied reports whether the operator denies a path, or a directory it is in.
-func (t *tree) denied(path string) bool {
-	if len(t.settings.deny) == 0 {
-		return false
-	}
-	for i := range len(path) + 1 {
-		if i < len(path) && path[i] != '/' {
-			continue
-		}
-		for _, p := range t.settings.deny {
-			if p.Match(path[:i]) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// find finds what is at a path, links followed. The caller closes it.
-func (t *tree) find(path string) (jail.Found, error) {
-	clean, err := jail.Clean(path)
-	if err != nil {
-		return jail.Found{}, t.explain(path, err)
-	}
-	if t.Hidden(clean) {
-		return jail.Found{}, t.notThere(path)
-	}
-	found, err := t.jail.Lookup(clean)
-	if err != nil {
-		return jail.Found{}, t.explain(path, err)
-	}
-	if found.Path != clean && t.Hidden(found.Path) {
-		found.Close()
-		return jail.Found{}, t.notThere(path)
-	}
-	return found, nil
-}
-
-// findFile is find for what has to be a regular file.
-func (t *tree) findFile(path string) (jail.Found, error) {
-	found, err := t.find(path)
-	if err == nil {
-		if err = t.wantFile(path, found.Info); err != nil {
-			found.Close()
-		}
-	}
-	return found, err
-}
-
-// target is the path without links of what is to be made or changed, and need not
-// exist. With follow, a link in its last part leads on.
-func (t *tree) target(path string, follow bool) (string, error) {
-	clean, err := jail.Clean(path)
-	if err != nil {
-		return "", t.explain(path, err)
-	}
-	if clean == "." {
-		return "", status.Errorf(codes.InvalidArgument, "path is the root itself, which stays as it is")
-	}
-	if t.Hidden(clean) {
-		return "", t.forbidden(path)
-	}
-	resolved, err := t.resolve(clean, follow)
-	if err != nil {
-		return "", t.explain(path, err)
-	}
-	if resolved == "." {
-		return "", status.Errorf(codes.InvalidArgument, "%q leads to the root itself, which stays as it is", path)
-	}
-	if resolved != clean && t.Hidden(resolved) {
-		return "", t.forbidden(path)
-	}
-	return resolved, nil
-}
-
-// resolve is the path without links. In most paths there are none, which one look
-// at the directory tells.
-func (t *tree) resolve(clean string, follow bool) (string, error) {
-	dir, name := jail.Split(clean)
-	d, err := t.jail.Dir(dir)
-	if err == nil {
-		leadsOn := follow && isLink(d, name)
-		d.Close()
-		if !leadsOn {
-			return clean, nil
-		}
-	}
-	if follow {
-		return t.jail.Resolve(clean)
-	}
-	return t.jail.ResolveParent(clean)
-}
-
-func isLink(dir jail.Dir, name string) bool {
-	info, err := dir.Stat(name)
-	return err == nil && info.IsLink()
-}

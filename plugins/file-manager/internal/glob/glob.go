@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
@@ -43,6 +44,7 @@ func Compile(pattern string) (Pattern, error) {
 	}
 	alternatives := make([]alternative, len(expanded))
 	for i, text := range expanded {
+		text = keepWithinPart(text)
 		if !doublestar.ValidatePattern(text) {
 			return Pattern{}, fmt.Errorf("glob %q: %q is no pattern", pattern, text)
 		}
@@ -113,6 +115,8 @@ func check(pattern string) error {
 		return fmt.Errorf("begins with a slash, which no path does; write %q", strings.TrimLeft(pattern, "/"))
 	case strings.HasSuffix(pattern, "/"):
 		return fmt.Errorf("ends with a slash, which no path does; write %q", strings.TrimRight(pattern, "/"))
+	case slices.Contains(strings.Split(pattern, "/"), ".."):
+		return errors.New("has a \"..\" part, which no path has; write the path from the directory downwards")
 	case path.Clean(pattern) != pattern && !strings.Contains(pattern, `\`):
 		return fmt.Errorf("has parts that no path has; write %q", path.Clean(pattern))
 	}
@@ -168,6 +172,30 @@ func classEnd(pattern string, i int) int {
 		}
 	}
 	return -1
+}
+
+// keepWithinPart adds the slash to what negated classes do not stand for:
+// doublestar lets them match it.
+func keepWithinPart(pattern string) string {
+	var out strings.Builder
+	for i := 0; i < len(pattern); i++ {
+		switch c := pattern[i]; c {
+		case '\\':
+			out.WriteString(pattern[i : i+2])
+			i++
+		case '[':
+			end := classEnd(pattern, i)
+			class := pattern[i : end+1]
+			if class[1] == '!' || class[1] == '^' {
+				class = class[:2] + "/" + class[2:]
+			}
+			out.WriteString(class)
+			i = end
+		default:
+			out.WriteByte(c)
+		}
+	}
+	return out.String()
 }
 
 // expand replaces the first brace by each of its alternatives, and so on, until

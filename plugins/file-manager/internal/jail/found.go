@@ -48,6 +48,7 @@ type Found struct {
 
 	fd   int    // of it itself, or of the directory it is in
 	name string // in that directory; "" if fd is of it itself
+	proc int    // of /proc/self/fd, if fd is of it itself
 }
 
 // Close lets go of it.
@@ -57,9 +58,12 @@ func (f Found) Close() { closeFD(f.fd) }
 // the descriptor.
 func (f Found) Open() (int, error) {
 	if f.name == "" {
-		return reopen(f.fd)
+		return reopen(f.proc, f.fd)
 	}
 	fd, err := openToRead(f.fd, f.name)
+	if errors.Is(err, unix.ELOOP) {
+		return -1, ErrMoving
+	}
 	if err != nil {
 		return -1, err
 	}

@@ -34,7 +34,8 @@ type Root struct {
 	tree *os.Root
 	dir  *os.File // the same directory
 	fd   int      // of dir
-	walk bool     // the kernel has no openat2: every part is opened by itself
+	proc int      // of /proc/self/fd, or -1
+	walk bool     // there is no openat2 or no /proc: every part is opened by itself
 }
 
 // Open opens a directory by its path on the system. The caller closes it.
@@ -47,13 +48,18 @@ func Open(path string) (*Root, error) {
 	if err != nil {
 		return nil, errors.Join(err, tree.Close())
 	}
-	r := &Root{tree: tree, dir: dir, fd: int(dir.Fd())}
-	r.walk = !hasBeneath(r.fd)
+	r := &Root{tree: tree, dir: dir, fd: int(dir.Fd()), proc: openProc()}
+	r.walk = r.proc < 0 || !hasBeneath(r.fd)
 	return r, nil
 }
 
 // Close closes the root. No other call may be under way.
-func (r *Root) Close() error { return errors.Join(r.dir.Close(), r.tree.Close()) }
+func (r *Root) Close() error {
+	if r.proc >= 0 {
+		closeFD(r.proc)
+	}
+	return errors.Join(r.dir.Close(), r.tree.Close())
+}
 
 // OS is the same directory for what the standard library does well, such as
 // walking. It belongs to the root.

@@ -15,7 +15,9 @@ func openBeneath(int, string, int) (int, error) { return -1, unix.ENOSYS }
 
 func (r *Root) findBeneath(string) (Found, error) { return Found{}, unix.ENOSYS }
 
-func reopen(int) (int, error) { return -1, unix.ENOSYS }
+func openProc() int { return -1 }
+
+func reopen(int, int) (int, error) { return -1, unix.ENOSYS }
 
 func renameNew(dir int, name string, to int, toName string) error {
 	return unix.RenameatxNp(dir, name, to, toName, unix.RENAME_EXCL)

@@ -57,22 +57,29 @@ func (r *Root) findBeneath(path string) (Found, error) {
 		closeFD(fd)
 		return Found{}, err
 	}
-	return Found{Path: path, Info: info, fd: fd}, nil
+	return Found{Path: path, Info: info, fd: fd, proc: r.proc}, nil
+}
+
+// openProc holds the directory in which every open descriptor has a name. To look
+// it up each time would take as long as the rest of opening a file.
+func openProc() int {
+	fd, err := unix.Open("/proc/self/fd", dirFlags, 0)
+	if err != nil {
+		return -1
+	}
+	return fd
 }
 
 // reopen opens to be read what is held as fd, and nothing else.
-func reopen(fd int) (int, error) {
-	path := procPath(fd)
+func reopen(proc, fd int) (int, error) {
+	name := strconv.Itoa(fd)
 	for {
-		opened, err := unix.Open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
+		opened, err := unix.Openat(proc, name, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 		if !errors.Is(err, unix.EINTR) {
 			return opened, err
 		}
 	}
 }
-
-// procPath is a name of what is held as fd.
-func procPath(fd int) string { return "/proc/self/fd/" + strconv.Itoa(fd) }
 
 func renameNew(dir int, name string, to int, toName string) error {
 	return unix.Renameat2(dir, name, to, toName, unix.RENAME_NOREPLACE)
@@ -96,7 +103,7 @@ func chmod(dir int, name string, mode uint32) error {
 		return err
 	}
 	defer closeFD(fd)
-	return unix.Fchmodat(unix.AT_FDCWD, procPath(fd), mode, 0)
+	return unix.Fchmodat(unix.AT_FDCWD, "/proc/self/fd/"+strconv.Itoa(fd), mode, 0)
 }
 
 // sameMount compares the mounts, because two mounts of one file system cannot

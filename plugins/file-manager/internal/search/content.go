@@ -26,6 +26,7 @@ var (
 // of whole lines in memory, never more than maxWindow. It is for one goroutine.
 type scanner struct {
 	matcher *matcher
+	quick   *automaton
 	context int // lines
 
 	source  io.Reader
@@ -44,7 +45,10 @@ func (s *scanner) scan(ctx context.Context, source io.Reader, found func(Match) 
 	if s.window == nil {
 		s.window = make([]byte, 0, firstWindow)
 	}
-	*s = scanner{matcher: s.matcher, context: s.context, window: s.window[:0], source: source, found: found}
+	if s.quick == nil {
+		s.quick = newAutomaton(s.matcher.text)
+	}
+	*s = scanner{matcher: s.matcher, quick: s.quick, context: s.context, window: s.window[:0], source: source, found: found}
 	if err := s.fill(sniffed); err != nil {
 		return err
 	}
@@ -138,9 +142,11 @@ func (s *scanner) region(end int) error {
 			begin = s.at + bytes.LastIndexByte(s.window[s.at:begin], '\n') + 1
 		}
 		line, next := s.line(begin, end)
-		if found := s.matcher.re.FindIndex(line); found != nil {
-			if err := s.match(begin, next, end, found[0]); err != nil {
-				return err
+		if s.quick.mayMatch(line) {
+			if found := s.matcher.re.FindIndex(line); found != nil {
+				if err := s.match(begin, next, end, found[0]); err != nil {
+					return err
+				}
 			}
 		}
 		s.at = next

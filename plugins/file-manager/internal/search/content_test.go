@@ -76,6 +76,53 @@ func TestAnyTextIsSearchedAsLineByLine(t *testing.T) {
 	}
 }
 
+func TestTheAutomatonAgreesWithTheExpression(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	pieces := []string{"a", "b", "ab", "[a-c]", "[^a]", ".", `\w`, `\b`, `\B`, "^", "$", `\A`, `\z`, "(a|b)", "(?:a|bc)*", "(?i)C", "x{2,3}", "c+?", "(?m)^a", "1", " ", `\s`, `\d`, "(|a)"}
+	letters := "abcxABC1 _-"
+	for range 20_000 {
+		var expression strings.Builder
+		for range 1 + random.IntN(5) {
+			expression.WriteString(pieces[random.IntN(len(pieces))])
+			if random.IntN(6) == 0 {
+				expression.WriteByte('|')
+			}
+		}
+		re, err := regexp.Compile(expression.String())
+		if err != nil {
+			continue
+		}
+		a := newAutomaton(expression.String())
+		for range 5 {
+			line := make([]byte, random.IntN(10))
+			for i := range line {
+				line[i] = letters[random.IntN(len(letters))]
+			}
+			if got, want := a.mayMatch(line), re.Match(line); got != want {
+				t.Fatalf("%q on %q: %v, want %v", expression.String(), line, got, want)
+			}
+		}
+	}
+}
+
+func TestAnAutomatonThatGrowsTooLargeGivesUp(t *testing.T) {
+	const expression = "[ab]*a[ab]{30}c" // has 2^30 states
+	a, re := newAutomaton(expression), regexp.MustCompile(expression)
+	random := rand.New(rand.NewPCG(5, 6))
+	for range 200 {
+		line := make([]byte, 1000)
+		for i := range line {
+			line[i] = "abababc"[random.IntN(7)]
+		}
+		if !a.mayMatch(line) && re.Match(line) {
+			t.Fatalf("%q is missed", line)
+		}
+		if len(a.states) > maxStates {
+			t.Fatalf("%d states", len(a.states))
+		}
+	}
+}
+
 func TestRequiredLiterals(t *testing.T) {
 	for expression, want := range map[string]string{
 		"hello":               "hello",

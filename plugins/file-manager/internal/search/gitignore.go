@@ -157,7 +157,7 @@ func translate(pattern string, whole bool) (string, bool) {
 func translateClass(out *strings.Builder, pattern string, i int) (end int, ok bool) {
 	out.WriteByte('[')
 	if i++; i < len(pattern) && (pattern[i] == '!' || pattern[i] == '^') {
-		out.WriteByte('^')
+		out.WriteString("^/") // doublestar lets a negated class match a slash
 		i++
 	}
 	for first := i; i < len(pattern); i++ {

@@ -2,6 +2,7 @@ package search
 
 import (
 	"errors"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,11 +38,9 @@ func ignoreTree(t *testing.T) testRoot {
 	return tree(t, files)
 }
 
-func TestGitignoreIsReadAsGitDoes(t *testing.T) {
-	if _, err := exec.LookPath("git"); err != nil {
-		t.Skip("git is not installed")
-	}
-	root := ignoreTree(t)
+// notIgnored compares what a search finds with what git does not ignore.
+func notIgnored(t *testing.T, root testRoot) {
+	t.Helper()
 	git := func(input string, args ...string) string {
 		cmd := exec.CommandContext(t.Context(), "git", append([]string{"-c", "core.excludesFile=/dev/null", "-C", root.Name()}, args...)...)
 		cmd.Stdin = strings.NewReader(input)
@@ -68,7 +67,7 @@ func TestGitignoreIsReadAsGitDoes(t *testing.T) {
 	ignored := strings.Split(git(strings.Join(all, "\x00"), "check-ignore", "-z", "--stdin"), "\x00")
 	want := slices.DeleteFunc(all, func(name string) bool { return slices.Contains(ignored, name) })
 	got, _ := run(t, root, &filev1.SearchRequest{Content: ".", Gitignore: true, MaxResults: maxResults})
-	var names []string
+	names := []string{}
 	for _, match := range got {
 		name, _, _ := strings.Cut(match, ":")
 		if len(names) == 0 || names[len(names)-1] != name {
@@ -78,7 +77,45 @@ func TestGitignoreIsReadAsGitDoes(t *testing.T) {
 	slices.Sort(names)
 	slices.Sort(want)
 	if diff := cmp.Diff(want, names); diff != "" {
-		t.Errorf("what is not ignored (-git +here):\n%s", diff)
+		rules, _ := root.ReadFile(".gitignore")
+		t.Errorf("what is not ignored (-git +here):\n%s\n%q", diff, rules)
+	}
+}
+
+func TestGitignoreIsReadAsGitDoes(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("git is not installed")
+	}
+	notIgnored(t, ignoreTree(t))
+}
+
+func TestRandomGitignoreIsReadAsGitDoes(t *testing.T) {
+	if _, err := exec.LookPath("git"); err != nil {
+		t.Skip("git is not installed")
+	}
+	pieces := []string{"a", "b", "ab", "*", "**", "?", "/", "/", "[ab]", "[!a]", "[^b-z]", `\a`, "[[:lower:]]", "{a,b}", ".", "a*", "*b", "[", "]", "[]a]", `\`, "-"}
+	names := []string{"a", "b", "ab", "ba", "x", "a.b", "{a,b}", "-", "]", "["}
+	random := rand.New(rand.NewPCG(8, 9))
+	for range 40 {
+		var lines strings.Builder
+		for range 1 + random.IntN(4) {
+			if random.IntN(4) == 0 {
+				lines.WriteByte('!')
+			}
+			for range 1 + random.IntN(5) {
+				lines.WriteString(pieces[random.IntN(len(pieces))])
+			}
+			lines.WriteString([]string{"\n", "/\n", " \n", "\r\n"}[random.IntN(4)])
+		}
+		files := map[string]string{".gitignore": lines.String()}
+		for range 60 {
+			name := "d"
+			for range 1 + random.IntN(3) {
+				name += "/" + names[random.IntN(len(names))]
+			}
+			files[name[2:]+"/f"], files[name[2:]+"/ac"] = "text", "text"
+		}
+		notIgnored(t, tree(t, files))
 	}
 }
 

@@ -129,6 +129,7 @@ type Summary struct {
 // matcher finds lines that a regular expression matches.
 type matcher struct {
 	re       *regexp.Regexp
+	text     string   // of re
 	required literals // one of them is in every line that matches; may be empty
 }
 
@@ -144,5 +145,5 @@ func newMatcher(text string, ignoreCase bool) (*matcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &matcher{re: re, required: requiredLiterals(text)}, nil
+	return &matcher{re: re, text: text, required: requiredLiterals(text)}, nil
 }

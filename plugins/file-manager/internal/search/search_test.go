@@ -294,3 +294,41 @@ func TestBadRequestsSayWhichField(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsTooDeepIsSkippedAndCounted(t *testing.T) {
+	root := tree(t, map[string]string{})
+	dir := root.Root
+	for range maxDepth + 10 { // one after the other: the path is longer than the system takes
+		if err := errors.Join(dir.WriteFile("f", []byte("needle"), 0o644), dir.Mkdir("directory-with-a-long-name", 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		sub, err := dir.OpenRoot("directory-with-a-long-name")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sub.Close()
+		dir = sub
+	}
+	got, summary := run(t, root, &filev1.SearchRequest{Content: "needle"})
+	if len(got) != maxDepth || summary.Skipped != 1 {
+		t.Errorf("%d matches, %d skipped, want %d and 1", len(got), summary.Skipped, maxDepth)
+	}
+}
+
+func TestWhatMayNotBeReadIsSkippedAndCounted(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may read all")
+	}
+	root := tree(t, map[string]string{"d/f": "needle", "e": "needle", "f": "needle"})
+	if err := errors.Join(root.Chmod("d", 0), root.Chmod("e", 0)); err != nil {
+		t.Fatal(err)
+	}
+	got, summary := run(t, root, &filev1.SearchRequest{Content: "needle"})
+	expect(t, got, "f:1:1:needle")
+	if summary.Skipped != 2 {
+		t.Errorf("skipped %d, want 2", summary.Skipped)
+	}
+	if err := root.Chmod("d", 0o755); err != nil { // so that it can be removed
+		t.Fatal(err)
+	}
+}

@@ -49,6 +49,9 @@ func (w *walk) directory(ctx context.Context, d *directory, ignore *rules, depth
 		return err
 	}
 	entries, err := d.list()
+	if isFatal(err) {
+		return err
+	}
 	if err != nil {
 		w.skipped++
 		return nil //nolint:nilerr // it is counted, and the search goes on without it

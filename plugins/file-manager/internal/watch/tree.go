@@ -30,10 +30,10 @@ type node struct {
 	gone     bool
 }
 
-// path is seen from the root, "" for the root itself.
+// path is seen from the root, "." for the root itself.
 func (n *node) path() string {
 	if n.parent == nil {
-		return ""
+		return "."
 	}
 	parts := make([]string, n.depth)
 	for ; n.parent != nil; n = n.parent {
@@ -67,23 +67,16 @@ func (w *watcher) inside(n *node) bool {
 	return n.info.IsDir() && (n.depth <= len(w.target) || w.options.Recursive)
 }
 
-// concerns reports whether a name in a directory is watched, or on the way to what
-// is.
-func (w *watcher) concerns(n *node, name string) bool {
+// concerns reports whether a name in a directory, which has a path, is watched, or on
+// the way to what is.
+func (w *watcher) concerns(n *node, path, name string) bool {
 	if n.depth < len(w.target) {
 		return name == w.target[n.depth]
 	}
 	if !utf8.ValidString(name) {
 		return false
 	}
-	if w.options.Hidden == nil {
-		return true
-	}
-	path := name
-	if n.depth > 0 {
-		path = n.path() + "/" + name
-	}
-	return !w.options.Hidden(path)
+	return w.options.Hidden == nil || !w.options.Hidden(jail.Join(path, name))
 }
 
 // file is a name and what is there.
@@ -95,7 +88,7 @@ type file struct {
 // list sets a watch on a directory and then lists it, sorted by name: what changes
 // from then on is told.
 func (w *watcher) list(n *node) ([]file, error) {
-	dir, err := w.root.Dir(cmp.Or(n.path(), "."))
+	dir, err := w.root.Dir(n.path())
 	if err != nil {
 		return nil, err
 	}
@@ -115,9 +108,14 @@ func (w *watcher) list(n *node) ([]file, error) {
 	slices.Sort(names)
 	files := make([]file, 0, len(names))
 	for _, name := range names {
-		if info, err := dir.Stat(name); err == nil { // or it has vanished
-			files = append(files, file{name, info})
+		info, err := dir.Stat(name)
+		if isGone(err) {
+			continue
 		}
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, file{name, info})
 	}
 	return files, nil
 }
@@ -166,6 +164,7 @@ func (w *watcher) scan(ctx context.Context, n *node) error {
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		w.detach(n) // what cannot be seen is gone; when its mode changes, it is scanned again
+		files = nil
 	case isGone(err):
 		return nil // which is told to the directory that it was in
 	case err != nil:
@@ -181,8 +180,9 @@ func (w *watcher) scan(ctx context.Context, n *node) error {
 			}
 		}
 	}
+	path := n.path()
 	for _, f := range files {
-		if w.concerns(n, f.name) {
+		if w.concerns(n, path, f.name) {
 			if err := w.update(ctx, n, f, appeared, seen); err != nil {
 				return err
 			}
@@ -191,9 +191,10 @@ func (w *watcher) scan(ctx context.Context, n *node) error {
 	return nil
 }
 
-// isGone reports whether a directory is not there any more, or not the same.
+// isGone reports whether what was to be looked at is not there any more, or cannot be
+// seen.
 func isGone(err error) bool {
-	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, jail.ErrMoving)
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, jail.ErrMoving)
 }
 
 // look reports how names in a directory differ from what was last reported.
@@ -201,13 +202,17 @@ func (w *watcher) look(ctx context.Context, n *node, names map[string]hint) erro
 	if n.gone || n.children == nil {
 		return nil
 	}
-	dir, err := w.root.Dir(cmp.Or(n.path(), "."))
+	path := n.path()
+	dir, err := w.root.Dir(path)
+	if isGone(err) {
+		return nil // which is told to the directory that it was in
+	}
 	if err != nil {
-		return nil // that it is gone is told to the directory that it was in
+		return err
 	}
 	defer dir.Close()
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if n.gone || !w.concerns(n, name) {
+		if n.gone || !w.concerns(n, path, name) {
 			continue
 		}
 		seen := time.Now().UnixNano()
@@ -215,10 +220,11 @@ func (w *watcher) look(ctx context.Context, n *node, names map[string]hint) erro
 		switch child := n.children[name]; {
 		case err == nil:
 			err = w.update(ctx, n, file{name, info}, names[name], seen)
+		case !isGone(err):
 		case child != nil:
 			err = w.remove(child)
 		default:
-			err = nil // came and went
+			err = nil // it came and went
 		}
 		if err != nil {
 			return err

@@ -29,8 +29,8 @@ const (
 	// slow; each takes about 100 bytes.
 	defaultPending = 16_384
 	// entriesPerDirectory bounds, together with the bound on directories, how many
-	// files are remembered; each takes about 200 bytes.
-	entriesPerDirectory = 128
+	// files are remembered; each takes about 300 bytes.
+	entriesPerDirectory = 64
 )
 
 // Hub is what all watches have in common: the system's source of events, of which
@@ -39,10 +39,10 @@ type Hub struct {
 	pending int // bound of each watch
 
 	directories atomic.Int64 // bound
-	watched   atomic.Int64
-	entries   atomic.Int64
-	events    atomic.Uint64
-	overflows atomic.Uint64
+	watched     atomic.Int64
+	entries     atomic.Int64
+	events      atomic.Uint64
+	overflows   atomic.Uint64
 
 	mu       sync.Mutex
 	notifier *notifier // nil before the first watch
@@ -120,8 +120,9 @@ type Options struct {
 // A path that is removed is watched on and reported when it is there again. Names
 // that are no UTF-8 are left out, as no message can carry them.
 //
-// Errors are a status, that of looking at a directory, or ENOENT if nothing is at the
-// path at the start.
+// Errors are a status, or a syscall.Errno: at the start ENOENT if nothing is at the
+// path, and EACCES if it is a directory that may not be read. One below that may not
+// be read looks empty.
 func (h *Hub) Watch(ctx context.Context, root *jail.Root, o Options, send func(*filev1.WatchResponse) error) error {
 	source, err := h.source()
 	if err != nil {
@@ -138,8 +139,8 @@ func (h *Hub) Watch(ctx context.Context, root *jail.Root, o Options, send func(*
 	if err := w.scan(ctx, w.top); err != nil {
 		return err
 	}
-	if !w.there() {
-		return unix.ENOENT
+	if err := w.begun(); err != nil {
+		return err
 	}
 	w.quiet = false
 	if err := w.emit(filev1.Event_READY, nil); err != nil {
@@ -231,15 +232,19 @@ func (w *watcher) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// there reports whether there is something at the path that is watched.
-func (w *watcher) there() bool {
+// begun is an error if what is to be watched cannot be: there is nothing, or it is a
+// directory that may not be read.
+func (w *watcher) begun() error {
 	n := w.top
 	for _, part := range w.target {
 		if n = n.children[part]; n == nil {
-			return false
+			return unix.ENOENT
 		}
 	}
-	return true
+	if n.info.IsDir() && n.watch == 0 {
+		return unix.EACCES
+	}
+	return nil
 }
 
 // report sends an event of a node, if it is one that is watched.

@@ -389,3 +389,49 @@ func TestAFileWrittenOftenIsReportedSeldomAndInItsLastState(t *testing.T) {
 		t.Errorf("%d events for 5000 writes", len(v.log))
 	}
 }
+
+func TestWatchesOfOneDirectoryDoNotDependOnEachOther(t *testing.T) {
+	hub, root := newHub(t, 100), newRoot(t)
+	if err := root.Mkdir("d", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	first := observe(t, hub, root, Options{Path: ".", Recursive: true})
+	second := observe(t, hub, root, Options{Path: "d"})
+	first.write("d/a", "")
+	first.expect("CREATED d/a")
+	second.expect("CREATED d/a")
+	first.cancel()
+	if err := <-first.ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want %v", err, context.Canceled)
+	}
+	second.write("d/b", "")
+	second.expect("CREATED d/b")
+}
+
+func TestAnErrorOfTheCallerEndsAWatch(t *testing.T) {
+	full := errors.New("full")
+	err := newHub(t, 100).Watch(t.Context(), newRoot(t).jail, Options{Path: ".", Entry: entryOf}, func(*filev1.WatchResponse) error { return full })
+	if !errors.Is(err, full) {
+		t.Errorf("error %v, want %v", err, full)
+	}
+}
+
+func TestADirectoryThatMayNotBeReadLooksEmptyUntilItMay(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may read all")
+	}
+	hub, root := newHub(t, 100), newRoot(t)
+	if err := errors.Join(root.Mkdir("d", 0o755), root.WriteFile("d/f", nil, 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	v := observe(t, hub, root, Options{Path: ".", Recursive: true, Existing: true})
+	v.do(root.Chmod("d", 0))
+	v.expect("CHANGED d", "REMOVED d/f")
+	if err := hub.Watch(t.Context(), root.jail, Options{Path: "d", Entry: entryOf}, nil); !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("watch it: %v, want %v", err, fs.ErrPermission)
+	}
+	v.do(root.Chmod("d", 0o755))
+	v.expect("CHANGED d", "CREATED d/f")
+	v.write("d/g", "")
+	v.expect("CREATED d/g")
+}
