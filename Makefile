@@ -42,13 +42,16 @@ test: compiler promtool ## Run all tests of all modules under the race detector
 	@go test -race -timeout 20m work
 
 .PHONY: test-slow
-test-slow: compiler ## Run the soaks: ten thousand kills, a million calls, and storms of kills, swaps, reloads and calls
-	@GAIA_SLOW=1 go test -race -timeout 60m -run '^TestSlow|^TestKills' -v ./sdk/link ./host/cmd/gaia ./host/internal/gateway
+test-slow: compiler ## Run the soaks: thousands of kills of plugins, writers and logs, a million calls, 200 processes, 500 file operations
+	@GAIA_SLOW=1 go test -race -timeout 60m -run '^TestSlow|^TestKills|^TestNoKill' -v ./sdk/link ./host/cmd/gaia ./host/internal/gateway \
+		./plugins/file-manager ./plugins/file-manager/internal/files ./plugins/process-manager/internal/logs
 
 .PHONY: bench
-bench: build ## Measure calls, the gate, streams and a restart, beside plain go-plugin
+bench: build ## Measure calls, the gate, files, processes, streams and a restart, each beside a baseline
 	@bin/gaia bench dispatch
+	@bin/gaia bench files
 	@bin/gaia bench gate
+	@bin/gaia bench processes
 	@bin/gaia bench restart
 	@go test -run '^$$' -bench 'BenchmarkStream' ./host/cmd/gaia
 
