@@ -17,7 +17,7 @@ import (
 // Whatever many callers do at once, the files never exceed the quota, and what is
 // counted is what is there.
 func TestTheQuotaHoldsExactlyUnderConcurrentChanges(t *testing.T) {
-	const quota = 200_000
+	const quota = 60_000
 	dir := t.TempDir()
 	put(t, dir, "before", strings.Repeat("b", 10_000))
 	b := serve(t, dir, &filev1.Config{Root: map[string]*filev1.Root{"r": {
