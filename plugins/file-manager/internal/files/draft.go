@@ -230,7 +230,6 @@ func (d *draft) replace(ctx context.Context, dir jail.Dir) (created bool, err er
 			return false, err
 		}
 		if !again {
-			d.stage.empty = true
 			d.room.Settle(delta, files)
 			return old == nil, nil
 		}
@@ -265,28 +264,44 @@ func (d *draft) rename(ctx context.Context, dir jail.Dir, name string, old *jail
 	switch {
 	case old == nil:
 		err = d.stage.place.RenameNew(d.stage.name, dir, name)
+		d.stage.empty = err == nil
 		return errors.Is(err, unix.EEXIST), ignore(err, unix.EEXIST)
 	case d.ifMatch != "" && d.ifMatch != "*":
 		return d.exchange(dir, name, *old)
 	}
-	return false, d.stage.place.Rename(d.stage.name, dir, name)
+	return false, d.overwrite(dir, name)
 }
 
-// exchange swaps the draft with the file that if_match means. If another program
-// has put a different one there since it was looked at, they are swapped back.
+func (d *draft) overwrite(dir jail.Dir, name string) error {
+	err := d.stage.place.Rename(d.stage.name, dir, name)
+	d.stage.empty = err == nil
+	return err
+}
+
+// exchange swaps the draft with the file that if_match means, which is then in the
+// stage, to be removed with it. If another program has put a different one there
+// since it was looked at, they are swapped back.
 func (d *draft) exchange(dir jail.Dir, name string, old jail.Info) (again bool, err error) {
-	err = d.stage.place.Exchange(d.stage.name, dir, name)
+	place := d.stage.place
+	err = place.Exchange(d.stage.name, dir, name)
 	if errors.Is(err, unix.ENOSYS) || errors.Is(err, unix.EINVAL) {
-		return false, d.stage.place.Rename(d.stage.name, dir, name) // where there is no such step, nobody else is guarded against
+		return false, d.overwrite(dir, name) // where there is no such step, nobody else is guarded against
 	}
 	if err != nil {
 		return errors.Is(err, unix.ENOENT), ignore(err, unix.ENOENT)
 	}
-	out, err := d.stage.place.Stat(d.stage.name)
-	if err == nil && out.SameContent(old) {
-		return false, d.stage.place.Remove(d.stage.name)
+	if out, err := place.Stat(d.stage.name); err == nil && out.SameContent(old) {
+		return false, nil
 	}
-	return true, errors.Join(err, d.stage.place.Exchange(d.stage.name, dir, name))
+	err = place.Exchange(d.stage.name, dir, name)
+	if errors.Is(err, unix.ENOENT) {
+		// Somebody has removed the draft meanwhile. What is not ours goes back, unless
+		// there is something by now.
+		err = place.RenameNew(d.stage.name, dir, name)
+		d.stage.empty = err == nil
+		return false, errors.Join(jail.ErrMoving, ignore(err, unix.EEXIST))
+	}
+	return true, err
 }
 
 // ignore is err unless it is one that the caller deals with.

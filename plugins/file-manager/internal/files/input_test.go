@@ -58,6 +58,7 @@ func TestABadPathIsAClearErrorOfEveryCall(t *testing.T) {
 		".GAIA/lock":             {codes.NotFound, codes.PermissionDenied},
 		"to-state/lock":          {codes.NotFound, codes.PermissionDenied},
 		".gaia-x.tmp":            {codes.NotFound, codes.PermissionDenied},
+		"a/.Gaia-x.TMP/y":        {codes.NotFound, codes.PermissionDenied},
 		"fifo":                   both(codes.FailedPrecondition),
 		"socket":                 both(codes.FailedPrecondition),
 		".":                      {codes.FailedPrecondition, codes.InvalidArgument},
@@ -126,7 +127,7 @@ func (b *box) changes(path string) map[string]error {
 }
 
 func TestARootThatIsNotThereAnswersUnavailableAndHeals(t *testing.T) {
-	b := open(t)
+	b := open(t, func(r *filev1.Root) { r.Create = true }) // only at the start
 	b.put("f", "1")
 	if err := os.Rename(b.dir, b.dir+"-away"); err != nil {
 		t.Fatal(err)

@@ -107,13 +107,13 @@ func (l *listing) list(ctx context.Context, dir jail.Dir, path string, depth int
 			continue
 		}
 		isDir := l.add(dir, name, child)
-		if len(l.entries) > l.size {
-			return nil
-		}
-		if isDir && depth > 1 {
+		if isDir && depth > 1 && len(l.entries) <= l.size {
 			if err := l.descend(ctx, dir, name, child, depth-1); err != nil {
 				return err
 			}
+		}
+		if len(l.entries) > l.size {
+			return nil
 		}
 	}
 	return nil

@@ -63,19 +63,13 @@ func (mv *moving) rename(ctx context.Context) (*filev1.Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer release()
 	defer dir.Close()
-	if err := mv.judge(ctx, info); err != nil {
-		return nil, err
-	}
-	to, made, err := t.parent(mv.target, mv.request.GetMakeParents())
+	to, made, err := mv.renameHeld(ctx, dir, info)
+	release()
 	if err != nil {
 		return nil, err
 	}
 	defer to.Close()
-	if err := mv.put(dir, to, info); err != nil {
-		return nil, err
-	}
 	if mv.sync {
 		if err := errors.Join(t.syncIn(made), t.root.metrics.timeSync(to.Sync), t.root.metrics.timeSync(dir.Sync)); err != nil {
 			return nil, err
@@ -83,6 +77,23 @@ func (mv *moving) rename(ctx context.Context) (*filev1.Entry, error) {
 	}
 	moved, err := to.Stat(lastPart(mv.target))
 	return entryOf(mv.target, moved), err
+}
+
+// renameHeld renames while nobody of us changes either path. The directory that it
+// is in then is the caller's to close.
+func (mv *moving) renameHeld(ctx context.Context, dir jail.Dir, info jail.Info) (to jail.Dir, madeIn []string, err error) {
+	if err := mv.judge(ctx, info); err != nil {
+		return to, nil, err
+	}
+	to, madeIn, err = mv.from.parent(mv.target, mv.request.GetMakeParents())
+	if err != nil {
+		return to, nil, err
+	}
+	if err := mv.put(dir, to, info); err != nil {
+		to.Close()
+		return to, nil, err
+	}
+	return to, madeIn, nil
 }
 
 // hold keeps everybody of us from changing either path. Paths are locked in their

@@ -15,12 +15,14 @@ func (t *tree) Hidden(path string) bool { return isOurs(path) || t.denied(path) 
 // isOurs reports whether a path is part of our state. Upper and lower case are
 // not told apart, because some file systems do not.
 func isOurs(path string) bool {
-	first, _, _ := strings.Cut(path, "/")
-	if strings.EqualFold(first, stateDir) {
-		return true
+	top := true
+	for part := range strings.SplitSeq(path, "/") {
+		if top && strings.EqualFold(part, stateDir) || isBeside(part) {
+			return true
+		}
+		top = false
 	}
-	_, name := jail.Split(path)
-	return isBeside(name)
+	return false
 }
 
 // denied reports whether the operator denies a path, or a directory it is in.

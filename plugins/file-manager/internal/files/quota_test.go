@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -17,7 +16,7 @@ import (
 // Whatever many callers do at once, the files never exceed the quota, and what is
 // counted is what is there.
 func TestTheQuotaHoldsExactlyUnderConcurrentChanges(t *testing.T) {
-	const quota = 200_000
+	const quota = 60_000
 	dir := t.TempDir()
 	put(t, dir, "before", strings.Repeat("b", 10_000))
 	b := serve(t, dir, &filev1.Config{Root: map[string]*filev1.Root{"r": {
@@ -27,8 +26,9 @@ func TestTheQuotaHoldsExactlyUnderConcurrentChanges(t *testing.T) {
 	var watching sync.WaitGroup
 	watching.Go(func() {
 		for {
-			if used, _ := usedNow(b.dir); used > quota {
-				t.Errorf("the files have %d bytes, the quota is %d", used, quota)
+			roots, err := b.Roots(t.Context(), &filev1.RootsRequest{})
+			if used := roots.GetRoots()[0].GetUsed(); err != nil || used > quota {
+				t.Errorf("the files have %d bytes, the quota is %d: %v", used, quota, err)
 			}
 			select {
 			case <-stop:
@@ -72,16 +72,6 @@ func TestTheQuotaHoldsExactlyUnderConcurrentChanges(t *testing.T) {
 		t.Error("the quota refused nothing, which is no test")
 	}
 	b.noTemp()
-}
-
-// usedNow is usedOnDisk while files come and go.
-func usedNow(dir string) (bytes int64, err error) {
-	return bytes, filepath.WalkDir(dir, skipErrors(func(path string, size int64) {
-		inside, _ := filepath.Rel(dir, path)
-		if !strings.HasPrefix(inside, stateDir) {
-			bytes += size
-		}
-	}))
 }
 
 // anyChange makes a change of any kind to a few paths.
@@ -130,4 +120,32 @@ func TestAWriteOverTheQuotaOrTheLargestSizeIsRefusedWithTheNumbers(t *testing.T)
 	wantCode(t, "an append over the size", err, codes.ResourceExhausted, "max_file_size")
 	b.mustWrite("b", strings.Repeat("b", 200))
 	b.noTemp()
+}
+
+func TestOfManyWritersAsManySucceedAsHaveRoom(t *testing.T) {
+	b := open(t, func(r *filev1.Root) { r.Quota = 10_999 })
+	results := make(chan error)
+	for i := range 50 {
+		go func() {
+			_, err := b.WriteFile(t.Context(), &filev1.WriteFileRequest{Root: "r", Path: fmt.Sprintf("f%d", i), Content: make([]byte, 1000)})
+			results <- err
+		}()
+	}
+	succeeded := int64(0)
+	for range 50 {
+		if err := <-results; err == nil {
+			succeeded++
+		} else {
+			wantCode(t, "a write without room", err, codes.ResourceExhausted, "limit 10999 (quota)")
+		}
+	}
+	bytes, files := usedOnDisk(t, b.dir)
+	if succeeded < 1 || succeeded > 10 || files != succeeded || bytes != 1000*files {
+		t.Errorf("%d succeeded, there are %d files with %d bytes; at most 10 have room", succeeded, files, bytes)
+	}
+	for i := range 10 - succeeded { // who was refused while others had reserved finds room now
+		b.mustWrite(fmt.Sprintf("late%d", i), string(make([]byte, 1000)))
+	}
+	_, err := b.write("last", string(make([]byte, 1000)))
+	wantCode(t, "the eleventh", err, codes.ResourceExhausted, "quota")
 }

@@ -27,6 +27,7 @@ type root struct {
 	tree    *tree      // nil while there is none
 	problem error      // why there is none
 	checked time.Time
+	opened  bool // it was there once
 	closed  bool
 }
 
@@ -70,7 +71,9 @@ func (r *root) check(now time.Time) {
 		return
 	}
 	r.retire()
-	if r.settings.create && r.settings.writable {
+	// One that was there and has vanished is perhaps a disk that is not mounted: what
+	// is written to a new directory would be hidden when it is back.
+	if r.settings.create && !r.opened {
 		if err := os.MkdirAll(r.settings.path, 0o755); err != nil { //nolint:gosec // the operator's directory, as mkdir makes it
 			r.problem = withoutPath(err)
 			return
@@ -81,7 +84,7 @@ func (r *root) check(now time.Time) {
 		r.problem = withoutPath(err)
 		return
 	}
-	r.tree, r.problem = t, nil
+	r.tree, r.problem, r.opened = t, nil, true
 }
 
 // retire lets the tree be closed when its last call has left.

@@ -2,6 +2,7 @@ package files
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
@@ -9,8 +10,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"crypto/rand"
 
 	"github.com/gaia-go/gaia/plugins/file-manager/internal/jail"
 	"github.com/gaia-go/gaia/plugins/file-manager/internal/lease"
@@ -41,7 +40,8 @@ const (
 )
 
 func isBeside(name string) bool {
-	return strings.HasPrefix(name, besidePrefix) && strings.HasSuffix(name, besideSuffix)
+	return len(name) >= len(besidePrefix)+len(besideSuffix) &&
+		strings.EqualFold(name[:len(besidePrefix)], besidePrefix) && strings.EqualFold(name[len(name)-len(besideSuffix):], besideSuffix)
 }
 
 // errBusy is of a root on which another instance works.
@@ -122,10 +122,6 @@ func (s *state) open() (directories []string, err error) {
 // nobody else's to look into.
 func ensureDir(in jail.Dir, name string) (jail.Dir, error) {
 	if err := in.Mkdir(name, 0o700); err != nil && !errors.Is(err, unix.EEXIST) {
-		// On a file system that is read-only it may still be there.
-		if d, openErr := in.Dir(name); openErr == nil && !errors.Is(err, unix.EROFS) {
-			return d, nil
-		}
 		return jail.Dir{}, err
 	}
 	return in.Dir(name)

@@ -187,9 +187,10 @@ func (s *state) emptyTrash(ctx, finish context.Context, before time.Time) (items
 	return items, freed, nil
 }
 
-// purge removes an item, of which Restore sees all or nothing.
+// purge removes an item, of which Restore sees all or nothing. It waits for changes
+// that are under way: one of them may be about to put the content into the item.
 func (s *state) purge(ctx context.Context, id string) (usage, error) {
-	release, err := s.tree.share(ctx)
+	release, err := s.tree.whole(ctx)
 	if err != nil {
 		return usage{}, err
 	}

@@ -18,9 +18,8 @@ import (
 // tree is a root's directory, held open.
 //
 // Who changes something takes, in this order: for an edit, the edits of the path; a
-// share of changes, or all of it
-// if a directory is moved or removed with what is in it; the path; and, for the
-// moment of a rename, the directory. Reads take nothing.
+// share of changes, or all of it if a directory is moved or removed with what is in
+// it; the path; and, for the moment of a rename, the directory. Reads take nothing.
 type tree struct {
 	root     *root
 	settings *settings

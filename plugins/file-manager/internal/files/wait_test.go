@@ -2,7 +2,6 @@ package files
 
 import (
 	"context"
-	"io/fs"
 	"os"
 	"testing"
 	"time"
@@ -48,17 +47,4 @@ func duration(text string) *durationpb.Duration {
 		panic(err)
 	}
 	return durationpb.New(d)
-}
-
-// skipErrors is a WalkDirFunc for a tree that changes meanwhile.
-func skipErrors(visit func(path string, size int64)) fs.WalkDirFunc {
-	return func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return nil //nolint:nilerr // it has vanished
-		}
-		if info, err := d.Info(); err == nil {
-			visit(path, info.Size())
-		}
-		return nil
-	}
 }
