@@ -53,6 +53,32 @@ func TestALockedPathIsChangedWithItsTokenOnly(t *testing.T) {
 	wantCode(t, "the directory of a lock", err, codes.FailedPrecondition, `"d/f" is locked`)
 }
 
+func TestADirectoryIsMadeAndAnItemRestoredUnderALock(t *testing.T) {
+	b := open(t, func(r *filev1.Root) { r.Trash = duration("1h") })
+	b.put("f", "1")
+	removed, err := b.Remove(t.Context(), &filev1.RemoveRequest{Root: "r", Path: "f"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := b.lock("f", "1m", "0s", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, err := b.lock("d", "1m", "0s", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.MakeDir(t.Context(), &filev1.MakeDirRequest{Root: "r", Path: "d"})
+	wantCode(t, "MakeDir", err, codes.FailedPrecondition, "is locked")
+	_, err = b.MakeDir(t.Context(), &filev1.MakeDirRequest{Root: "r", Path: "d", Lock: dir.GetToken()})
+	wantCode(t, "MakeDir with the token", err, codes.OK, "")
+	_, err = b.Restore(t.Context(), &filev1.RestoreRequest{Root: "r", Id: removed.GetTrashId()})
+	wantCode(t, "Restore", err, codes.FailedPrecondition, "is locked")
+	_, err = b.Restore(t.Context(), &filev1.RestoreRequest{Root: "r", Id: removed.GetTrashId(), Lock: file.GetToken()})
+	wantCode(t, "Restore with the token", err, codes.OK, "")
+	b.has("f", "1")
+}
+
 func TestALockIsWaitedForUntilItIsGivenBackOrExpires(t *testing.T) {
 	b := open(t)
 	first, err := b.lock("f", "1m", "0s", "")

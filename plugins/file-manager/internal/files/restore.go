@@ -84,19 +84,19 @@ func (m *Manager) Restore(ctx context.Context, request *filev1.RestoreRequest) (
 	if path == "" {
 		path = from.Path
 	}
-	entry, err := t.restore(ctx, item, request.GetId(), path)
+	entry, err := t.restore(ctx, item, request, path)
 	if err != nil {
 		return nil, t.explain(path, err)
 	}
 	return &filev1.RestoreResponse{Entry: entry}, nil
 }
 
-func (t *tree) restore(ctx context.Context, item jail.Dir, id, path string) (*filev1.Entry, error) {
+func (t *tree) restore(ctx context.Context, item jail.Dir, request *filev1.RestoreRequest, path string) (*filev1.Entry, error) {
 	target, err := t.target(path, false)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.state.leases.Check(target, "", true, time.Now()); err != nil {
+	if err := t.state.leases.Check(target, request.GetLock(), true, time.Now()); err != nil {
 		return nil, err
 	}
 	dir, made, err := t.parent(target, true)
@@ -114,7 +114,7 @@ func (t *tree) restore(ctx context.Context, item jail.Dir, id, path string) (*fi
 	if err != nil {
 		return nil, err
 	}
-	t.state.dropItem(item, id)
+	t.state.dropItem(item, request.GetId())
 	if t.settings.sync {
 		if err := errors.Join(t.syncIn(made), t.root.metrics.timeSync(dir.Sync), t.root.metrics.timeSync(t.state.trash.Sync)); err != nil {
 			return nil, err

@@ -116,9 +116,7 @@ func (t *tree) makeDir(ctx context.Context, target string, request *filev1.MakeD
 	if info, err := dir.Stat(name); err == nil && info.IsDir() && request.GetParents() {
 		return entryOf(target, info), nil
 	}
-	// A directory has no request for a lock's token: who locks a path that is not
-	// there wants to make something of it.
-	if err := t.state.leases.Check(target, "", false, time.Now()); err != nil {
+	if err := t.state.leases.Check(target, request.GetLock(), false, time.Now()); err != nil {
 		return nil, err
 	}
 	mode := request.GetMode()

@@ -85,7 +85,8 @@ type Config struct {
 	// Largest content of ReadFile, WriteFile, Append and Edit. Optional, default
 	// 8MiB, at most 32MiB. Larger files are streamed.
 	MaxContent uint64 `protobuf:"varint,2,opt,name=max_content,json=maxContent,proto3" json:"max_content,omitempty"`
-	// Directories that all watches together may look at. Optional, default 8192.
+	// Directories that all watches together may look at, with 64 files for each.
+	// Optional, default 8192.
 	MaxWatched    uint32 `protobuf:"varint,3,opt,name=max_watched,json=maxWatched,proto3" json:"max_watched,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

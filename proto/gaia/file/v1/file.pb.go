@@ -2384,7 +2384,9 @@ type MakeDirRequest struct {
 	// mode is the permission bits. Optional, default 493 (rwxr-xr-x).
 	Mode uint32 `protobuf:"varint,4,opt,name=mode,proto3" json:"mode,omitempty"`
 	// durability of the change. Optional.
-	Durability    Durability `protobuf:"varint,5,opt,name=durability,proto3,enum=gaia.file.v1.Durability" json:"durability,omitempty"`
+	Durability Durability `protobuf:"varint,5,opt,name=durability,proto3,enum=gaia.file.v1.Durability" json:"durability,omitempty"`
+	// lock is the token of a lock on the path. Required while it is locked.
+	Lock          string `protobuf:"bytes,6,opt,name=lock,proto3" json:"lock,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2452,6 +2454,13 @@ func (x *MakeDirRequest) GetDurability() Durability {
 		return x.Durability
 	}
 	return Durability_DURABILITY_UNSPECIFIED
+}
+
+func (x *MakeDirRequest) GetLock() string {
+	if x != nil {
+		return x.Lock
+	}
+	return ""
 }
 
 // MakeDirResponse is the directory.
@@ -3161,7 +3170,7 @@ type WatchResponse struct {
 	Sequence uint64 `protobuf:"varint,1,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// event that happened.
 	Event Event `protobuf:"varint,2,opt,name=event,proto3,enum=gaia.file.v1.Event" json:"event,omitempty"`
-	// path of what has changed.
+	// path of what has changed; empty for READY and OVERFLOW.
 	Path string `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
 	// entry at the path; unset if it is gone.
 	Entry         *Entry `protobuf:"bytes,4,opt,name=entry,proto3" json:"entry,omitempty"`
@@ -3666,7 +3675,10 @@ type RestoreRequest struct {
 	// id of an item of the trash. Required.
 	Id string `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
 	// to_path is where it will be. Optional, default where it was.
-	ToPath        string `protobuf:"bytes,3,opt,name=to_path,json=toPath,proto3" json:"to_path,omitempty"`
+	ToPath string `protobuf:"bytes,3,opt,name=to_path,json=toPath,proto3" json:"to_path,omitempty"`
+	// lock is the token of a lock on where it will be. Required while that is
+	// locked.
+	Lock          string `protobuf:"bytes,4,opt,name=lock,proto3" json:"lock,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3718,6 +3730,13 @@ func (x *RestoreRequest) GetId() string {
 func (x *RestoreRequest) GetToPath() string {
 	if x != nil {
 		return x.ToPath
+	}
+	return ""
+}
+
+func (x *RestoreRequest) GetLock() string {
+	if x != nil {
+		return x.Lock
 	}
 	return ""
 }
@@ -4039,7 +4058,7 @@ const file_gaia_file_v1_file_proto_rawDesc = "" +
 	"durability\x12\x1a\n" +
 	"\x04lock\x18\a \x01(\tB\x06\xa2\xcf\x18\x02\x10\x01R\x04lock\"+\n" +
 	"\x0eRemoveResponse\x12\x19\n" +
-	"\btrash_id\x18\x01 \x01(\tR\atrashId\"\xa0\x01\n" +
+	"\btrash_id\x18\x01 \x01(\tR\atrashId\"\xbc\x01\n" +
 	"\x0eMakeDirRequest\x12\x12\n" +
 	"\x04root\x18\x01 \x01(\tR\x04root\x12\x12\n" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x12\x18\n" +
@@ -4047,7 +4066,8 @@ const file_gaia_file_v1_file_proto_rawDesc = "" +
 	"\x04mode\x18\x04 \x01(\rR\x04mode\x128\n" +
 	"\n" +
 	"durability\x18\x05 \x01(\x0e2\x18.gaia.file.v1.DurabilityR\n" +
-	"durability\"<\n" +
+	"durability\x12\x1a\n" +
+	"\x04lock\x18\x06 \x01(\tB\x06\xa2\xcf\x18\x02\x10\x01R\x04lock\"<\n" +
 	"\x0fMakeDirResponse\x12)\n" +
 	"\x05entry\x18\x01 \x01(\v2\x13.gaia.file.v1.EntryR\x05entry\"\xb4\x01\n" +
 	"\x14SetAttributesRequest\x12\x12\n" +
@@ -4127,11 +4147,12 @@ const file_gaia_file_v1_file_proto_rawDesc = "" +
 	"\x04path\x18\x02 \x01(\tR\x04path\x124\n" +
 	"\aremoved\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aremoved\x12\x1a\n" +
 	"\x04size\x18\x04 \x01(\x04B\x06\xa2\xcf\x18\x02\b\x01R\x04size\x12&\n" +
-	"\x04type\x18\x05 \x01(\x0e2\x12.gaia.file.v1.TypeR\x04type\"M\n" +
+	"\x04type\x18\x05 \x01(\x0e2\x12.gaia.file.v1.TypeR\x04type\"i\n" +
 	"\x0eRestoreRequest\x12\x12\n" +
 	"\x04root\x18\x01 \x01(\tR\x04root\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x17\n" +
-	"\ato_path\x18\x03 \x01(\tR\x06toPath\"<\n" +
+	"\ato_path\x18\x03 \x01(\tR\x06toPath\x12\x1a\n" +
+	"\x04lock\x18\x04 \x01(\tB\x06\xa2\xcf\x18\x02\x10\x01R\x04lock\"<\n" +
 	"\x0fRestoreResponse\x12)\n" +
 	"\x05entry\x18\x01 \x01(\v2\x13.gaia.file.v1.EntryR\x05entry\"a\n" +
 	"\x11EmptyTrashRequest\x12\x12\n" +
@@ -4168,7 +4189,7 @@ const file_gaia_file_v1_file_proto_rawDesc = "" +
 	"\aCREATED\x10\x02\x12\v\n" +
 	"\aCHANGED\x10\x03\x12\v\n" +
 	"\aREMOVED\x10\x04\x12\f\n" +
-	"\bOVERFLOW\x10\x052\x80\x10\n" +
+	"\bOVERFLOW\x10\x052\xdd\x0f\n" +
 	"\vFileManager\x12E\n" +
 	"\x05Roots\x12\x1a.gaia.file.v1.RootsRequest\x1a\x1b.gaia.file.v1.RootsResponse\"\x03\x90\x02\x01\x12T\n" +
 	"\x04Stat\x12\x19.gaia.file.v1.StatRequest\x1a\x1a.gaia.file.v1.StatResponse\"\x15\xa2\xcf\x18\x0e\n" +
@@ -4182,18 +4203,16 @@ const file_gaia_file_v1_file_proto_rawDesc = "" +
 	"\x04root\x12\x04root\x90\x02\x01\x12V\n" +
 	"\x04Read\x12\x19.gaia.file.v1.ReadRequest\x1a\x1a.gaia.file.v1.ReadResponse\"\x15\xa2\xcf\x18\x0e\n" +
 	"\f\n" +
-	"\x04root\x12\x04root\x90\x02\x010\x01\x12v\n" +
-	"\tWriteFile\x12\x1e.gaia.file.v1.WriteFileRequest\x1a\x1f.gaia.file.v1.WriteFileResponse\"(\xa2\xcf\x18$\n" +
+	"\x04root\x12\x04root\x90\x02\x010\x01\x12`\n" +
+	"\tWriteFile\x12\x1e.gaia.file.v1.WriteFileRequest\x1a\x1f.gaia.file.v1.WriteFileResponse\"\x12\xa2\xcf\x18\x0e\n" +
 	"\f\n" +
-	"\x04root\x12\x04root\x12\x14\n" +
-	"\x10options.if_match\x18\x01\x12V\n" +
+	"\x04root\x12\x04root\x12V\n" +
 	"\x05Write\x12\x1a.gaia.file.v1.WriteRequest\x1a\x1b.gaia.file.v1.WriteResponse\"\x12\xa2\xcf\x18\x0e\n" +
 	"\f\n" +
-	"\x04root\x12\x04root(\x01\x12d\n" +
-	"\x06Append\x12\x1b.gaia.file.v1.AppendRequest\x1a\x1c.gaia.file.v1.AppendResponse\"\x1f\xa2\xcf\x18\x1b\n" +
+	"\x04root\x12\x04root(\x01\x12W\n" +
+	"\x06Append\x12\x1b.gaia.file.v1.AppendRequest\x1a\x1c.gaia.file.v1.AppendResponse\"\x12\xa2\xcf\x18\x0e\n" +
 	"\f\n" +
-	"\x04root\x12\x04root\x12\v\n" +
-	"\aif_size\x18\x01\x12Q\n" +
+	"\x04root\x12\x04root\x12Q\n" +
 	"\x04Edit\x12\x19.gaia.file.v1.EditRequest\x1a\x1a.gaia.file.v1.EditResponse\"\x12\xa2\xcf\x18\x0e\n" +
 	"\f\n" +
 	"\x04root\x12\x04root\x12Q\n" +

@@ -86,8 +86,11 @@ type FileManagerClient interface {
 	// ended the stream and has the answer; a stream that breaks off changes
 	// nothing.
 	Write(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStreamingClient[WriteRequest, WriteResponse], error)
-	// Append writes at the end of a file with one write. With if_size it can be
-	// repeated: a second try fails with Aborted.
+	// Append writes at the end of a file with one write.
+	//
+	// Errors: Aborted (if_size is not the size that the file has). A caller who does
+	// not know whether a call with if_size was made can make it again: Aborted and a
+	// size that fits say that it was.
 	Append(ctx context.Context, in *AppendRequest, opts ...grpc.CallOption) (*AppendResponse, error)
 	// Edit replaces pieces of a text file, all of them or none.
 	//
@@ -114,7 +117,8 @@ type FileManagerClient interface {
 	SetAttributes(ctx context.Context, in *SetAttributesRequest, opts ...grpc.CallOption) (*SetAttributesResponse, error)
 	// Hash returns the digest of a file's content.
 	Hash(ctx context.Context, in *HashRequest, opts ...grpc.CallOption) (*HashResponse, error)
-	// Search finds files by name, and lines in them by content.
+	// Search finds files by name, and lines in them by content, in the order of
+	// List.
 	Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SearchResponse], error)
 	// Watch reports changes until the caller leaves. Nothing is lost silently:
 	// where the system has dropped events, OVERFLOW comes, and then the
@@ -436,8 +440,11 @@ type FileManagerServer interface {
 	// ended the stream and has the answer; a stream that breaks off changes
 	// nothing.
 	Write(grpc.ClientStreamingServer[WriteRequest, WriteResponse]) error
-	// Append writes at the end of a file with one write. With if_size it can be
-	// repeated: a second try fails with Aborted.
+	// Append writes at the end of a file with one write.
+	//
+	// Errors: Aborted (if_size is not the size that the file has). A caller who does
+	// not know whether a call with if_size was made can make it again: Aborted and a
+	// size that fits say that it was.
 	Append(context.Context, *AppendRequest) (*AppendResponse, error)
 	// Edit replaces pieces of a text file, all of them or none.
 	//
@@ -464,7 +471,8 @@ type FileManagerServer interface {
 	SetAttributes(context.Context, *SetAttributesRequest) (*SetAttributesResponse, error)
 	// Hash returns the digest of a file's content.
 	Hash(context.Context, *HashRequest) (*HashResponse, error)
-	// Search finds files by name, and lines in them by content.
+	// Search finds files by name, and lines in them by content, in the order of
+	// List.
 	Search(*SearchRequest, grpc.ServerStreamingServer[SearchResponse]) error
 	// Watch reports changes until the caller leaves. Nothing is lost silently:
 	// where the system has dropped events, OVERFLOW comes, and then the
