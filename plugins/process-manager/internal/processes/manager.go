@@ -36,7 +36,7 @@ type Manager struct {
 	keeper   keeper
 	settings atomic.Pointer[settings]
 	runs     atomic.Int64  // calls of Run under way
-	serial   atomic.Uint64 // of groups for Run
+	groups   pool          // for Run
 	starting chan struct{} // has room for those who start a process
 	probes   *http.Client
 	hub      hub
@@ -109,6 +109,7 @@ func (m *Manager) Close() error {
 		p.end()
 	}
 	m.work.Wait()
+	faults = append(faults, m.groups.close())
 	for _, p := range all {
 		faults = append(faults, p.release())
 	}

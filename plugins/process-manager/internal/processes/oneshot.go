@@ -41,16 +41,21 @@ var errNotStarted = errors.New("not started")
 // run runs the command to its end, or kills its whole tree when ctx ends, and
 // takes asked for the reason then. The error is errNotStarted.
 func (m *Manager) run(ctx context.Context, o oneshot, asked life.Reason) (*outcome, error) {
-	group, err := m.forest.New(fmt.Sprintf(".run-%d", m.serial.Add(1)), tree.Limits(o.command.Limits))
+	limits := tree.Limits(o.command.Limits)
+	group, err := m.groups.take(m.forest, limits)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotStarted, err)
 	}
+	r := &running{oneshot: o, group: group, ooms: group.OOMKills(), outcome: &outcome{}}
 	defer func() {
-		if err := group.Remove(); err != nil {
+		giveBack := m.groups.give
+		if r.cleared {
+			giveBack = func(g *tree.Group, _ tree.Limits) error { return g.Remove() }
+		}
+		if err := giveBack(group, limits); err != nil {
 			sdk.Logger().Warn("not all is given back", "command", o.command.Name, "err", err)
 		}
 	}()
-	r := &running{oneshot: o, group: group, outcome: &outcome{}}
 	if err := r.start(); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotStarted, err)
 	}
@@ -64,6 +69,8 @@ type running struct {
 	*outcome
 
 	group   *tree.Group
+	ooms    uint64 // of the group before
+	cleared bool   // the group was killed
 	process *spawn.Process
 	begun   time.Time
 	ours    []*os.File     // our ends of its pipes
@@ -136,7 +143,7 @@ func (r *running) finish(ctx context.Context, asked life.Reason) {
 	}
 	r.drain()
 	r.took = time.Since(r.begun)
-	r.exit.OOM = r.group.OOMKills() > 0
+	r.exit.OOM = r.group.OOMKills() > r.ooms
 	r.exit.At = time.Now()
 	r.exit.Explain(asked, asked.Cause != life.CauseUnknown, r.took)
 	r.cpu = time.Duration(exit.Rusage.Utime.Nano() + exit.Rusage.Stime.Nano())
@@ -147,6 +154,7 @@ func (r *running) finish(ctx context.Context, asked life.Reason) {
 
 // clear kills all that is left of the tree.
 func (r *running) clear(ctx context.Context) {
+	r.cleared = true
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTime)
 	defer cancel()
 	err := spawn.SignalGroup(r.process.Pid, r.process.Pidfd, syscall.SIGKILL)
