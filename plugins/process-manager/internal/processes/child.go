@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/life"
+	"github.com/gaia-go/gaia/plugins/process-manager/internal/logs"
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/spawn"
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/tree"
 	"github.com/gaia-go/gaia/sdk"
@@ -23,9 +24,10 @@ type child struct {
 	pidfd      *os.File // nil where the system has none
 	group      *tree.Group
 	terminal   *os.File // the master's side; nil for pipes
-	output     *os.File // what it writes comes out here; nil with a terminal. Closed by its capture
-	input      *input   // what it reads; nil for nothing
-	logStart   int64    // where the log was at its start
+	output     *os.File // what it writes comes out here
+	buffer     logs.Buffer
+	input      *input // what it reads; nil for nothing
+	logStart   int64  // where the log was at its start
 	adopted    bool
 	wait       func(context.Context) (spawn.Exit, error)
 	captured   chan struct{}      // closed when all that it wrote is in the log
@@ -59,11 +61,36 @@ func (c *child) signal(s syscall.Signal, group bool) error {
 // discard kills a child whose output nobody captures yet, and waits for its end.
 func (c *child) discard(ctx context.Context) error {
 	err := c.kill(ctx)
-	if c.output != nil {
-		err = errors.Join(err, c.output.Close())
+	for _, f := range []*os.File{c.output, c.buffer.Reader, c.buffer.Writer} {
+		if f != nil {
+			err = errors.Join(err, f.Close())
+		}
 	}
 	_, _ = c.wait(context.WithoutCancel(ctx)) // how it was killed is known
 	return errors.Join(err, c.close(), c.group.Remove())
+}
+
+// openOutput makes what is needed between a child and its log: where one is not to
+// hold up the other, a buffer, which is kept as the rest is.
+func (c *child) openOutput(p plan) (err error) {
+	if c.terminal != nil {
+		if c.output, err = duplicate(c.terminal); err != nil {
+			return err
+		}
+	}
+	if c.terminal != nil || p.logs.WhenSlow != logs.Block {
+		c.buffer, err = logs.NewBuffer()
+	}
+	return err
+}
+
+// capture moves what a child writes into the log, until nobody can write any more
+// or ctx ends. It closes the output.
+func (c *child) capture(ctx context.Context, log *logs.Log) error {
+	if c.buffer.Reader != nil {
+		return log.CaptureThrough(ctx, c.output, c.buffer)
+	}
+	return log.Capture(ctx, c.output)
 }
 
 // close closes what this instance holds of it, but for the output.

@@ -2,7 +2,6 @@ package processes
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/life"
+	"github.com/gaia-go/gaia/plugins/process-manager/internal/logs"
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/spawn"
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/tree"
 	processv1 "github.com/gaia-go/gaia/proto/gaia/process/v1"
@@ -90,12 +90,20 @@ func (p *process) keepChild(machine life.Machine, c *child) error {
 		p.kept.input = err == nil
 	}
 	if err == nil {
-		err = sdk.Keep(keptProcess+p.name, data, c.pidfd, cmp.Or(c.terminal, c.output))
+		err = sdk.Keep(keptProcess+p.name, data, c.files()...)
 	}
 	if err == nil {
 		p.kept.data, p.kept.files = data, true
 	}
 	return p.manager.keeper.seen(err)
+}
+
+// files are what outlives this instance.
+func (c *child) files() []*os.File {
+	if c.buffer.Reader == nil {
+		return []*os.File{c.pidfd, c.output}
+	}
+	return []*os.File{c.pidfd, c.output, c.buffer.Reader, c.buffer.Writer}
 }
 
 // persist lets the keeper have the state of the moment, and no files of a child
@@ -241,8 +249,8 @@ func (p *process) adoptParts(s state, e sdk.KeptEntry, input *os.File) error {
 
 // adoptChild makes of what was kept a child again.
 func (p *process) adoptChild(s state, e sdk.KeptEntry, input *os.File) error {
-	if len(e.Files) != 2 {
-		return fmt.Errorf("%d files are kept, want a pidfd and a pipe or terminal", len(e.Files))
+	if n := len(e.Files); n != 2 && n != 4 {
+		return fmt.Errorf("%d files are kept, want a pidfd, what it writes to and perhaps a buffer", n)
 	}
 	group, err := p.manager.forest.Adopt(p.name)
 	if err != nil {
@@ -253,10 +261,15 @@ func (p *process) adoptChild(s state, e sdk.KeptEntry, input *os.File) error {
 		adopted: true, logStart: s.LogStart,
 		wait: func(ctx context.Context) (spawn.Exit, error) { return awaitKept(ctx, e.Name) },
 	}
+	c.output = e.Files[1]
+	if len(e.Files) == 4 {
+		c.buffer = logs.Buffer{Reader: e.Files[2], Writer: e.Files[3]}
+	}
 	if p.plan.tty {
-		c.terminal, c.input = e.Files[1], newInput(e.Files[1])
-	} else {
-		c.output = e.Files[1]
+		if c.terminal, err = duplicate(c.output); err != nil {
+			return err
+		}
+		c.input = newInput(c.terminal)
 	}
 	if input != nil {
 		c.input = newInput(input)

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io"
 
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/allow"
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/life"
@@ -72,6 +71,9 @@ func (p *process) start(ctx context.Context) (*child, error) {
 	if input := cmp.Or(spawned.Terminal, streams.input); input != nil {
 		c.input = newInput(input)
 	}
+	if err := c.openOutput(p.plan); err != nil {
+		return nil, errors.Join(err, c.discard(ctx))
+	}
 	return c, nil
 }
 
@@ -112,28 +114,12 @@ func (p *process) take(ctx context.Context, c *child) {
 	p.children.Go(func() {
 		defer close(c.captured)
 		defer c.detach()
-		err := p.capture(capturing, c, log)
+		err := c.capture(capturing, log)
 		if err != nil && capturing.Err() == nil && !errors.Is(err, logs.ErrClosed) {
 			sdk.Logger().Error("output is lost from here on", "process", p.name, "err", err)
 		}
 	})
 	p.children.Go(func() { p.watch(ctx, c) })
-}
-
-// capture moves what a child writes into the log, until nobody can write any more
-// or ctx ends.
-func (p *process) capture(ctx context.Context, c *child, log *logs.Log) error {
-	if c.terminal == nil {
-		return log.Capture(ctx, c.output)
-	}
-	stop := context.AfterFunc(ctx, func() { expire(c.terminal) })
-	defer stop()
-	// The master of a terminal fails with EIO when nobody has it open any more.
-	_, err := io.Copy(struct{ io.Writer }{log}, struct{ io.Reader }{c.terminal})
-	if isTerminalEnd(err) {
-		return nil
-	}
-	return err
 }
 
 // takeTurn waits until there is room for one more start.
