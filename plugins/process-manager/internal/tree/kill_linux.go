@@ -54,6 +54,9 @@ func (d directory) settle(ctx context.Context, few uint64) {
 // cgroup.kill: whoever is cloned into a group that was once killed so is killed,
 // too (seen on Linux 6.18), and the group would be of no use any more.
 func (d directory) kill(ctx context.Context, processes string) error {
+	if pids, err := pidsBelow(d.path); err == nil && len(pids) == 0 {
+		return nil // as after most short runs
+	}
 	file, still, before := "cgroup.freeze", "1", "0"
 	if d.version == 1 {
 		file, still, before = "pids.max", "0", processes
