@@ -126,41 +126,36 @@ func escape(path string) string {
 // String says what holds and bounds processes, and what that cannot do, such as
 // "cgroup v2 (memory, cpu, pids)".
 func (f *Forest) String() string {
-	var parts, lacks []string
+	if len(f.hierarchies) == 0 {
+		return "rlimits: memory is limited for each process by itself, with 256 MiB more for what programs map and never touch; " +
+			"cpu and processes are not limited; what a process has started is found by a mark that it can put off"
+	}
+	controllers := []string{"memory", "cpu", "pids"}
+	lacks := slices.Clone(controllers)
+	var parts []string
 	for version := 2; version >= 1; version-- {
 		var has []string
 		used := false
 		for _, h := range f.hierarchies {
+			used = used || h.version == version
 			if h.version == version {
-				used = true
 				has = append(has, h.controllers...)
 			}
 		}
-		switch {
-		case !used:
-		case len(has) == 0:
-			parts = append(parts, fmt.Sprintf("cgroup v%d (kill)", version))
-		default:
-			parts = append(parts, fmt.Sprintf("cgroup v%d (%s)", version, strings.Join(inOrder(has), ", ")))
+		does := slices.DeleteFunc(slices.Clone(controllers), func(c string) bool { return !slices.Contains(has, c) })
+		lacks = slices.DeleteFunc(lacks, func(c string) bool { return slices.Contains(has, c) })
+		if len(does) == 0 {
+			does = []string{"kill"}
+		}
+		if used {
+			parts = append(parts, fmt.Sprintf("cgroup v%d (%s)", version, strings.Join(does, ", ")))
 		}
 	}
-	if len(parts) == 0 {
-		return "rlimits: memory is limited for each process by itself, with 256 MiB more for what programs map and never touch; " +
-			"cpu and processes are not limited; what a process has started is found by a mark that it can put off"
-	}
-	for _, controller := range []string{"memory", "cpu", "pids"} {
-		if !slices.ContainsFunc(f.hierarchies, func(h hierarchy) bool { return h.has(controller) }) {
-			lacks = append(lacks, controller)
-		}
-	}
+	said := strings.Join(parts, ", ")
 	if len(lacks) > 0 {
-		return strings.Join(parts, ", ") + "; not limited: " + strings.Join(lacks, ", ")
+		said += "; not limited: " + strings.Join(lacks, ", ")
 	}
-	return strings.Join(parts, ", ")
-}
-
-func inOrder(has []string) []string {
-	return slices.DeleteFunc(wanted(), func(c string) bool { return !slices.Contains(has, c) })
+	return said
 }
 
 // New makes a group. There must be none of that name; the caller removes it.

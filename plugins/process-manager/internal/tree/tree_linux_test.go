@@ -125,6 +125,13 @@ func (s *script) gone(t testing.TB) {
 	}
 }
 
+func asRoot(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+}
+
 // soon waits for what nobody announces.
 func soon(t testing.TB, what string, done func() bool) {
 	t.Helper()
