@@ -137,18 +137,6 @@ func TestASignalIsToldAsSuch(t *testing.T) {
 	}
 }
 
-func TestAProcessHasNoFilesButItsOwn(t *testing.T) {
-	if err := spawn.Seal(); err != nil {
-		t.Fatal(err)
-	}
-	text, _ := output(t, spawn.Config{}, "ls -l /proc/$$/fd")
-	for _, line := range strings.Split(strings.TrimSpace(text), "\n")[1:] {
-		if fd := strings.Fields(line)[8]; fd > "2" {
-			t.Errorf("it has descriptor %s", line)
-		}
-	}
-}
-
 func TestAStartThatIsNotPossibleSaysWhy(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, content string, mode os.FileMode) string {

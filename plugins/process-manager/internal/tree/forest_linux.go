@@ -27,7 +27,7 @@ type Forest struct {
 	prefix      string      // of the names of all directories
 	hierarchies []hierarchy // the first holds the tree together; if none, marks do
 
-	mu sync.Mutex // held while this process bears a mark, or divides its own group
+	bearing sync.Mutex // held while this process bears a mark
 }
 
 // sweepTime is how long Open may take to kill what nobody keeps.
@@ -36,7 +36,8 @@ const sweepTime = 2 * time.Second
 // Open finds out what the system has, and kills and removes the groups that an
 // earlier instance of the same identity has left, but for those that are kept.
 // Any text is an identity that no other plugin has at the same time, such as the
-// absolute path of a directory. The error is about groups that could not be
+// absolute path of a directory: the caller makes sure of that. Without control
+// groups nobody can be swept. The error is about groups that could not be
 // removed; the forest can be used none the less.
 func Open(identity string, kept ...string) (*Forest, error) {
 	mounts, err := readText("/proc/self/mountinfo")
@@ -57,9 +58,8 @@ func openWith(identity string, hierarchies []hierarchy, kept []string) (*Forest,
 		prefix:      "gaia-tree-" + hex.EncodeToString(sum[:6]) + "-",
 		hierarchies: hierarchies,
 	}
-	// What comes first is killed first: version 2 kills a whole group at once,
-	// and a group that lets nobody be born is emptied in one go. What throttles
-	// comes last.
+	// The first holds a tree together, and kills it: so it is one that can be
+	// frozen, or lets nobody be born. What throttles comes last.
 	slices.SortStableFunc(f.hierarchies, func(a, b hierarchy) int { return a.rank() - b.rank() })
 	for i := range f.hierarchies {
 		if f.hierarchies[i].version == 2 {
@@ -179,7 +179,8 @@ func (f *Forest) New(name string, l Limits) (*Group, error) {
 }
 
 // Adopt returns the group that an earlier instance has made, with the limits
-// that it has until Update. What is missing of it is made.
+// that it has until Update. What is missing of it is made. It stays in the control
+// group of that instance, so the next start is better made in a new group.
 func (f *Forest) Adopt(name string) (*Group, error) {
 	if err := checkName(name); err != nil {
 		return nil, err

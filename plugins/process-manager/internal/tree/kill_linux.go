@@ -27,7 +27,7 @@ func (g *Group) Kill(ctx context.Context) error {
 	defer g.turn.Unlock()
 	dirs, limits := g.snapshot()
 	if len(dirs) == 0 {
-		return killAll(ctx, g.Pids)
+		return killAll(ctx, g.Pids) // known by a mark, or none
 	}
 	if err := dirs[0].kill(ctx, orMax(uint64(limits.Processes))); err != nil {
 		return err
