@@ -38,6 +38,7 @@ func Start(c Config) (*Process, error) {
 		return nil, err
 	}
 	p.Terminal, files.master = files.master, nil
+	p.exposeToOOM()
 	go p.reap()
 	return p, nil
 }
@@ -181,9 +182,9 @@ func (c Config) explain(err error) error {
 	case errors.Is(err, unix.ENOENT):
 		return fmt.Errorf("spawn: executable %q: its interpreter or loader: %w", c.Path, err)
 	case errors.Is(err, unix.EACCES) && len(c.Read) > 0:
-		return fmt.Errorf("spawn: executable %q: %w: it, its interpreter or its loader is not below what it may read, %q, or user %q may not execute it or enter %q", c.Path, err, c.Read, c.User, c.Dir)
+		return fmt.Errorf("spawn: executable %q: %w: it, its interpreter or its loader is not below what it may read, %q, or its user %q may not execute it or enter %q", c.Path, err, c.Read, c.User, c.Dir)
 	case errors.Is(err, unix.EACCES):
-		return fmt.Errorf("spawn: executable %q: %w: user %q may not execute it or enter %q", c.Path, err, c.User, c.Dir)
+		return fmt.Errorf("spawn: executable %q: %w: its user %q may not execute it or enter %q", c.Path, err, c.User, c.Dir)
 	case errors.Is(err, unix.EPERM) && c.User != "":
 		return fmt.Errorf("spawn: user %q: %w: only root may start a process as somebody else", c.User, err)
 	case errors.Is(err, unix.EAGAIN):
