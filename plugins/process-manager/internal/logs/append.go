@@ -39,7 +39,9 @@ func (l *Log) append(move func(to *os.File, at int64, room int) (int, error)) (i
 		return 0, err
 	}
 	s := l.current
+	l.store.writers <- struct{}{}
 	n, err := move(s.file, s.size, int(min(l.segmentSize()-s.size, maxMove)))
+	<-l.store.writers
 	s.size += int64(n)
 	l.note(int64(n), err)
 	l.store.account(int64(n))
@@ -89,6 +91,11 @@ func (l *Log) begin() error {
 		return err
 	}
 	l.current = s
+	l.mu.Lock()
+	if l.segments[len(l.segments)-1] != end { // an empty one, or where list found none
+		l.segments = append(l.segments, end)
+	}
+	l.mu.Unlock()
 	return l.trim(time.Now())
 }
 

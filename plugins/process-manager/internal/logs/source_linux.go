@@ -62,7 +62,7 @@ func (s *source) open() error {
 
 // arm lets poller be ready, once, when the pipe is.
 func arm(poller, op, pipe int) error {
-	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(pipe)}
+	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(pipe)} //nolint:gosec // a descriptor
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(poller, op, pipe, &event))
 }
 
