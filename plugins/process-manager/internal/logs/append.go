@@ -34,14 +34,14 @@ func (l *Log) append(move func(to *os.File, at int64, room int) (int, error)) (i
 	if l.life.Err() != nil {
 		return 0, ErrClosed
 	}
+	l.store.writers <- struct{}{}
+	defer func() { <-l.store.writers }()
 	if err := l.prepare(time.Now()); err != nil {
 		l.note(0, err)
 		return 0, err
 	}
 	s := l.current
-	l.store.writers <- struct{}{}
 	n, err := move(s.file, s.size, int(min(l.segmentSize()-s.size, maxMove)))
-	<-l.store.writers
 	s.size += int64(n)
 	l.note(int64(n), err)
 	l.store.account(int64(n))

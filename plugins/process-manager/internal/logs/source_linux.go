@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// source is the pipe, or terminal, that is captured. While it waits it costs a parked goroutine and
-// no thread.
+// source is the pipe, or terminal, that is captured. While it waits it costs a parked
+// goroutine and no thread.
 //
 // The runtime's poller alone would be woken by each write of the process, also while
 // we let output gather. So a poller of our own lies between, which is told each time
