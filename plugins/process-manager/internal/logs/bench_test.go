@@ -32,7 +32,18 @@ func BenchmarkCapture(b *testing.B) {
 		role := fmt.Sprintf("pour %d %d", k.total, k.atOnce)
 		b.Run(k.name+"/child_owns_file", func(b *testing.B) { benchmarkCapture(b, role, k.total, nil) })
 		b.Run(k.name+"/read_write", func(b *testing.B) { benchmarkCapture(b, role, k.total, copyLoop) })
-		b.Run(k.name+"/log", func(b *testing.B) { benchmarkCapture(b, role, k.total, captureLog) })
+		b.Run(k.name+"/log_spill", func(b *testing.B) {
+			benchmarkCapture(b, role, k.total, func(b *testing.B, dir string, pipe *os.File) {
+				b.Helper()
+				captureLog(b, dir, pipe, Policy{WhenSlow: Spill})
+			})
+		})
+		b.Run(k.name+"/log", func(b *testing.B) {
+			benchmarkCapture(b, role, k.total, func(b *testing.B, dir string, pipe *os.File) {
+				b.Helper()
+				captureLog(b, dir, pipe, Policy{})
+			})
+		})
 	}
 }
 
@@ -98,9 +109,9 @@ func copyLoop(b *testing.B, dir string, pipe *os.File) {
 	}
 }
 
-func captureLog(b *testing.B, dir string, pipe *os.File) {
+func captureLog(b *testing.B, dir string, pipe *os.File, p Policy) {
 	b.Helper()
-	l, err := NewStore(dir, 0).Open("p", Policy{})
+	l, err := NewStore(dir, 0).Open("p", p)
 	if err != nil {
 		b.Fatal(err)
 	}
