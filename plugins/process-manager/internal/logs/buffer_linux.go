@@ -53,6 +53,9 @@ func (l *Log) CaptureThrough(ctx context.Context, pipe *os.File, b Buffer) error
 	}
 	err = errors.Join(err, <-fault)
 	stop()
+	if f.lost > 0 { // no line says it
+		l.saveDropped()
+	}
 	return errors.Join(err, f.close())
 }
 

@@ -85,8 +85,7 @@ func (r *reader) chunk(segments []int64, end int64) error {
 	n, err := readAt(r.log.dir, segments[i], r.next, buffer[:min(MaxChunk, end-r.next)])
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		r.log.list() // it was deleted just now
-		return nil
+		return r.log.list() // it was deleted just now
 	case err != nil:
 		return err
 	case n == 0: // it was cut from outside

@@ -12,10 +12,7 @@ import (
 // trim deletes the oldest files while there are too many, or they are too old. The
 // last file stays, which says where the log ends.
 func (l *Log) trim(now time.Time) error {
-	starts, err := listSegments(l.dir)
-	if err != nil {
-		return err
-	}
+	starts, _, _ := l.snapshot(false)
 	for len(starts) > 1 {
 		// The last file will have a segment's size.
 		tooMuch := starts[len(starts)-1]+l.segmentSize()-starts[0] > l.policy.MaxSize
@@ -26,10 +23,10 @@ func (l *Log) trim(now time.Time) error {
 			return err
 		}
 		starts = starts[1:]
+		l.mu.Lock()
+		l.segments = starts
+		l.mu.Unlock()
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.segments = starts
 	return nil
 }
 

@@ -81,14 +81,13 @@ func (s *segment) isLinked() bool {
 
 func (s *segment) close() error { return errors.Join(s.index.close(), s.file.Close()) }
 
-// removeSegment deletes the file that begins at start.
+// removeSegment deletes the file that begins at start; it may be gone. The index goes
+// first: without a segment nobody would find it again.
 func removeSegment(dir string, start int64) error {
-	err := os.Remove(filepath.Join(dir, segmentName(start)))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+	for _, name := range []string{indexName(start), segmentName(start)} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
-	if e := os.Remove(filepath.Join(dir, indexName(start))); err == nil && !errors.Is(e, fs.ErrNotExist) {
-		err = e
-	}
-	return err
+	return nil
 }

@@ -110,6 +110,7 @@ func (p *process) take(ctx context.Context, c *child) {
 	p.mu.Unlock()
 	var capturing context.Context
 	capturing, c.detach = context.WithCancel(ctx)
+	p.manager.settled.Reset(settleTime)
 	c.captured = make(chan struct{})
 	p.children.Go(func() {
 		defer close(c.captured)

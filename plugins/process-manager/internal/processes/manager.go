@@ -13,10 +13,12 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/allow"
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/life"
@@ -38,6 +40,7 @@ type Manager struct {
 	runs     atomic.Int64  // calls of Run under way
 	groups   pool          // for Run
 	starting chan struct{} // has room for those who start a process
+	settled  *time.Timer   // fires when no process was started for a while
 	probes   *http.Client
 	hub      hub
 
@@ -53,6 +56,11 @@ type Manager struct {
 // more of them in a second when more are under way.
 const maxStarting = 4
 
+// settleTime is how long nothing has to be started until the memory is given back
+// that starts have needed. The garbage collector would let it be for two minutes:
+// it is more than what 200 processes take that just run.
+const settleTime = time.Second
+
 // New returns a manager that may start nothing. The caller closes it.
 func New() *Manager {
 	m := &Manager{
@@ -60,6 +68,7 @@ func New() *Manager {
 		processes: make(map[string]*process),
 		probes:    newProbeClient(),
 	}
+	m.settled = time.AfterFunc(settleTime, debug.FreeOSMemory)
 	m.metrics = newMetrics(m)
 	return m
 }
@@ -94,6 +103,7 @@ func (m *Manager) Metrics() prometheus.Gatherer { return m.metrics.registry }
 // Close lets go of all processes. Those that the host keeps run on, for the next
 // instance or until the host ends them; where there is no keeper, they are killed.
 func (m *Manager) Close() error {
+	m.settled.Stop()
 	m.mu.Lock()
 	m.closed = true
 	all := make([]*process, 0, len(m.processes))

@@ -96,8 +96,19 @@ func (p *process) live(first life.Event) {
 	}
 }
 
-// step does all that an event brings about.
+// step does all that an event brings about. It does so on a stack of its own: a
+// start needs 8 KiB or more, and a process that just runs need not go on to hold
+// them.
 func (p *process) step(ctx context.Context, ev life.Event) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.doStep(ctx, ev)
+	}()
+	<-done
+}
+
+func (p *process) doStep(ctx context.Context, ev life.Event) {
 	for queue := []life.Event{ev}; len(queue) > 0; queue = queue[1:] {
 		ev := queue[0]
 		ev.At, ev.Jitter = cmp.Or(ev.At, time.Now()), rand.Float64() //nolint:gosec // G404: no secret
