@@ -275,6 +275,7 @@ func (p *process) adoptChild(s state, e sdk.KeptEntry, input *os.File) error {
 		c.input = newInput(input)
 	}
 	p.child = c
+	p.manager.metrics.adopted.Inc()
 	return nil
 }
 
