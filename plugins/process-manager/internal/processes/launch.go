@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/allow"
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/life"
@@ -32,10 +33,17 @@ func (p *process) launch(ctx context.Context) life.Event {
 }
 
 func (p *process) notStarted(err error) life.Event {
+	text := status.Convert(err).Message()
+	if len(text) > maxFault {
+		text = strings.ToValidUTF8(text[:maxFault], "") + "…"
+	}
 	return life.Event{Kind: life.NotStarted, Generation: p.machine.Generation, Exit: life.Exit{
-		Cause: life.CauseNotStarted, Code: -1, Message: "not started: " + status.Convert(err).Message(),
+		Cause: life.CauseNotStarted, Code: -1, Message: "not started: " + text,
 	}}
 }
+
+// maxFault bounds, in bytes, what is kept of an error.
+const maxFault = 2000
 
 // start starts the process. Nobody captures its output yet.
 func (p *process) start(ctx context.Context) (*child, error) {
@@ -82,7 +90,7 @@ func (p *process) openLog() error {
 	if p.logging {
 		return nil
 	}
-	log, err := p.manager.logStore().Open(p.name, p.plan.logs)
+	log, err := p.logStore().Open(p.name, p.plan.logs)
 	if err != nil {
 		return err
 	}

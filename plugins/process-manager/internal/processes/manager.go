@@ -22,9 +22,9 @@ import (
 
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/allow"
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/life"
-	"github.com/gaia-go/gaia/plugins/process-manager/internal/logs"
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/tree"
 	processv1 "github.com/gaia-go/gaia/proto/gaia/process/v1"
+	"github.com/gaia-go/gaia/sdk"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -76,6 +76,9 @@ func New() *Manager {
 // Exclusive says that there is one instance at a time: two would both wait for
 // the same processes and write the same logs.
 func (m *Manager) Exclusive() bool { return true }
+
+// Limits leave time for calls that wait for a process: Run, Wait and Stop.
+func (m *Manager) Limits() sdk.Limits { return sdk.Limits{Timeout: time.Hour} }
 
 // Configure takes the commands that may be started, and then the processes that
 // an earlier instance has started.
@@ -208,9 +211,6 @@ func (m *Manager) forget(p *process) {
 		delete(m.processes, p.name)
 	}
 }
-
-// logStore is where logs are at present.
-func (m *Manager) logStore() *logs.Store { return m.settings.Load().store }
 
 // check returns what a spec asks for, if it is allowed now.
 func (m *Manager) check(spec *processv1.Spec) (allow.Command, error) {

@@ -26,6 +26,7 @@ type process struct {
 	name     string
 	request  *processv1.StartRequest // never written to
 	plan     plan                    // what the request says, with defaults
+	logDir   string                  // where its log is, whatever the configuration says by now
 	events   chan life.Event
 	quit     chan struct{} // closed to end live; see end
 	done     chan struct{} // closed when live has returned
@@ -53,11 +54,15 @@ func (m *Manager) newProcess(request *processv1.StartRequest, plan plan) *proces
 		name:    request.GetName(),
 		request: request,
 		plan:    plan,
+		logDir:  m.settings.Load().logDir,
 		events:  make(chan life.Event),
 		quit:    make(chan struct{}),
 		done:    make(chan struct{}),
 	}
 }
+
+// logStore is where its log is.
+func (p *process) logStore() *logs.Store { return p.manager.settings.Load().logsIn(p.logDir) }
 
 // begin lets the process live, from the first event on.
 func (p *process) begin(first life.Event) {
