@@ -3,7 +3,6 @@ package logs
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"slices"
 	"sync"
@@ -164,7 +163,7 @@ func (l *Log) list() error {
 	known := l.segments[len(l.segments)-1]
 	l.mu.Unlock()
 	starts, err := listSegments(l.dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err != nil && !isGone(err) {
 		return err
 	}
 	l.mu.Lock()
