@@ -27,6 +27,8 @@ type Forest struct {
 	prefix      string      // of the names of all directories
 	hierarchies []hierarchy // the first holds the tree together; if none, marks do
 
+	left []map[string]string // by hierarchy, the directories that Open has found and left, by the name of their group
+
 	bearing sync.Mutex // held while this process bears a mark
 }
 
@@ -87,9 +89,12 @@ func (f *Forest) sweep(kept []string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), sweepTime) // a constructor: nobody else bounds it
 	defer cancel()
 	var faults []error
-	for _, h := range f.hierarchies {
+	f.left = make([]map[string]string, len(f.hierarchies))
+	for i, h := range f.hierarchies {
+		f.left[i] = make(map[string]string)
 		for _, path := range h.existing(f.prefix + "*") {
-			if slices.Contains(kept, strings.TrimPrefix(filepath.Base(path), f.prefix)) {
+			if name := strings.TrimPrefix(filepath.Base(path), f.prefix); slices.Contains(kept, name) {
+				f.left[i][name] = path
 				continue
 			}
 			d := directory{h, path}
@@ -188,8 +193,8 @@ func (f *Forest) Adopt(name string) (*Group, error) {
 	g := f.group(name)
 	g.adopted = true
 	for i, h := range f.hierarchies {
-		if paths := h.existing(f.prefix + name); len(paths) > 0 {
-			g.dirs = append(g.dirs, directory{h, paths[0]})
+		if path, ok := f.find(i, name); ok {
+			g.dirs = append(g.dirs, directory{h, path})
 			continue
 		}
 		if !f.needs(i, Limits{}) {
@@ -200,6 +205,21 @@ func (f *Forest) Adopt(name string) (*Group, error) {
 		}
 	}
 	return g, nil
+}
+
+// find returns the directory of a group in the i-th hierarchy. To look for one takes
+// milliseconds on a machine with many groups, so those that Open has seen are known.
+func (f *Forest) find(i int, name string) (path string, ok bool) {
+	if path, ok := f.left[i][name]; ok {
+		return path, true
+	}
+	if slices.ContainsFunc(f.left, func(left map[string]string) bool { return left[name] != "" }) {
+		return "", false // it is known, and has none here
+	}
+	if paths := f.hierarchies[i].existing(f.prefix + name); len(paths) > 0 {
+		return paths[0], true
+	}
+	return "", false
 }
 
 // needs reports whether a group with such limits has a directory in the i-th
