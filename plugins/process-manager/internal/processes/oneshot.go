@@ -70,7 +70,8 @@ type running struct {
 
 	group   *tree.Group
 	ooms    uint64 // of the group before
-	cleared bool   // the group was killed
+	peak    *tree.Peak
+	cleared bool // the group was killed
 	process *spawn.Process
 	begun   time.Time
 	ours    []*os.File     // our ends of its pipes
@@ -106,6 +107,12 @@ func (r *running) start() (err error) {
 	if err != nil {
 		return err
 	}
+	r.peak = r.group.Peak()
+	defer func() {
+		if err != nil {
+			r.peak.Close()
+		}
+	}()
 	r.begun = time.Now()
 	if r.process, err = spawn.Start(config); err != nil {
 		return err
@@ -147,7 +154,7 @@ func (r *running) finish(ctx context.Context, asked life.Reason) {
 	r.exit.At = time.Now()
 	r.exit.Explain(asked, asked.Cause != life.CauseUnknown, r.took)
 	r.cpu = time.Duration(exit.Rusage.Utime.Nano() + exit.Rusage.Stime.Nano())
-	r.maxMemory = maxResident(exit.Rusage)
+	r.maxMemory = leastOf(maxResident(exit.Rusage), r.peak.Close())
 	closeAll([]*os.File{r.process.Terminal})
 	_ = r.process.Close() // a pidfd loses nothing
 }
@@ -212,8 +219,18 @@ func (c *capture) read(from *os.File, limit int) {
 // maxRead is the size of a pipe: no read returns more.
 const maxRead = 64 << 10
 
-// maxResident is in bytes. The kernel counts what the process had before it became
-// another program, which is as much as this plugin has.
+// leastOf returns the lower one of two upper bounds, of which the second may not be
+// known: the kernel counts as resident what a process had before it became another
+// program, which is as much as this plugin has; and for a group it counts files,
+// too.
+func leastOf(resident, group uint64) uint64 {
+	if group == 0 {
+		return resident
+	}
+	return min(resident, group)
+}
+
+// maxResident is in bytes.
 func maxResident(u unix.Rusage) uint64 {
 	return uint64(u.Maxrss) << 10 //nolint:gosec // G115: not negative
 }

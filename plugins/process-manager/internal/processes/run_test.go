@@ -32,6 +32,9 @@ func TestARunReturnsWhatACommandHasWrittenAndHowItEnded(t *testing.T) {
 	if r.GetTook().AsDuration() <= 0 || r.GetMaxMemory() == 0 {
 		t.Errorf("got %v", r)
 	}
+	if r.GetMaxMemory() > 8<<20 && strings.Contains(b.manager.forest.String(), "memory") {
+		t.Errorf("a shell is said to have needed %d bytes", r.GetMaxMemory())
+	}
 	r = b.run(&processv1.RunRequest{Spec: shell("echo a; echo b >&2; echo c"), Merge: true})
 	if string(r.GetStdout()) != "a\nb\nc\n" || len(r.GetStderr()) != 0 {
 		t.Errorf("merged: got %v", r)
