@@ -143,6 +143,7 @@ func TestSlowTwoHundredProcessesOutliveTwentyCrashesAndFiveSwaps(t *testing.T) {
 // swapped. They are told apart by how long they run: some end between two kills,
 // some while there is no manager.
 func testAdoption(t *testing.T, processes, kills, swaps int) {
+	t.Helper()
 	h, client := openProcesses(t)
 	const pause = 10 * time.Millisecond
 	rounds := kills + swaps
@@ -207,6 +208,7 @@ func TestSlowThreeHundredCrashesAtAnyMomentLeaveNoOrphanAndNoDouble(t *testing.T
 // testStorm kills the manager while it starts, stops and restarts processes, and
 // compares then what it says with what there is.
 func testStorm(t *testing.T, rounds int) {
+	t.Helper()
 	const names = 8
 	h, client := openProcesses(t)
 	tag := func(i int) string { return fmt.Sprintf("%d%02d", 100_000_000+os.Getpid(), i) } // seconds to sleep
