@@ -2,6 +2,7 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -22,7 +23,7 @@ func TestThePluginAnswersOverARealHandshakeAndItsProcessesEndWithIt(t *testing.T
 	if err != nil || string(r.GetStdout()) != "hello\n" {
 		t.Errorf("got %v and %v", r, err)
 	}
-	started, err := client.Start(t.Context(), &processv1.StartRequest{Name: "one", Spec: &processv1.Spec{Command: "sh", Args: []string{"-c", "sleep 600"}}})
+	started, err := client.Start(t.Context(), &processv1.StartRequest{Name: "one", Spec: &processv1.Spec{Command: "sh", Args: []string{"-c", "exec sleep 600." + strconv.Itoa(os.Getpid())}}, Restart: &processv1.RestartPolicy{When: processv1.When_ALWAYS}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,9 +40,11 @@ func TestThePluginAnswersOverARealHandshakeAndItsProcessesEndWithIt(t *testing.T
 	}
 	// There is no keeper, so nothing outlives the plugin.
 	plugin.Terminate(t)
-	stat, err := os.ReadFile("/proc/" + strconv.Itoa(int(started.GetProcess().GetPid())) + "/stat")
-	if err == nil && !strings.Contains(string(stat), ") Z ") {
-		t.Errorf("the process has outlived the plugin: %s", stat)
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range lines {
+		if line, _ := os.ReadFile(file); strings.Contains(string(line), "600."+strconv.Itoa(os.Getpid())) {
+			t.Errorf("there still is %s, which began as %d", file, started.GetProcess().GetPid())
+		}
 	}
 }
 

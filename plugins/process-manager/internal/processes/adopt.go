@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/life"
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/logs"
@@ -16,6 +17,7 @@ import (
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/tree"
 	processv1 "github.com/gaia-go/gaia/proto/gaia/process/v1"
 	"github.com/gaia-go/gaia/sdk"
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -41,12 +43,43 @@ func (m *Manager) openForest(entries []sdk.KeptEntry) error {
 			return err
 		}
 	}
+	var err error
+	if m.lock, err = lockDir(identity); err != nil {
+		return sdk.Invalid("log_dir", "%v. Each process manager needs one of its own.", err)
+	}
 	forest, err := tree.Open(identity, alive...)
 	if err != nil {
 		sdk.Logger().Warn("groups of earlier processes are left", "err", err)
 	}
 	m.forest = forest
 	return nil
+}
+
+// lockTime is how long a predecessor may take to end: a killed one has the lock
+// until the kernel has closed its files.
+const lockTime = 2 * time.Second
+
+// lockDir makes a directory, if there is none, and locks it until it is closed:
+// two managers that are known by the same would kill each other's processes.
+func lockDir(path string) (*os.File, error) {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return nil, err
+	}
+	dir, err := os.Open(path) //nolint:gosec // G304: the operator's
+	if err != nil {
+		return nil, err
+	}
+	tick := time.NewTicker(lockTime / 200)
+	defer tick.Stop()
+	for end := time.Now().Add(lockTime); ; <-tick.C {
+		err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return dir, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) {
+			return nil, errors.Join(fmt.Errorf("%s is in use elsewhere (%w)", path, err), dir.Close())
+		}
+	}
 }
 
 // adopt goes on with the processes of an earlier instance.

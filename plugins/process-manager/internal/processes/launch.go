@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/allow"
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/life"
@@ -22,7 +23,7 @@ func (p *process) launch(ctx context.Context) life.Event {
 	if err != nil {
 		return p.notStarted(err)
 	}
-	started := life.Event{Kind: life.Started, Generation: c.generation}
+	started := life.Event{Kind: life.Started, Generation: c.generation, At: time.Now()}
 	next, _ := p.machine.Next(p.plan.rules, started)
 	if err := p.keepChild(next, c); err != nil {
 		return p.notStarted(errors.Join(err, c.discard(ctx)))

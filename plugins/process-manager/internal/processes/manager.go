@@ -45,6 +45,7 @@ type Manager struct {
 	hub      hub
 
 	forest *tree.Forest   // set by the first Configure, before any call
+	lock   *os.File       // of the directory that the forest is known by
 	work   sync.WaitGroup // goroutines of the processes
 
 	mu        sync.Mutex
@@ -114,17 +115,20 @@ func (m *Manager) Close() error {
 		all = append(all, p)
 	}
 	m.mu.Unlock()
+	for _, p := range all {
+		p.end()
+	}
+	m.work.Wait() // from here on nobody starts what is killed again
 	var faults []error
 	if !m.keeper.works() {
 		faults = killAll(all)
 	}
 	for _, p := range all {
-		p.end()
-	}
-	m.work.Wait()
-	faults = append(faults, m.groups.close())
-	for _, p := range all {
 		faults = append(faults, p.release())
+	}
+	faults = append(faults, m.groups.close())
+	if m.lock != nil {
+		faults = append(faults, m.lock.Close())
 	}
 	return errors.Join(faults...)
 }
