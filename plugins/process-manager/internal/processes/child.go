@@ -23,11 +23,11 @@ type child struct {
 	pid        int
 	pidfd      *os.File // nil where the system has none
 	group      *tree.Group
-	terminal   *os.File // the master's side; nil for pipes
-	output     *os.File // what it writes comes out here
-	buffer     logs.Buffer
-	input      *input // what it reads; nil for nothing
-	logStart   int64  // where the log was at its start
+	terminal   *os.File    // the master's side; nil for pipes
+	output     *os.File    // what it writes comes out here
+	buffer     logs.Buffer // between the output and the log, where one is not to hold up the other; or empty
+	input      *input      // what it reads; nil for nothing
+	logStart   int64       // where the log was at its start
 	adopted    bool
 	wait       func(context.Context) (spawn.Exit, error)
 	captured   chan struct{}      // closed when all that it wrote is in the log
@@ -58,30 +58,10 @@ func (c *child) signal(s syscall.Signal, group bool) error {
 	return spawn.Signal(c.pidfd, s)
 }
 
-// discard kills a child whose output nobody captures yet, and waits for its end.
-func (c *child) discard(ctx context.Context) error {
-	err := c.kill(ctx)
-	for _, f := range []*os.File{c.output, c.buffer.Reader, c.buffer.Writer} {
-		if f != nil {
-			err = errors.Join(err, f.Close())
-		}
-	}
-	_, _ = c.wait(context.WithoutCancel(ctx)) // how it was killed is known
-	return errors.Join(err, c.close(), c.group.Remove())
-}
-
-// openOutput makes what is needed between a child and its log: where one is not to
-// hold up the other, a buffer, which is kept as the rest is.
-func (c *child) openOutput(p plan) (err error) {
-	if c.terminal != nil {
-		if c.output, err = duplicate(c.terminal); err != nil {
-			return err
-		}
-	}
-	if c.terminal != nil || p.logs.WhenSlow != logs.Block {
-		c.buffer, err = logs.NewBuffer()
-	}
-	return err
+// abandon closes what a child has that never came to run.
+func (c *child) abandon() {
+	closeAll([]*os.File{c.output, c.buffer.Reader, c.buffer.Writer})
+	_ = c.close() // nothing was written, and some of it is closed already
 }
 
 // capture moves what a child writes into the log, until nobody can write any more

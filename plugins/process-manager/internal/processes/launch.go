@@ -1,7 +1,6 @@
 package processes
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -19,14 +18,10 @@ import (
 // launch starts the run of the machine's generation, and says what came of it.
 // What it says to have started is kept.
 func (p *process) launch(ctx context.Context) life.Event {
-	c, err := p.start(ctx)
+	started := life.Event{Kind: life.Started, Generation: p.machine.Generation, At: time.Now()}
+	c, err := p.start(ctx, started)
 	if err != nil {
 		return p.notStarted(err)
-	}
-	started := life.Event{Kind: life.Started, Generation: c.generation, At: time.Now()}
-	next, _ := p.machine.Next(p.plan.rules, started)
-	if err := p.keepChild(next, c); err != nil {
-		return p.notStarted(errors.Join(err, c.discard(ctx)))
 	}
 	p.take(ctx, c)
 	p.manager.metrics.starts.Inc()
@@ -46,8 +41,8 @@ func (p *process) notStarted(err error) life.Event {
 // maxFault bounds, in bytes, what is kept of an error.
 const maxFault = 2000
 
-// start starts the process. Nobody captures its output yet.
-func (p *process) start(ctx context.Context) (*child, error) {
+// start starts the process, which has started. Nobody captures its output yet.
+func (p *process) start(ctx context.Context, started life.Event) (*child, error) {
 	// What was allowed when it was first started may not be any more.
 	command, err := p.manager.check(p.request.GetSpec())
 	if err != nil {
@@ -69,21 +64,39 @@ func (p *process) start(ctx context.Context) (*child, error) {
 	if err != nil {
 		return nil, errors.Join(err, streams.closeOurs())
 	}
-	spawned, err := spawn.Start(spawnConfig(command, group, streams))
-	if err != nil {
-		return nil, errors.Join(err, streams.closeOurs(), group.Remove())
-	}
 	_, end, _ := p.log.Bounds()
-	c := &child{generation: p.machine.Generation, group: group, logStart: end}
-	c.pid, c.pidfd, c.wait = spawned.Pid, spawned.Pidfd, spawned.Wait
-	c.terminal, c.output = spawned.Terminal, streams.output
-	if input := cmp.Or(spawned.Terminal, streams.input); input != nil {
-		c.input = newInput(input)
+	c := &child{generation: p.machine.Generation, group: group, output: streams.output, logStart: end}
+	if streams.input != nil {
+		c.input = newInput(streams.input)
 	}
-	if err := c.openOutput(p.plan); err != nil {
-		return nil, errors.Join(err, c.discard(ctx))
+	config := spawnConfig(command, group, streams)
+	config.Held = func(s *spawn.Process) error { return p.hold(c, s, started) }
+	spawned, err := spawn.Start(config)
+	if err != nil {
+		c.abandon()
+		return nil, errors.Join(err, group.Remove())
 	}
+	c.wait = spawned.Wait
 	return c, nil
+}
+
+// hold gives a child to the keeper before it can start anybody: who was started
+// earlier, and has left the process group by then, would not outlive this plugin.
+func (p *process) hold(c *child, s *spawn.Process, started life.Event) (err error) {
+	c.pid, c.pidfd = s.Pid, s.Pidfd
+	if s.Terminal != nil {
+		c.terminal, c.input = s.Terminal, newInput(s.Terminal)
+		if c.output, err = duplicate(s.Terminal); err != nil {
+			return err
+		}
+	}
+	if c.terminal != nil || p.plan.logs.WhenSlow != logs.Block {
+		if c.buffer, err = logs.NewBuffer(); err != nil {
+			return err
+		}
+	}
+	next, _ := p.machine.Next(p.plan.rules, started)
+	return p.keepChild(next, c)
 }
 
 // openLog opens the log, unless an earlier run has left it open.
