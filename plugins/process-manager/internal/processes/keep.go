@@ -56,7 +56,8 @@ func (k *keeper) seen(err error) error {
 }
 
 func (p *process) state(machine life.Machine, c *child) ([]byte, error) {
-	request, err := proto.Marshal(p.request)
+	// In one order always: what has not changed need not be kept again.
+	request, err := proto.MarshalOptions{Deterministic: true}.Marshal(p.request)
 	if err != nil {
 		return nil, err
 	}
