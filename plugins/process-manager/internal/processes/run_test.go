@@ -32,7 +32,7 @@ func TestARunReturnsWhatACommandHasWrittenAndHowItEnded(t *testing.T) {
 	if r.GetTook().AsDuration() <= 0 || r.GetMaxMemory() == 0 {
 		t.Errorf("got %v", r)
 	}
-	if r.GetMaxMemory() > 8<<20 && strings.Contains(b.manager.forest.String(), "memory") {
+	if r.GetMaxMemory() > 8<<20 && b.bounds("memory") {
 		t.Errorf("a shell is said to have needed %d bytes", r.GetMaxMemory())
 	}
 	r = b.run(&processv1.RunRequest{Spec: shell("echo a; echo b >&2; echo c"), Merge: true})
