@@ -19,6 +19,7 @@ import (
 
 	hostv1 "github.com/gaia-go/gaia/proto/gaia/host/v1"
 	processv1 "github.com/gaia-go/gaia/proto/gaia/process/v1"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -459,4 +460,37 @@ func groupsOf(t *testing.T, pid int32) (groups []string) {
 		}
 	}
 	return groups
+}
+
+func TestARunEndsWithItsManagerAndLeavesNothing(t *testing.T) {
+	h, client := openProcesses(t)
+	tag := strconv.Itoa(300_000_000 + os.Getpid())
+	ended := make(chan error, 1)
+	go func() {
+		_, err := client.Run(t.Context(), &processv1.RunRequest{Spec: script("", fmt.Sprintf("setsid sleep %[1]s & sleep %[1]s", tag)).GetSpec()})
+		ended <- err
+	}()
+	if !eventually(t, func() bool { return len(running(tag)) == 2 }) {
+		t.Fatalf("there is %q", running(tag))
+	}
+	h.crash(t)
+	if err := <-ended; status.Code(err) != codes.Unavailable {
+		t.Errorf("got %v, want Unavailable: the command must not run twice", err)
+	}
+	if !eventually(t, func() bool { return len(running(tag)) == 0 }) {
+		t.Errorf("there is %q", running(tag))
+	}
+}
+
+func TestAsMuchOutputAsARunMayHaveComesThroughTheHost(t *testing.T) {
+	_, client := openProcesses(t)
+	const most = 16 << 20
+	request := &processv1.RunRequest{Spec: script("", "head -c 20000000 /dev/zero; head -c 20000000 /dev/zero >&2").GetSpec(), MaxOutput: most}
+	r, err := client.Run(t.Context(), request, grpc.MaxCallRecvMsgSize(64<<20))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.GetStdout()) != most || len(r.GetStderr()) != most || r.GetStdoutBytes() != 20_000_000 {
+		t.Errorf("got %d and %d bytes of %d", len(r.GetStdout()), len(r.GetStderr()), r.GetStdoutBytes())
+	}
 }

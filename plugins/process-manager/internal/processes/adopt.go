@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/life"
@@ -173,7 +172,7 @@ func (p *process) adoptChild(s state, e sdk.KeptEntry, input *os.File) error {
 	c := &child{
 		generation: s.Machine.Generation, pid: s.Pid, pidfd: e.Files[0], group: group,
 		adopted: true, logStart: s.LogStart,
-		wait: func(ctx context.Context) (spawn.Exit, error) { return awaitKept(ctx, e.Name) },
+		wait: func(ctx context.Context) (spawn.Exit, time.Time, error) { return awaitKept(ctx, e.Name) },
 	}
 	c.output = e.Files[1]
 	if len(e.Files) == 4 {
@@ -193,11 +192,12 @@ func (p *process) adoptChild(s state, e sdk.KeptEntry, input *os.File) error {
 	return nil
 }
 
-// awaitKept waits for a process that is not a child of this instance.
-func awaitKept(ctx context.Context, name string) (spawn.Exit, error) {
+// awaitKept waits for a process that is not a child of this instance. It may have
+// ended while there was none.
+func awaitKept(ctx context.Context, name string) (spawn.Exit, time.Time, error) {
 	status, err := sdk.AwaitExit(ctx, name)
 	if err != nil {
-		return spawn.Exit{}, err
+		return spawn.Exit{}, time.Now(), err
 	}
-	return spawn.Exit{Code: status.Code, Signal: syscall.Signal(status.Signal), CoreDump: status.CoreDump}, nil
+	return spawn.Exit{Code: status.Code, Signal: status.Signal, CoreDump: status.CoreDump}, status.At, nil
 }

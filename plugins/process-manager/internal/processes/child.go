@@ -29,7 +29,7 @@ type child struct {
 	input      *input      // what it reads; nil for nothing
 	logStart   int64       // where the log was at its start
 	adopted    bool
-	wait       func(context.Context) (spawn.Exit, error)
+	wait       func(context.Context) (exit spawn.Exit, at time.Time, err error)
 	captured   chan struct{}      // closed when all that it wrote is in the log
 	detach     context.CancelFunc // ends the capture
 }
@@ -94,11 +94,11 @@ const drainGrace = time.Second
 // watch waits for the end of a child and of all that it has started, and tells
 // the process. It returns without that when ctx ends.
 func (p *process) watch(ctx context.Context, c *child) {
-	exit, err := c.wait(ctx)
+	exit, at, err := c.wait(ctx)
 	if ctx.Err() != nil {
 		return
 	}
-	end := life.Event{Kind: life.Ended, Generation: c.generation, Exit: exitOf(exit, err)}
+	end := life.Event{Kind: life.Ended, Generation: c.generation, At: at, Exit: exitOf(exit, err)}
 	end.Exit.Left = p.clearTree(ctx, c)
 	drained := time.NewTimer(drainGrace)
 	defer drained.Stop()

@@ -76,7 +76,10 @@ func (p *process) start(ctx context.Context, started life.Event) (*child, error)
 		c.abandon()
 		return nil, errors.Join(err, group.Remove())
 	}
-	c.wait = spawned.Wait
+	c.wait = func(ctx context.Context) (spawn.Exit, time.Time, error) {
+		exit, err := spawned.Wait(ctx)
+		return exit, time.Now(), err
+	}
 	return c, nil
 }
 
