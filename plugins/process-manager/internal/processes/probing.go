@@ -91,11 +91,12 @@ func (p *process) tryOften(ctx context.Context, probe *probe) error {
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case err == nil && probe.name == "ready":
-			return nil
 		case err == nil:
 			failures = 0
 			p.setDoubt("")
+			if probe.name == "ready" {
+				return nil
+			}
 		default:
 			failures++
 			p.setDoubt(err.Error())
