@@ -57,7 +57,7 @@ func TestARunReadsInputAndOutputThatIsLargerThanAPipe(t *testing.T) {
 
 func TestARunsTimeoutKillsItsTreeAndReturnsWhatThereIs(t *testing.T) {
 	b := open(t, testConfig(t))
-	r := b.run(&processv1.RunRequest{Spec: shell(family + "trap '' TERM; sleep 600"), Timeout: seconds(.5)})
+	r := b.run(&processv1.RunRequest{Spec: shell(family + "trap '' TERM; sleep 600"), Timeout: seconds(2)})
 	if e := r.GetExit(); e.GetCause() != processv1.Cause_TIMEOUT || e.GetSignal() != "SIGKILL" || e.GetBy() != "timeout" {
 		t.Errorf("got %v", e)
 	}
