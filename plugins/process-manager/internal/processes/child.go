@@ -133,9 +133,14 @@ const (
 )
 
 // clearTree returns when nothing is left of the tree of a child that has ended.
-// Who was asked to end has the grace for the whole tree; else what is left behind
-// is killed at once, and counted.
+// Who was asked to end has the grace for the whole tree, of which the daemons are
+// asked now; else what is left behind is killed at once, and counted.
 func (p *process) clearTree(ctx context.Context, c *child) (killed int) {
+	if m := p.snapshot(); m.State == life.Stopping {
+		if err := c.group.SignalBeyond(c.pid, p.stopSignal(m)); err != nil {
+			sdk.Logger().Warn("daemons not asked to end", "process", p.name, "err", err)
+		}
+	}
 	look := firstLook
 	for {
 		pids, err := c.group.Pids()

@@ -117,6 +117,16 @@ func TestAProcessIsNotOverBeforeWhatItHasLeftBehindIs(t *testing.T) {
 	}
 }
 
+func TestAStopAsksDaemonsToo(t *testing.T) {
+	b := open(t, testConfig(t))
+	script := `setsid sh -c 'trap "echo daemon was asked; exit" TERM; echo up; while :; do sleep .01; done' & wait`
+	b.start(&processv1.StartRequest{Name: "daemon", Spec: shell(script), Ready: &processv1.Probe{LogLine: "up"}, WaitReady: true})
+	p := b.stop("daemon", &processv1.StopPolicy{Grace: seconds(600)})
+	if log := b.log("daemon"); p.GetState() != processv1.State_EXITED || !strings.Contains(log, "daemon was asked") {
+		t.Errorf("got %v and %q", p, log)
+	}
+}
+
 func TestAForkBombIsBoundedAndEnds(t *testing.T) {
 	b := open(t, testConfig(t))
 	if !b.bounds("pids") {

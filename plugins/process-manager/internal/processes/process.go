@@ -260,15 +260,19 @@ func (p *process) ask() {
 	if p.child == nil {
 		return
 	}
-	signal := p.plan.signal
-	if s, err := parseSignal(p.machine.Stop.Signal); err == nil {
-		signal = s
-	}
-	for _, s := range []syscall.Signal{signal, syscall.SIGCONT} {
+	for _, s := range []syscall.Signal{p.stopSignal(p.machine), syscall.SIGCONT} {
 		if err := p.child.signal(s, true); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			sdk.Logger().Warn("signal not sent", "process", p.name, "signal", signalName(s), "err", err)
 		}
 	}
+}
+
+// stopSignal is what asks for the end.
+func (p *process) stopSignal(m life.Machine) syscall.Signal {
+	if s, err := parseSignal(m.Stop.Signal); err == nil {
+		return s
+	}
+	return p.plan.signal
 }
 
 // kill kills the whole tree, and lets await see the end.

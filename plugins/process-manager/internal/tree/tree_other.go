@@ -113,3 +113,6 @@ func (*Group) Peak() *Peak { return nil }
 
 // Close returns 0.
 func (*Peak) Close() uint64 { return 0 }
+
+// SignalBeyond does nothing: what leaves the process group is not found.
+func (*Group) SignalBeyond(int, unix.Signal) error { return nil }
