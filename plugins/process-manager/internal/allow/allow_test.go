@@ -110,17 +110,19 @@ func TestADirectoryIsBelowOneThatIsAllowedAlsoThroughLinks(t *testing.T) {
 }
 
 func TestLimitsAreCeilingsAndDefaults(t *testing.T) {
-	l := newList(t, &processv1.Command{Limits: &processv1.CommandLimits{Memory: 100, Cpu: 2}})
+	l := newList(t, &processv1.Command{Limits: &processv1.CommandLimits{Memory: 100 << 20, Cpu: 2}})
 	for _, test := range []struct {
 		asked *processv1.Limits
 		want  Limits
 		code  codes.Code
 	}{
-		{nil, Limits{Memory: 100, CPU: 2}, codes.OK},
-		{&processv1.Limits{Memory: 50, Processes: 7, OpenFiles: 9}, Limits{Memory: 50, CPU: 2, Processes: 7, OpenFiles: 9}, codes.OK},
-		{&processv1.Limits{Memory: 101}, Limits{}, codes.PermissionDenied},
+		{nil, Limits{Memory: 100 << 20, CPU: 2}, codes.OK},
+		{&processv1.Limits{Memory: 50 << 20, Processes: 7, OpenFiles: 9}, Limits{Memory: 50 << 20, CPU: 2, Processes: 7, OpenFiles: 9}, codes.OK},
+		{&processv1.Limits{Memory: 101 << 20}, Limits{}, codes.PermissionDenied},
 		{&processv1.Limits{Cpu: 2.5}, Limits{}, codes.PermissionDenied},
 		{&processv1.Limits{Cpu: -1}, Limits{}, codes.InvalidArgument},
+		{&processv1.Limits{Memory: 1}, Limits{}, codes.InvalidArgument},
+		{&processv1.Limits{Processes: 1<<22 + 1}, Limits{}, codes.InvalidArgument},
 	} {
 		got, err := l.Check(&processv1.Spec{Command: "x", Limits: test.asked})
 		if status.Code(err) != test.code || got.Limits != test.want {

@@ -101,6 +101,9 @@ func newCommand(name string, block *processv1.Command) (*command, error) {
 	f.paths("read", c.read)
 	f.paths("write", c.write)
 	f.variables(c.env)
+	if field, problem := impossible(c.limits.Memory, c.limits.CPU, c.limits.Processes); field != "" {
+		f.add("limits."+field, "%s.", problem)
+	}
 	return c, errors.Join(f.all...)
 }
 

@@ -137,12 +137,31 @@ func (c *command) chooseUser(user string) (string, error) {
 	return "", c.denied("caller_users", "the caller may not choose the user %s; it may choose %s", shown(user), list(c.callerUsers))
 }
 
+const (
+	leastMemory   = 1 << 20 // with which a small program starts
+	mostProcesses = 1 << 22 // that Linux has (PID_MAX_LIMIT)
+)
+
+// impossible returns the limit that nothing could run with, or the kernel does not
+// know, and what is wrong with it; else "".
+func impossible(memory uint64, cpu float64, processes uint32) (field, problem string) {
+	switch {
+	case memory > 0 && memory < leastMemory:
+		return "memory", fmt.Sprintf("%d bytes; nothing starts with less than %d", memory, leastMemory)
+	case cpu < 0 || math.IsNaN(cpu) || math.IsInf(cpu, 0):
+		return "cpu", fmt.Sprintf("%v is no number of cores", cpu)
+	case processes > mostProcesses:
+		return "processes", fmt.Sprintf("%d; Linux has at most %d", processes, mostProcesses)
+	}
+	return "", ""
+}
+
 // chooseLimits are the caller's where it sets any, which have to be below the
 // command's.
 func (c *command) chooseLimits(asked *processv1.Limits) (Limits, error) {
 	cpu := asked.GetCpu()
-	if cpu < 0 || math.IsNaN(cpu) || math.IsInf(cpu, 0) {
-		return Limits{}, invalid("spec.limits.cpu: %v is no number of cores", cpu)
+	if field, problem := impossible(asked.GetMemory(), cpu, asked.GetProcesses()); field != "" {
+		return Limits{}, invalid("spec.limits.%s: %s", field, problem)
 	}
 	limits := c.limits
 	for _, l := range []struct {

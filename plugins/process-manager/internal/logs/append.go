@@ -34,6 +34,8 @@ func (l *Log) append(move func(to *os.File, at int64, room int) (int, error)) (i
 	if l.life.Err() != nil {
 		return 0, ErrClosed
 	}
+	l.store.writers <- struct{}{}
+	defer func() { <-l.store.writers }()
 	if err := l.prepare(time.Now()); err != nil {
 		l.note(0, err)
 		return 0, err
@@ -89,6 +91,11 @@ func (l *Log) begin() error {
 		return err
 	}
 	l.current = s
+	l.mu.Lock()
+	if l.segments[len(l.segments)-1] != end { // an empty one, or where list found none
+		l.segments = append(l.segments, end)
+	}
+	l.mu.Unlock()
 	return l.trim(time.Now())
 }
 

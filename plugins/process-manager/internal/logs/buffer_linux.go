@@ -53,6 +53,9 @@ func (l *Log) CaptureThrough(ctx context.Context, pipe *os.File, b Buffer) error
 	}
 	err = errors.Join(err, <-fault)
 	stop()
+	if f.lost > 0 { // no line says it
+		l.saveDropped()
+	}
 	return errors.Join(err, f.close())
 }
 
@@ -97,47 +100,56 @@ func (f *feed) close() error {
 
 // run feeds until the process's pipe or ctx ends.
 func (f *feed) run(ctx context.Context) error {
+	var gather gather
+	pause := newPause(gatherTime, gatherTime)
 	for ctx.Err() == nil {
 		ready, err := readable(f.from.fd)
-		if ready {
-			err = f.feed()
+		switch {
+		case ready:
+			var n int
+			n, err = f.feed()
+			f.from.widen(n)
 			if errors.Is(err, syscall.EAGAIN) { // the buffer is full
+				err = nil
 				select {
 				case <-f.room:
 				case <-ctx.Done():
 				}
-				continue
+			} else if n == 0 && err == nil { // a terminal that was hung up
+				return nil
+			} else if gather.wants(n, f.from.size) {
+				err = pause.wait(ctx)
 			}
-		} else if errors.Is(err, syscall.EAGAIN) {
+		case errors.Is(err, syscall.EAGAIN):
 			err = f.from.wait()
-		} else if err == nil {
+		case err == nil:
 			return nil
 		}
 		switch {
-		case ctx.Err() != nil:
+		case ctx.Err() != nil: // who waits for the drain hears of it
 		case errors.Is(err, syscall.EIO): // the terminal has no user any more
 			return nil
 		case err != nil:
 			return err
 		}
 	}
-	return nil // who waits for the drain hears of the context
+	return nil
 }
 
 // feed moves what there is, once. It fails with EAGAIN when the buffer is full.
-func (f *feed) feed() error {
+func (f *feed) feed() (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.lost == 0 {
 		n, err := splice(f.from.fd, f.into, f.from.most)
 		if n > 0 || f.log.policy.WhenSlow != Drop || !errors.Is(err, syscall.EAGAIN) {
-			return err
+			return n, err
 		}
 	}
 	n, err := splice(f.from.fd, f.null, maxMove)
 	f.lost += int64(n)
 	f.log.drop(int64(n))
-	return err
+	return n, err
 }
 
 // relieve is called when there may be room in the buffer again. If something was

@@ -10,8 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestATerminalIsCaptured has a real process write to a terminal.
-func TestATerminalIsCaptured(t *testing.T) {
+// openTerminal returns both ends of a terminal that changes nothing.
+func openTerminal(t *testing.T) (master, terminal *os.File) {
+	t.Helper()
 	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
 	if err != nil {
 		t.Skipf("there are no terminals: %v", err)
@@ -23,10 +24,23 @@ func TestATerminalIsCaptured(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	terminal, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
+	terminal, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
+	mode, err := unix.IoctlGetTermios(int(terminal.Fd()), unix.TCGETS)
+	if err == nil {
+		mode.Oflag &^= unix.OPOST
+		err = unix.IoctlSetTermios(int(terminal.Fd()), unix.TCSETS, mode)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return master, terminal
+}
+
+func TestATerminalIsCaptured(t *testing.T) {
+	master, terminal := openTerminal(t)
 	cmd := self(t, "pour 100000 1000")
 	var told bytes.Buffer
 	cmd.Stdout, cmd.Stderr = terminal, &told
@@ -42,18 +56,39 @@ func TestATerminalIsCaptured(t *testing.T) {
 		t.Fatal(err)
 	}
 	got, _ := read(t, l, From{})
-	if want := strings.Repeat(strings.Repeat("x", 99)+"\r\n", 1000); got != want {
+	if want := strings.Repeat(strings.Repeat("x", 99)+"\n", 1000); got != want {
 		t.Errorf("read %d bytes, want %d", len(got), len(want))
 	}
+}
+
+func TestNoKillLosesOrDoublesAByteOfATerminal(t *testing.T) {
+	master, terminal := openTerminal(t)
+	buffer := openBuffer(t)
+	testKills(t, "capture buffered", terminal, master, buffer.Reader, buffer.Writer)
+}
+
+func TestNoKillLosesOrDoublesAByteInABuffer(t *testing.T) {
+	pipe, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	buffer := openBuffer(t)
+	testKills(t, "capture buffered", out, pipe, buffer.Reader, buffer.Writer)
+}
+
+func openBuffer(t *testing.T) Buffer {
+	t.Helper()
+	b, err := NewBuffer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // TestWhatIsLeftInABufferComesFirst as after a crash of the plugin, when the host has
 // kept a buffer.
 func TestWhatIsLeftInABufferComesFirst(t *testing.T) {
-	b, err := NewBuffer()
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := openBuffer(t)
 	if _, err := b.Writer.WriteString("first\n"); err != nil {
 		t.Fatal(err)
 	}

@@ -78,6 +78,7 @@ func (l *Log) drain(ctx context.Context, d *drain) error {
 	pause := newPause(gatherTime, gatherTime)
 	retry := newPause(firstRetry, maxRetry)
 	for {
+		fed := d.isFed() // before the look at what there is
 		n, err := l.take(d.source)
 		switch {
 		case err == nil && n == 0:
@@ -95,7 +96,7 @@ func (l *Log) drain(ctx context.Context, d *drain) error {
 			}
 		case !errors.Is(err, syscall.EAGAIN):
 			err = retry.wait(ctx)
-		case d.isFed():
+		case fed:
 			return context.Cause(ctx)
 		default:
 			if err = d.source.wait(); d.isFed() {

@@ -116,26 +116,50 @@ func TestWhatAFullDiskDropsIsCountedWhereItIsMissing(t *testing.T) {
 	if err := wait(); err != nil {
 		t.Fatal(err)
 	}
-	got, _ := read(t, l, From{})
-	notice := regexp.MustCompile(`\n\[gaia: (\d+) bytes dropped\]\n`)
-	kept, dropped := len(notice.ReplaceAllString(got, "")), 0
-	for _, m := range notice.FindAllStringSubmatch(got, -1) {
-		n, _ := strconv.Atoi(m[1])
-		dropped += n
-	}
-	if kept+dropped != blocks*len(block) {
-		t.Errorf("%d bytes kept and %d said to be dropped of %d", kept, dropped, blocks*len(block))
-	}
-	if got := l.dropSoFar(); got != int64(dropped) {
-		t.Errorf("%d bytes counted, %d said", got, dropped)
-	}
+	got, dropped := checkDropped(t, l, blocks*len(block))
 	if !strings.HasSuffix(got, string(block)) {
 		t.Errorf("the end is missing: %.100q", got[max(0, len(got)-100):])
 	}
 	l.Close()
-	if l = openLog(t, store, Policy{}); l.dropSoFar() != int64(dropped) {
+	if l = openLog(t, store, Policy{}); l.dropSoFar() != dropped {
 		t.Errorf("%d bytes counted after a restart", l.dropSoFar())
 	}
+}
+
+// checkDropped checks that what a log has, and what it says to have dropped, add up to
+// what was written.
+func checkDropped(t *testing.T, l *Log, written int) (content string, dropped int64) {
+	t.Helper()
+	content, _ = read(t, l, From{})
+	notice := regexp.MustCompile(`\n\[gaia: (\d+) bytes dropped\]\n`)
+	kept := len(notice.ReplaceAllString(content, ""))
+	for _, m := range notice.FindAllStringSubmatch(content, -1) {
+		n, _ := strconv.ParseInt(m[1], 10, 64)
+		dropped += n
+	}
+	if int64(kept)+dropped != int64(written) || dropped == 0 {
+		t.Errorf("%d bytes kept and %d said to be dropped of %d", kept, dropped, written)
+	}
+	if got := l.dropSoFar(); got != dropped {
+		t.Errorf("%d bytes counted, %d said", got, dropped)
+	}
+	return content, dropped
+}
+
+// TestAStalledDiskHoldsUpNobodyWithDrop has a disk that does not answer: what writes to
+// it holds the pen, and so does the test.
+func TestAStalledDiskHoldsUpNobodyWithDrop(t *testing.T) {
+	l := openLog(t, NewStore(t.TempDir(), 0), Policy{WhenSlow: Drop})
+	w, wait := capturing(t.Context(), t, l)
+	l.pen.Lock()
+	const written = 8 << 20
+	_, err := w.Write(make([]byte, written))
+	l.pen.Unlock()
+	w.Close()
+	if err := errors.Join(err, wait()); err != nil {
+		t.Fatal(err)
+	}
+	checkDropped(t, l, written)
 }
 
 func (l *Log) dropSoFar() int64 {

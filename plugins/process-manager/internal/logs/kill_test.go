@@ -13,15 +13,20 @@ import (
 // process that captures them at random moments, again and again, as a crash of the
 // plugin does: the pipe stays open here, as it does in the host.
 func TestNoKillLosesOrDoublesAByte(t *testing.T) {
-	rounds := 20
-	if os.Getenv("GAIA_SLOW") != "" {
-		rounds = 1000
-	}
 	pipe, out, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer pipe.Close()
+	testKills(t, "capture", out, pipe)
+}
+
+// testKills kills the captures of what is written to out, of which they get files.
+func testKills(t *testing.T, role string, out *os.File, files ...*os.File) {
+	t.Helper()
+	rounds := 20
+	if os.Getenv("GAIA_SLOW") != "" {
+		rounds = 1000
+	}
 	writer := self(t, "count")
 	writer.Stdout, writer.Stderr = out, os.Stderr
 	stop, err := writer.StdinPipe()
@@ -35,15 +40,14 @@ func TestNoKillLosesOrDoublesAByte(t *testing.T) {
 	store := NewStore(t.TempDir(), 0)
 	var lines lineChecker
 	for range rounds {
-		killCapture(t, store.dir, pipe)
+		killCapture(t, role, store.dir, files)
 		lines.read(t, store)
 	}
 	if err := stop.Close(); err != nil {
 		t.Fatal(err)
 	}
-	last := self(t, "capture")
-	last.Dir = store.dir
-	last.ExtraFiles, last.Stderr = []*os.File{pipe}, os.Stderr
+	last := self(t, role)
+	last.Dir, last.ExtraFiles, last.Stderr = store.dir, files, os.Stderr
 	if err := last.Run(); err != nil {
 		t.Fatal(err)
 	}
@@ -54,15 +58,17 @@ func TestNoKillLosesOrDoublesAByte(t *testing.T) {
 	if len(lines.rest) != 0 {
 		t.Errorf("the log ends with %q, which is no line", lines.rest)
 	}
+	for _, f := range files {
+		f.Close()
+	}
 	t.Logf("%d kills, %d lines, %d bytes", rounds, lines.next, lines.offset)
 }
 
-// killCapture lets a process capture the pipe and kills it after a while.
-func killCapture(t *testing.T, dir string, pipe *os.File) {
+// killCapture lets a process capture and kills it after a while.
+func killCapture(t *testing.T, role, dir string, files []*os.File) {
 	t.Helper()
-	cmd := self(t, "capture")
-	cmd.Dir = dir
-	cmd.ExtraFiles, cmd.Stderr = []*os.File{pipe}, os.Stderr
+	cmd := self(t, role)
+	cmd.Dir, cmd.ExtraFiles, cmd.Stderr = dir, files, os.Stderr
 	ready, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

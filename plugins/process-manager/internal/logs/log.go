@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -144,7 +145,7 @@ func (l *Log) snapshot(wait bool) (segments []int64, end int64, grown <-chan str
 	stale := l.sweeps != l.store.sweeps.Load()
 	l.mu.Unlock()
 	if stale {
-		l.list()
+		_ = l.list() // who reads what is not there hears of it
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -154,15 +155,30 @@ func (l *Log) snapshot(wait bool) (segments []int64, end int64, grown <-chan str
 	return l.segments, l.size, l.grown
 }
 
-// list finds out which files there are. Where there is none, as when somebody has
-// deleted them, the log begins at its end.
-func (l *Log) list() {
+// list finds out which files were deleted. Where none is left, as when somebody has
+// deleted the directory, the log begins at its end.
+func (l *Log) list() error {
 	sweeps := l.store.sweeps.Load()
-	starts, _ := listSegments(l.dir) // a directory that cannot be read has none
+	l.mu.Lock()
+	known := l.segments[len(l.segments)-1]
+	l.mu.Unlock()
+	starts, err := listSegments(l.dir)
+	if err != nil && !isGone(err) {
+		return err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(starts) == 0 {
-		starts = []int64{l.size}
+	l.sweeps = sweeps
+	var left []int64
+	for _, start := range l.segments {
+		// One that was begun meanwhile need not have been seen.
+		if _, found := slices.BinarySearch(starts, start); found || start > known {
+			left = append(left, start)
+		}
 	}
-	l.segments, l.sweeps = starts, sweeps
+	if len(left) == 0 {
+		left = []int64{l.size}
+	}
+	l.segments = left
+	return nil
 }

@@ -71,22 +71,32 @@ func (p Policy) withDefaults() Policy {
 // Store is the directory of all logs. It is safe for concurrent use.
 type Store struct {
 	dir     string
-	maxSize int64
+	maxSize atomic.Int64 // 0 for no bound
 	used    atomic.Int64 // at least as much as the files have
 	sweeps  atomic.Int64 // how often files were deleted behind a log's back
 	open    atomic.Int64 // logs
 	sweep   sync.Mutex
-	chunks  sync.Pool // of *[MaxChunk]byte, for readers
+	chunks  sync.Pool     // of *[MaxChunk]byte, for readers
+	writers chan struct{} // as many as may write at once
 }
+
+// maxWriters bounds the threads that a disk can hold up.
+const maxWriters = 8
 
 // NewStore returns the store below dir, which is made when the first log is opened.
 // All logs together, those of earlier runs included, have up to about maxSize bytes;
 // 0 means no bound. The oldest files go first, of whichever log.
 func NewStore(dir string, maxSize int64) *Store {
-	s := &Store{dir: dir, maxSize: maxSize}
+	s := &Store{dir: dir, writers: make(chan struct{}, maxWriters)}
 	s.chunks.New = func() any { return new([MaxChunk]byte) }
-	s.used.Store(maxSize) // the first write finds out
+	s.SetMaxSize(maxSize)
 	return s
+}
+
+// SetMaxSize changes what all logs together may have.
+func (s *Store) SetMaxSize(maxSize int64) {
+	s.maxSize.Store(maxSize)
+	s.used.Store(maxSize) // the next write finds out
 }
 
 // Open opens the log of a process for writing; it is made if there is none. The name

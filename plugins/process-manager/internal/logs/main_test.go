@@ -3,6 +3,7 @@ package logs
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) {
 	case "count":
 		count()
 	case "capture":
-		capture()
+		capture(args == "buffered")
 	}
 }
 
@@ -93,18 +94,22 @@ func appendLine(b []byte, n int) []byte {
 	return append(append(b, "abcdefghijklmnopqrstuvwxyz"[:n%27]...), '\n')
 }
 
-// capture captures the pipe that it has as descriptor 3 into the log "p" of the store
-// in its working directory, as the plugin does, and tells on its output when it begins.
-func capture() {
+// capture captures the pipe that it has as descriptor 3, through the buffer that it may
+// have as 4 and 5, into the log "p" of the store in its working directory, as the
+// plugin does, and tells on its output when it begins.
+func capture(buffered bool) {
 	l, err := NewStore(".", 0).Open("p", testPolicy())
 	if err != nil {
 		panic(err)
 	}
 	_, _ = os.Stdout.WriteString("ready\n")
-	if err := l.Capture(context.Background(), os.NewFile(3, "pipe")); err != nil {
-		panic(err)
+	pipe := os.NewFile(3, "pipe")
+	if buffered {
+		err = l.CaptureThrough(context.Background(), pipe, Buffer{os.NewFile(4, "buffer"), os.NewFile(5, "buffer")})
+	} else {
+		err = l.Capture(context.Background(), pipe)
 	}
-	if err := l.Close(); err != nil {
+	if err := errors.Join(err, l.Close()); err != nil {
 		panic(err)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -84,9 +83,8 @@ func (r *reader) chunk(segments []int64, end int64) error {
 	defer r.log.store.chunks.Put(buffer)
 	n, err := readAt(r.log.dir, segments[i], r.next, buffer[:min(MaxChunk, end-r.next)])
 	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		r.log.list() // it was deleted just now
-		return nil
+	case isGone(err):
+		return r.log.list() // it was deleted just now
 	case err != nil:
 		return err
 	case n == 0: // it was cut from outside
@@ -163,7 +161,7 @@ func (l *Log) tail(segments []int64, end int64, lines int) (int64, error) {
 		i := segmentOf(segments, to-1)
 		at := max(segments[i], to-int64(len(buffer)), first)
 		n, err := readAt(l.dir, segments[i], at, buffer[:to-at])
-		if errors.Is(err, fs.ErrNotExist) {
+		if isGone(err) {
 			return to, nil // it was deleted just now
 		}
 		if err != nil {

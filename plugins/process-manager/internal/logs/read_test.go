@@ -183,3 +183,28 @@ func TestASegmentThatWasCutFromOutsideIsSkipped(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// TestARotationIsNoLoss to a follower that looks for deleted files all the time.
+func TestARotationIsNoLoss(t *testing.T) {
+	s := NewStore(t.TempDir(), 0)
+	l := openLog(t, s, Policy{SegmentSize: 100, MaxSize: 1 << 30})
+	var got int64
+	done := make(chan error, 1)
+	go func() {
+		done <- l.Read(t.Context(), From{}, true, func(c Chunk) error {
+			s.sweeps.Add(1)
+			got += int64(len(c.Content))
+			if c.Missing != 0 {
+				return fmt.Errorf("%d missing before %d", c.Missing, c.Offset)
+			}
+			return nil
+		})
+	}()
+	for range 1000 {
+		write(t, l, "0123456789012345678901234567890123456789012345678\n")
+	}
+	l.Close()
+	if err := <-done; err != nil || got != 50_000 {
+		t.Errorf("read %d bytes: %v", got, err)
+	}
+}

@@ -12,10 +12,7 @@ import (
 // trim deletes the oldest files while there are too many, or they are too old. The
 // last file stays, which says where the log ends.
 func (l *Log) trim(now time.Time) error {
-	starts, err := listSegments(l.dir)
-	if err != nil {
-		return err
-	}
+	starts, _, _ := l.snapshot(false)
 	for len(starts) > 1 {
 		// The last file will have a segment's size.
 		tooMuch := starts[len(starts)-1]+l.segmentSize()-starts[0] > l.policy.MaxSize
@@ -26,10 +23,10 @@ func (l *Log) trim(now time.Time) error {
 			return err
 		}
 		starts = starts[1:]
+		l.mu.Lock()
+		l.segments = starts
+		l.mu.Unlock()
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.segments = starts
 	return nil
 }
 
@@ -80,22 +77,24 @@ const minShare = 64 << 10
 // deleted while it is open, so all of these together have at most half of what the
 // store may have.
 func (l *Log) segmentSize() int64 {
-	if l.store.maxSize <= 0 {
+	most := l.store.maxSize.Load()
+	if most <= 0 {
 		return l.policy.SegmentSize
 	}
-	return min(l.policy.SegmentSize, max(l.store.maxSize/(2*max(l.store.open.Load(), 1)), minShare))
+	return min(l.policy.SegmentSize, max(most/(2*max(l.store.open.Load(), 1)), minShare))
 }
 
 // account notes n more bytes, and deletes the oldest files when that is too much.
 func (s *Store) account(n int64) {
-	if s.maxSize <= 0 || s.used.Add(n) <= s.maxSize || !s.sweep.TryLock() {
+	most := s.maxSize.Load()
+	if most <= 0 || s.used.Add(n) <= most || !s.sweep.TryLock() {
 		return
 	}
 	defer s.sweep.Unlock()
 	files, total := s.files()
 	// Some more than needed, so that it need not be done again soon.
 	for _, f := range files {
-		if total <= s.maxSize-s.maxSize/10 {
+		if total <= most-most/10 {
 			break
 		}
 		if f.remove() == nil {

@@ -120,3 +120,14 @@ func TestAStoreCountsWhatWasThereBefore(t *testing.T) {
 		t.Errorf("%d bytes are used", used)
 	}
 }
+
+func TestTheMaxSizeOfAStoreMayChange(t *testing.T) {
+	s := NewStore(t.TempDir(), 0)
+	l := openLog(t, s, Policy{SegmentSize: 10_000})
+	write(t, l, strings.Repeat("x", 95_000))
+	s.SetMaxSize(50_000)
+	write(t, l, "a line\n")
+	if used := usedSpace(t, s); used > 50_000 {
+		t.Errorf("%d bytes are used", used)
+	}
+}

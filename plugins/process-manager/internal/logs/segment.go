@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,6 +41,11 @@ func listSegments(dir string) ([]int64, error) {
 // openFile opens a file of a log.
 func openFile(dir, name string, flags int) (*os.File, error) {
 	return os.OpenFile(filepath.Join(dir, name), flags, 0o600) //nolint:gosec // names are made here, dir by Store.path
+}
+
+// isGone reports whether there is no such file, or no such directory.
+func isGone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
 }
 
 // segment is the file that is being written.
@@ -81,14 +87,13 @@ func (s *segment) isLinked() bool {
 
 func (s *segment) close() error { return errors.Join(s.index.close(), s.file.Close()) }
 
-// removeSegment deletes the file that begins at start.
+// removeSegment deletes the file that begins at start; it may be gone. The index goes
+// first: without a segment nobody would find it again.
 func removeSegment(dir string, start int64) error {
-	err := os.Remove(filepath.Join(dir, segmentName(start)))
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+	for _, name := range []string{indexName(start), segmentName(start)} {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil && !isGone(err) {
+			return err
+		}
 	}
-	if e := os.Remove(filepath.Join(dir, indexName(start))); err == nil && !errors.Is(e, fs.ErrNotExist) {
-		err = e
-	}
-	return err
+	return nil
 }

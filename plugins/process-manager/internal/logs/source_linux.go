@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// source is the pipe, or terminal, that is captured. While it waits it costs a parked goroutine and
-// no thread.
+// source is the pipe, or terminal, that is captured. While it waits it costs a parked
+// goroutine and no thread.
 //
 // The runtime's poller alone would be woken by each write of the process, also while
 // we let output gather. So a poller of our own lies between, which is told each time
@@ -62,7 +62,7 @@ func (s *source) open() error {
 
 // arm lets poller be ready, once, when the pipe is.
 func arm(poller, op, pipe int) error {
-	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(pipe)}
+	event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: int32(pipe)} //nolint:gosec // a descriptor
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(poller, op, pipe, &event))
 }
 

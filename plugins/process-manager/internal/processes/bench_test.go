@@ -1,7 +1,6 @@
 package processes
 
 import (
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -55,25 +54,4 @@ func BenchmarkRun(b *testing.B) {
 		})
 		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "runs/s")
 	})
-}
-
-// BenchmarkRestart is the time from the end of a process to the next one.
-func BenchmarkRestart(b *testing.B) {
-	m := New()
-	if err := m.Configure(b.Context(), testConfig(b)); err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { _ = m.Close() })
-	for i := range b.N {
-		name := fmt.Sprint("p", i)
-		r, err := m.Start(b.Context(), &processv1.StartRequest{Name: name, Spec: &processv1.Spec{Command: "sleep", Args: []string{"60"}}, Restart: always(1, 0)})
-		if err != nil {
-			b.Fatal(err)
-		}
-		_ = r
-		p, _ := m.find(name)
-		b.StartTimer()
-		_ = p
-		b.StopTimer()
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/life"
+	"github.com/gaia-go/gaia/plugins/process-manager/internal/logs"
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/spawn"
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/tree"
 	"github.com/gaia-go/gaia/sdk"
@@ -22,12 +23,13 @@ type child struct {
 	pid        int
 	pidfd      *os.File // nil where the system has none
 	group      *tree.Group
-	terminal   *os.File // the master's side; nil for pipes
-	output     *os.File // what it writes comes out here; nil with a terminal. Closed by its capture
-	input      *input   // what it reads; nil for nothing
-	logStart   int64    // where the log was at its start
+	terminal   *os.File    // the master's side; nil for pipes
+	output     *os.File    // what it writes comes out here
+	buffer     logs.Buffer // between the output and the log, where one is not to hold up the other; or empty
+	input      *input      // what it reads; nil for nothing
+	logStart   int64       // where the log was at its start
 	adopted    bool
-	wait       func(context.Context) (spawn.Exit, error)
+	wait       func(context.Context) (exit spawn.Exit, at time.Time, err error)
 	captured   chan struct{}      // closed when all that it wrote is in the log
 	detach     context.CancelFunc // ends the capture
 }
@@ -56,14 +58,19 @@ func (c *child) signal(s syscall.Signal, group bool) error {
 	return spawn.Signal(c.pidfd, s)
 }
 
-// discard kills a child whose output nobody captures yet, and waits for its end.
-func (c *child) discard(ctx context.Context) error {
-	err := c.kill(ctx)
-	if c.output != nil {
-		err = errors.Join(err, c.output.Close())
+// abandon closes what a child has that never came to run.
+func (c *child) abandon() {
+	closeAll([]*os.File{c.output, c.buffer.Reader, c.buffer.Writer})
+	_ = c.close() // nothing was written, and some of it is closed already
+}
+
+// capture moves what a child writes into the log, until nobody can write any more
+// or ctx ends. It closes the output.
+func (c *child) capture(ctx context.Context, log *logs.Log) error {
+	if c.buffer.Reader != nil {
+		return log.CaptureThrough(ctx, c.output, c.buffer)
 	}
-	_, _ = c.wait(context.WithoutCancel(ctx)) // how it was killed is known
-	return errors.Join(err, c.close(), c.group.Remove())
+	return log.Capture(ctx, c.output)
 }
 
 // close closes what this instance holds of it, but for the output.
@@ -87,11 +94,11 @@ const drainGrace = time.Second
 // watch waits for the end of a child and of all that it has started, and tells
 // the process. It returns without that when ctx ends.
 func (p *process) watch(ctx context.Context, c *child) {
-	exit, err := c.wait(ctx)
+	exit, at, err := c.wait(ctx)
 	if ctx.Err() != nil {
 		return
 	}
-	end := life.Event{Kind: life.Ended, Generation: c.generation, Exit: exitOf(exit, err)}
+	end := life.Event{Kind: life.Ended, Generation: c.generation, At: at, Exit: exitOf(exit, err)}
 	end.Exit.Left = p.clearTree(ctx, c)
 	drained := time.NewTimer(drainGrace)
 	defer drained.Stop()
@@ -126,9 +133,14 @@ const (
 )
 
 // clearTree returns when nothing is left of the tree of a child that has ended.
-// Who was asked to end has the grace for the whole tree; else what is left behind
-// is killed at once, and counted.
+// Who was asked to end has the grace for the whole tree, of which the daemons are
+// asked now; else what is left behind is killed at once, and counted.
 func (p *process) clearTree(ctx context.Context, c *child) (killed int) {
+	if m := p.snapshot(); m.State == life.Stopping {
+		if err := c.group.SignalBeyond(c.pid, p.stopSignal(m)); err != nil {
+			sdk.Logger().Warn("daemons not asked to end", "process", p.name, "err", err)
+		}
+	}
 	look := firstLook
 	for {
 		pids, err := c.group.Pids()

@@ -116,7 +116,7 @@ func (m *Manager) Restart(ctx context.Context, r *processv1.RestartRequest) (*pr
 		return nil, err
 	}
 	machine, err := p.await(ctx, func(now life.Machine) bool {
-		return now.Generation > before && (now.Alive || now.State.Ended() || now.State == life.Backoff) ||
+		return (now.Generation > before || now.Since.After(begun)) && (now.Alive || now.State.Ended() || now.State == life.Backoff) ||
 			now.State.Ended() && now.Exit != nil && now.Exit.At.After(begun) // somebody has stopped it meanwhile
 	})
 	if err != nil {

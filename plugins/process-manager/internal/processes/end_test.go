@@ -59,7 +59,7 @@ func TestAnEndHasOneReason(t *testing.T) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			if name == "memory" && !strings.Contains(b.manager.forest.String(), "memory") {
+			if name == "memory" && !b.bounds("memory") {
 				t.Skip("no control group limits memory here")
 			}
 			test.r.Name = strings.ReplaceAll(name, " ", "-")
@@ -117,9 +117,19 @@ func TestAProcessIsNotOverBeforeWhatItHasLeftBehindIs(t *testing.T) {
 	}
 }
 
+func TestAStopAsksDaemonsToo(t *testing.T) {
+	b := open(t, testConfig(t))
+	script := `setsid sh -c 'trap "echo daemon was asked; exit" TERM; echo up; while :; do sleep .01; done' & wait`
+	b.start(&processv1.StartRequest{Name: "daemon", Spec: shell(script), Ready: &processv1.Probe{LogLine: "up"}, WaitReady: true})
+	p := b.stop("daemon", &processv1.StopPolicy{Grace: seconds(600)})
+	if log := b.log("daemon"); p.GetState() != processv1.State_EXITED || !strings.Contains(log, "daemon was asked") {
+		t.Errorf("got %v and %q", p, log)
+	}
+}
+
 func TestAForkBombIsBoundedAndEnds(t *testing.T) {
 	b := open(t, testConfig(t))
-	if !strings.Contains(b.manager.forest.String(), "pids") {
+	if !b.bounds("pids") {
 		t.Skip("no control group limits processes here")
 	}
 	bomb := &processv1.Spec{Command: "small", Args: []string{"-c", `b() { b | b & }; b; while :; do b; done 2>/dev/null`}}

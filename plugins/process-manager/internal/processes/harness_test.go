@@ -114,6 +114,12 @@ func soon(done func() bool) bool {
 	return true
 }
 
+// bounds reports whether a control group limits something.
+func (b *bench) bounds(controller string) bool {
+	groups, _, _ := strings.Cut(b.manager.forest.String(), ";")
+	return strings.HasPrefix(groups, "cgroup") && strings.Contains(groups, controller)
+}
+
 // shell is a spec that runs a script.
 func shell(script string) *processv1.Spec {
 	return &processv1.Spec{Command: "sh", Args: []string{"-c", script}}

@@ -2,21 +2,12 @@ package processes
 
 import (
 	"bytes"
-	"cmp"
-	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
-	"strings"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/life"
-	"github.com/gaia-go/gaia/plugins/process-manager/internal/spawn"
-	"github.com/gaia-go/gaia/plugins/process-manager/internal/tree"
-	processv1 "github.com/gaia-go/gaia/proto/gaia/process/v1"
 	"github.com/gaia-go/gaia/sdk"
 	"google.golang.org/protobuf/proto"
 )
@@ -35,6 +26,7 @@ type state struct {
 	Request  []byte // a StartRequest
 	Machine  life.Machine
 	Pid      int
+	LogDir   string
 	LogStart int64 // where the log was at its start
 }
 
@@ -64,11 +56,12 @@ func (k *keeper) seen(err error) error {
 }
 
 func (p *process) state(machine life.Machine, c *child) ([]byte, error) {
-	request, err := proto.Marshal(p.request)
+	// In one order always: what has not changed need not be kept again.
+	request, err := proto.MarshalOptions{Deterministic: true}.Marshal(p.request)
 	if err != nil {
 		return nil, err
 	}
-	s := state{Request: request, Machine: machine}
+	s := state{Request: request, Machine: machine, LogDir: p.logDir}
 	if c != nil {
 		s.Pid, s.LogStart = c.pid, c.logStart
 	}
@@ -90,12 +83,20 @@ func (p *process) keepChild(machine life.Machine, c *child) error {
 		p.kept.input = err == nil
 	}
 	if err == nil {
-		err = sdk.Keep(keptProcess+p.name, data, c.pidfd, cmp.Or(c.terminal, c.output))
+		err = sdk.Keep(keptProcess+p.name, data, c.files()...)
 	}
 	if err == nil {
 		p.kept.data, p.kept.files = data, true
 	}
 	return p.manager.keeper.seen(err)
+}
+
+// files are what outlives this instance.
+func (c *child) files() []*os.File {
+	if c.buffer.Reader == nil {
+		return []*os.File{c.pidfd, c.output}
+	}
+	return []*os.File{c.pidfd, c.output, c.buffer.Reader, c.buffer.Writer}
 }
 
 // persist lets the keeper have the state of the moment, and no files of a child
@@ -128,148 +129,4 @@ func (m *Manager) forgetKept(name string) error {
 		return nil
 	}
 	return m.keeper.seen(errors.Join(sdk.Forget(keptInput+name), sdk.Forget(keptProcess+name)))
-}
-
-// openForest finds the groups of an earlier instance by the identity that it has
-// kept, or takes one of its own.
-func (m *Manager) openForest(entries []sdk.KeptEntry) error {
-	var identity string
-	var alive []string
-	for _, e := range entries {
-		if name, ok := strings.CutPrefix(e.Name, keptProcess); ok && len(e.Files) > 0 {
-			alive = append(alive, name)
-		}
-		if e.Name == keptForest {
-			identity = string(e.Data)
-		}
-	}
-	if identity == "" {
-		var err error
-		if identity, err = filepath.Abs(m.settings.Load().logDir); err != nil {
-			return err
-		}
-		if err := m.keeper.seen(sdk.Keep(keptForest, []byte(identity))); err != nil {
-			return err
-		}
-	}
-	forest, err := tree.Open(identity, alive...)
-	if err != nil {
-		sdk.Logger().Warn("groups of earlier processes are left", "err", err)
-	}
-	m.forest = forest
-	return nil
-}
-
-// adopt goes on with the processes of an earlier instance.
-func (m *Manager) adopt() error {
-	entries, err := sdk.Kept()
-	if err := m.keeper.seen(err); err != nil {
-		return err
-	}
-	if err := m.openForest(entries); err != nil {
-		return err
-	}
-	inputs := make(map[string]*os.File)
-	for _, e := range entries {
-		if name, ok := strings.CutPrefix(e.Name, keptInput); ok && len(e.Files) == 1 {
-			inputs[name] = e.Files[0]
-		}
-	}
-	for _, e := range entries {
-		name, ok := strings.CutPrefix(e.Name, keptProcess)
-		if !ok {
-			continue
-		}
-		if err := m.adoptProcess(name, e, inputs[name]); err != nil {
-			sdk.Logger().Error("process not adopted; it is ended", "process", name, "err", err)
-			_ = e.Close() // nothing was written
-			if err := m.forgetKept(name); err != nil {
-				return err
-			}
-			continue
-		}
-		delete(inputs, name)
-	}
-	for name, input := range inputs { // of processes that never came to run
-		if err := errors.Join(input.Close(), sdk.Forget(keptInput+name)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (m *Manager) adoptProcess(name string, e sdk.KeptEntry, input *os.File) error {
-	var s state
-	if err := json.Unmarshal(e.Data, &s); err != nil {
-		return fmt.Errorf("its state: %w", err)
-	}
-	request := &processv1.StartRequest{}
-	if err := proto.Unmarshal(s.Request, request); err != nil {
-		return fmt.Errorf("its request: %w", err)
-	}
-	plan, err := planOf(request)
-	if err != nil {
-		return fmt.Errorf("its request: %w", err)
-	}
-	p := m.newProcess(request, plan)
-	p.machine = s.Machine
-	p.kept = kept{data: e.Data, files: len(e.Files) > 0, input: input != nil}
-	if err := p.adoptParts(s, e, input); err != nil {
-		return errors.Join(err, p.release())
-	}
-	m.mu.Lock()
-	m.processes[name] = p
-	m.mu.Unlock()
-	p.begin(life.Event{Kind: life.Adopt})
-	return nil
-}
-
-// adoptParts opens what the process needs in its state.
-func (p *process) adoptParts(s state, e sdk.KeptEntry, input *os.File) error {
-	if err := p.openLog(); err != nil {
-		return err
-	}
-	if s.Machine.State.Ended() {
-		p.rest() // what is kept can be read
-		return nil
-	}
-	if !s.Machine.Alive {
-		return nil
-	}
-	return p.adoptChild(s, e, input)
-}
-
-// adoptChild makes of what was kept a child again.
-func (p *process) adoptChild(s state, e sdk.KeptEntry, input *os.File) error {
-	if len(e.Files) != 2 {
-		return fmt.Errorf("%d files are kept, want a pidfd and a pipe or terminal", len(e.Files))
-	}
-	group, err := p.manager.forest.Adopt(p.name)
-	if err != nil {
-		return err
-	}
-	c := &child{
-		generation: s.Machine.Generation, pid: s.Pid, pidfd: e.Files[0], group: group,
-		adopted: true, logStart: s.LogStart,
-		wait: func(ctx context.Context) (spawn.Exit, error) { return awaitKept(ctx, e.Name) },
-	}
-	if p.plan.tty {
-		c.terminal, c.input = e.Files[1], newInput(e.Files[1])
-	} else {
-		c.output = e.Files[1]
-	}
-	if input != nil {
-		c.input = newInput(input)
-	}
-	p.child = c
-	return nil
-}
-
-// awaitKept waits for a process that is not a child of this instance.
-func awaitKept(ctx context.Context, name string) (spawn.Exit, error) {
-	status, err := sdk.AwaitExit(ctx, name)
-	if err != nil {
-		return spawn.Exit{}, err
-	}
-	return spawn.Exit{Code: status.Code, Signal: syscall.Signal(status.Signal), CoreDump: status.CoreDump}, nil
 }

@@ -1,10 +1,10 @@
 package processes
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"io"
+	"strings"
+	"time"
 
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/allow"
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/life"
@@ -18,14 +18,10 @@ import (
 // launch starts the run of the machine's generation, and says what came of it.
 // What it says to have started is kept.
 func (p *process) launch(ctx context.Context) life.Event {
-	c, err := p.start(ctx)
+	started := life.Event{Kind: life.Started, Generation: p.machine.Generation, At: time.Now()}
+	c, err := p.start(ctx, started)
 	if err != nil {
 		return p.notStarted(err)
-	}
-	started := life.Event{Kind: life.Started, Generation: c.generation}
-	next, _ := p.machine.Next(p.plan.rules, started)
-	if err := p.keepChild(next, c); err != nil {
-		return p.notStarted(errors.Join(err, c.discard(ctx)))
 	}
 	p.take(ctx, c)
 	p.manager.metrics.starts.Inc()
@@ -33,13 +29,20 @@ func (p *process) launch(ctx context.Context) life.Event {
 }
 
 func (p *process) notStarted(err error) life.Event {
+	text := status.Convert(err).Message()
+	if len(text) > maxFault {
+		text = strings.ToValidUTF8(text[:maxFault], "") + "…"
+	}
 	return life.Event{Kind: life.NotStarted, Generation: p.machine.Generation, Exit: life.Exit{
-		Cause: life.CauseNotStarted, Code: -1, Message: "not started: " + status.Convert(err).Message(),
+		Cause: life.CauseNotStarted, Code: -1, Message: "not started: " + text,
 	}}
 }
 
-// start starts the process. Nobody captures its output yet.
-func (p *process) start(ctx context.Context) (*child, error) {
+// maxFault bounds, in bytes, what is kept of an error.
+const maxFault = 2000
+
+// start starts the process, which has started. Nobody captures its output yet.
+func (p *process) start(ctx context.Context, started life.Event) (*child, error) {
 	// What was allowed when it was first started may not be any more.
 	command, err := p.manager.check(p.request.GetSpec())
 	if err != nil {
@@ -61,18 +64,42 @@ func (p *process) start(ctx context.Context) (*child, error) {
 	if err != nil {
 		return nil, errors.Join(err, streams.closeOurs())
 	}
-	spawned, err := spawn.Start(spawnConfig(command, group, streams))
-	if err != nil {
-		return nil, errors.Join(err, streams.closeOurs(), group.Remove())
-	}
 	_, end, _ := p.log.Bounds()
-	c := &child{generation: p.machine.Generation, group: group, logStart: end}
-	c.pid, c.pidfd, c.wait = spawned.Pid, spawned.Pidfd, spawned.Wait
-	c.terminal, c.output = spawned.Terminal, streams.output
-	if input := cmp.Or(spawned.Terminal, streams.input); input != nil {
-		c.input = newInput(input)
+	c := &child{generation: p.machine.Generation, group: group, output: streams.output, logStart: end}
+	if streams.input != nil {
+		c.input = newInput(streams.input)
+	}
+	config := spawnConfig(command, group, streams)
+	config.Held = func(s *spawn.Process) error { return p.hold(c, s, started) }
+	spawned, err := spawn.Start(config)
+	if err != nil {
+		c.abandon()
+		return nil, errors.Join(err, group.Remove())
+	}
+	c.wait = func(ctx context.Context) (spawn.Exit, time.Time, error) {
+		exit, err := spawned.Wait(ctx)
+		return exit, time.Now(), err
 	}
 	return c, nil
+}
+
+// hold gives a child to the keeper before it can start anybody: who was started
+// earlier, and has left the process group by then, would not outlive this plugin.
+func (p *process) hold(c *child, s *spawn.Process, started life.Event) (err error) {
+	c.pid, c.pidfd = s.Pid, s.Pidfd
+	if s.Terminal != nil {
+		c.terminal, c.input = s.Terminal, newInput(s.Terminal)
+		if c.output, err = duplicate(s.Terminal); err != nil {
+			return err
+		}
+	}
+	if c.terminal != nil || p.plan.logs.WhenSlow != logs.Block {
+		if c.buffer, err = logs.NewBuffer(); err != nil {
+			return err
+		}
+	}
+	next, _ := p.machine.Next(p.plan.rules, started)
+	return p.keepChild(next, c)
 }
 
 // openLog opens the log, unless an earlier run has left it open.
@@ -80,7 +107,7 @@ func (p *process) openLog() error {
 	if p.logging {
 		return nil
 	}
-	log, err := p.manager.logStore().Open(p.name, p.plan.logs)
+	log, err := p.logStore().Open(p.name, p.plan.logs)
 	if err != nil {
 		return err
 	}
@@ -108,32 +135,17 @@ func (p *process) take(ctx context.Context, c *child) {
 	p.mu.Unlock()
 	var capturing context.Context
 	capturing, c.detach = context.WithCancel(ctx)
+	p.manager.settled.Reset(settleTime)
 	c.captured = make(chan struct{})
 	p.children.Go(func() {
 		defer close(c.captured)
 		defer c.detach()
-		err := p.capture(capturing, c, log)
+		err := c.capture(capturing, log)
 		if err != nil && capturing.Err() == nil && !errors.Is(err, logs.ErrClosed) {
 			sdk.Logger().Error("output is lost from here on", "process", p.name, "err", err)
 		}
 	})
 	p.children.Go(func() { p.watch(ctx, c) })
-}
-
-// capture moves what a child writes into the log, until nobody can write any more
-// or ctx ends.
-func (p *process) capture(ctx context.Context, c *child, log *logs.Log) error {
-	if c.terminal == nil {
-		return log.Capture(ctx, c.output)
-	}
-	stop := context.AfterFunc(ctx, func() { expire(c.terminal) })
-	defer stop()
-	// The master of a terminal fails with EIO when nobody has it open any more.
-	_, err := io.Copy(struct{ io.Writer }{log}, struct{ io.Reader }{c.terminal})
-	if isTerminalEnd(err) {
-		return nil
-	}
-	return err
 }
 
 // takeTurn waits until there is room for one more start.

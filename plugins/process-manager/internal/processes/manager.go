@@ -13,16 +13,18 @@ import (
 	"errors"
 	"net/http"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/allow"
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/life"
-	"github.com/gaia-go/gaia/plugins/process-manager/internal/logs"
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/tree"
 	processv1 "github.com/gaia-go/gaia/proto/gaia/process/v1"
+	"github.com/gaia-go/gaia/sdk"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -36,12 +38,14 @@ type Manager struct {
 	keeper   keeper
 	settings atomic.Pointer[settings]
 	runs     atomic.Int64  // calls of Run under way
-	serial   atomic.Uint64 // of groups for Run
+	groups   pool          // for Run
 	starting chan struct{} // has room for those who start a process
+	settled  *time.Timer   // fires when no process was started for a while
 	probes   *http.Client
 	hub      hub
 
 	forest *tree.Forest   // set by the first Configure, before any call
+	lock   *os.File       // of the directory that the forest is known by
 	work   sync.WaitGroup // goroutines of the processes
 
 	mu        sync.Mutex
@@ -53,6 +57,11 @@ type Manager struct {
 // more of them in a second when more are under way.
 const maxStarting = 4
 
+// settleTime is how long nothing has to be started until the memory is given back
+// that starts have needed. The garbage collector would let it be for two minutes:
+// it is more than what 200 processes take that just run.
+const settleTime = time.Second
+
 // New returns a manager that may start nothing. The caller closes it.
 func New() *Manager {
 	m := &Manager{
@@ -60,6 +69,7 @@ func New() *Manager {
 		processes: make(map[string]*process),
 		probes:    newProbeClient(),
 	}
+	m.settled = time.AfterFunc(settleTime, debug.FreeOSMemory)
 	m.metrics = newMetrics(m)
 	return m
 }
@@ -67,6 +77,9 @@ func New() *Manager {
 // Exclusive says that there is one instance at a time: two would both wait for
 // the same processes and write the same logs.
 func (m *Manager) Exclusive() bool { return true }
+
+// Limits leave time for calls that wait for a process: Run, Wait and Stop.
+func (m *Manager) Limits() sdk.Limits { return sdk.Limits{Timeout: time.Hour} }
 
 // Configure takes the commands that may be started, and then the processes that
 // an earlier instance has started.
@@ -94,6 +107,7 @@ func (m *Manager) Metrics() prometheus.Gatherer { return m.metrics.registry }
 // Close lets go of all processes. Those that the host keeps run on, for the next
 // instance or until the host ends them; where there is no keeper, they are killed.
 func (m *Manager) Close() error {
+	m.settled.Stop()
 	m.mu.Lock()
 	m.closed = true
 	all := make([]*process, 0, len(m.processes))
@@ -101,16 +115,20 @@ func (m *Manager) Close() error {
 		all = append(all, p)
 	}
 	m.mu.Unlock()
+	for _, p := range all {
+		p.end()
+	}
+	m.work.Wait() // from here on nobody starts what is killed again
 	var faults []error
 	if !m.keeper.works() {
 		faults = killAll(all)
 	}
 	for _, p := range all {
-		p.end()
-	}
-	m.work.Wait()
-	for _, p := range all {
 		faults = append(faults, p.release())
+	}
+	faults = append(faults, m.groups.close())
+	if m.lock != nil {
+		faults = append(faults, m.lock.Close())
 	}
 	return errors.Join(faults...)
 }
@@ -197,9 +215,6 @@ func (m *Manager) forget(p *process) {
 		delete(m.processes, p.name)
 	}
 }
-
-// logStore is where logs are at present.
-func (m *Manager) logStore() *logs.Store { return m.settings.Load().store }
 
 // check returns what a spec asks for, if it is allowed now.
 func (m *Manager) check(spec *processv1.Spec) (allow.Command, error) {

@@ -41,16 +41,21 @@ var errNotStarted = errors.New("not started")
 // run runs the command to its end, or kills its whole tree when ctx ends, and
 // takes asked for the reason then. The error is errNotStarted.
 func (m *Manager) run(ctx context.Context, o oneshot, asked life.Reason) (*outcome, error) {
-	group, err := m.forest.New(fmt.Sprintf(".run-%d", m.serial.Add(1)), tree.Limits(o.command.Limits))
+	limits := tree.Limits(o.command.Limits)
+	group, err := m.groups.take(m.forest, limits)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotStarted, err)
 	}
+	r := &running{oneshot: o, group: group, ooms: group.OOMKills(), outcome: &outcome{}}
 	defer func() {
-		if err := group.Remove(); err != nil {
+		giveBack := m.groups.give
+		if r.cleared {
+			giveBack = func(g *tree.Group, _ tree.Limits) error { return g.Remove() }
+		}
+		if err := giveBack(group, limits); err != nil {
 			sdk.Logger().Warn("not all is given back", "command", o.command.Name, "err", err)
 		}
 	}()
-	r := &running{oneshot: o, group: group, outcome: &outcome{}}
 	if err := r.start(); err != nil {
 		return nil, fmt.Errorf("%w: %w", errNotStarted, err)
 	}
@@ -64,6 +69,9 @@ type running struct {
 	*outcome
 
 	group   *tree.Group
+	ooms    uint64 // of the group before
+	peak    *tree.Peak
+	cleared bool // the group was killed
 	process *spawn.Process
 	begun   time.Time
 	ours    []*os.File     // our ends of its pipes
@@ -99,6 +107,12 @@ func (r *running) start() (err error) {
 	if err != nil {
 		return err
 	}
+	r.peak = r.group.Peak()
+	defer func() {
+		if err != nil {
+			r.peak.Close()
+		}
+	}()
 	r.begun = time.Now()
 	if r.process, err = spawn.Start(config); err != nil {
 		return err
@@ -136,17 +150,18 @@ func (r *running) finish(ctx context.Context, asked life.Reason) {
 	}
 	r.drain()
 	r.took = time.Since(r.begun)
-	r.exit.OOM = r.group.OOMKills() > 0
+	r.exit.OOM = r.group.OOMKills() > r.ooms
 	r.exit.At = time.Now()
 	r.exit.Explain(asked, asked.Cause != life.CauseUnknown, r.took)
 	r.cpu = time.Duration(exit.Rusage.Utime.Nano() + exit.Rusage.Stime.Nano())
-	r.maxMemory = maxResident(exit.Rusage)
+	r.maxMemory = leastOf(maxResident(exit.Rusage), r.peak.Close())
 	closeAll([]*os.File{r.process.Terminal})
 	_ = r.process.Close() // a pidfd loses nothing
 }
 
 // clear kills all that is left of the tree.
 func (r *running) clear(ctx context.Context) {
+	r.cleared = true
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTime)
 	defer cancel()
 	err := spawn.SignalGroup(r.process.Pid, r.process.Pidfd, syscall.SIGKILL)
@@ -204,8 +219,18 @@ func (c *capture) read(from *os.File, limit int) {
 // maxRead is the size of a pipe: no read returns more.
 const maxRead = 64 << 10
 
-// maxResident is in bytes. The kernel counts what the process had before it became
-// another program, which is as much as this plugin has.
+// leastOf returns the lower one of two upper bounds, of which the second may not be
+// known: the kernel counts as resident what a process had before it became another
+// program, which is as much as this plugin has; and for a group it counts files,
+// too.
+func leastOf(resident, group uint64) uint64 {
+	if group == 0 {
+		return resident
+	}
+	return min(resident, group)
+}
+
+// maxResident is in bytes.
 func maxResident(u unix.Rusage) uint64 {
 	return uint64(u.Maxrss) << 10 //nolint:gosec // G115: not negative
 }

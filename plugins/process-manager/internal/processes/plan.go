@@ -35,6 +35,7 @@ const (
 	defaultWithin      = time.Minute
 	defaultGrace       = 10 * time.Second
 	maxGrace           = 10 * time.Minute
+	maxExits           = 100 // each of them is kept with its time
 )
 
 func invalid(format string, args ...any) error {
@@ -121,8 +122,11 @@ const forever = 100 * 365 * 24 * time.Hour
 func rulesOf(r *processv1.StartRequest) (life.Rules, error) {
 	policy := r.GetRestart()
 	rules := life.Rules{
-		Exits:        int(cmp.Or(policy.GetExits(), defaultExits)),
+		Exits:        int(max(cmp.Or(policy.GetExits(), defaultExits), 0)),
 		SuccessCodes: policy.GetSuccessCodes(),
+	}
+	if rules.Exits > maxExits {
+		return rules, invalid("restart.exits: %d, at most %d, or a negative number for no limit", rules.Exits, maxExits)
 	}
 	switch policy.GetWhen() {
 	case processv1.When_WHEN_UNSPECIFIED, processv1.When_NEVER:

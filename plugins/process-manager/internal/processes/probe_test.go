@@ -37,7 +37,7 @@ func TestAProcessIsReadyWhenItsProbeSaysSo(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			test.probe.Every = seconds(.01)
 			p := b.start(&processv1.StartRequest{Name: name, Spec: shell(test.script), Ready: test.probe, WaitReady: true})
-			if p.GetState() != processv1.State_RUNNING {
+			if p.GetState() != processv1.State_RUNNING || p.GetReason() != "" {
 				t.Errorf("got %v", p)
 			}
 		})

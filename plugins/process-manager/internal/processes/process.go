@@ -26,6 +26,7 @@ type process struct {
 	name     string
 	request  *processv1.StartRequest // never written to
 	plan     plan                    // what the request says, with defaults
+	logDir   string                  // where its log is, whatever the configuration says by now
 	events   chan life.Event
 	quit     chan struct{} // closed to end live; see end
 	done     chan struct{} // closed when live has returned
@@ -53,11 +54,15 @@ func (m *Manager) newProcess(request *processv1.StartRequest, plan plan) *proces
 		name:    request.GetName(),
 		request: request,
 		plan:    plan,
+		logDir:  m.settings.Load().logDir,
 		events:  make(chan life.Event),
 		quit:    make(chan struct{}),
 		done:    make(chan struct{}),
 	}
 }
+
+// logStore is where its log is.
+func (p *process) logStore() *logs.Store { return p.manager.settings.Load().logsIn(p.logDir) }
 
 // begin lets the process live, from the first event on.
 func (p *process) begin(first life.Event) {
@@ -96,8 +101,19 @@ func (p *process) live(first life.Event) {
 	}
 }
 
-// step does all that an event brings about.
+// step does all that an event brings about. It does so on a stack of its own: a
+// start needs 8 KiB or more, and a process that just runs need not go on to hold
+// them.
 func (p *process) step(ctx context.Context, ev life.Event) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.doStep(ctx, ev)
+	}()
+	<-done
+}
+
+func (p *process) doStep(ctx context.Context, ev life.Event) {
 	for queue := []life.Event{ev}; len(queue) > 0; queue = queue[1:] {
 		ev := queue[0]
 		ev.At, ev.Jitter = cmp.Or(ev.At, time.Now()), rand.Float64() //nolint:gosec // G404: no secret
@@ -244,15 +260,19 @@ func (p *process) ask() {
 	if p.child == nil {
 		return
 	}
-	signal := p.plan.signal
-	if s, err := parseSignal(p.machine.Stop.Signal); err == nil {
-		signal = s
-	}
-	for _, s := range []syscall.Signal{signal, syscall.SIGCONT} {
+	for _, s := range []syscall.Signal{p.stopSignal(p.machine), syscall.SIGCONT} {
 		if err := p.child.signal(s, true); err != nil && !errors.Is(err, os.ErrProcessDone) {
 			sdk.Logger().Warn("signal not sent", "process", p.name, "signal", signalName(s), "err", err)
 		}
 	}
+}
+
+// stopSignal is what asks for the end.
+func (p *process) stopSignal(m life.Machine) syscall.Signal {
+	if s, err := parseSignal(m.Stop.Signal); err == nil {
+		return s
+	}
+	return p.plan.signal
 }
 
 // kill kills the whole tree, and lets await see the end.

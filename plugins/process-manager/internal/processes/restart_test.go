@@ -114,7 +114,7 @@ func TestARestartEndsWhatRunsAndCountsAsNoFailure(t *testing.T) {
 
 func TestATimeoutHoldsAcrossRestarts(t *testing.T) {
 	b := open(t, testConfig(t))
-	b.start(&processv1.StartRequest{Name: "one", Spec: shell("sleep .05"), Restart: always(.001, -1), Timeout: seconds(.3)})
+	b.start(&processv1.StartRequest{Name: "one", Spec: shell("sleep .05"), Restart: always(.001, -1), Timeout: seconds(1)})
 	p := b.wait("one")
 	if p.GetState() != processv1.State_EXITED || p.GetRestarts() == 0 {
 		t.Errorf("got %v", p)

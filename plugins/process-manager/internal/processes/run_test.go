@@ -32,6 +32,9 @@ func TestARunReturnsWhatACommandHasWrittenAndHowItEnded(t *testing.T) {
 	if r.GetTook().AsDuration() <= 0 || r.GetMaxMemory() == 0 {
 		t.Errorf("got %v", r)
 	}
+	if r.GetMaxMemory() > 8<<20 && b.bounds("memory") {
+		t.Errorf("a shell is said to have needed %d bytes", r.GetMaxMemory())
+	}
 	r = b.run(&processv1.RunRequest{Spec: shell("echo a; echo b >&2; echo c"), Merge: true})
 	if string(r.GetStdout()) != "a\nb\nc\n" || len(r.GetStderr()) != 0 {
 		t.Errorf("merged: got %v", r)
@@ -54,7 +57,7 @@ func TestARunReadsInputAndOutputThatIsLargerThanAPipe(t *testing.T) {
 
 func TestARunsTimeoutKillsItsTreeAndReturnsWhatThereIs(t *testing.T) {
 	b := open(t, testConfig(t))
-	r := b.run(&processv1.RunRequest{Spec: shell(family + "trap '' TERM; sleep 600"), Timeout: seconds(.5)})
+	r := b.run(&processv1.RunRequest{Spec: shell(family + "trap '' TERM; sleep 600"), Timeout: seconds(2)})
 	if e := r.GetExit(); e.GetCause() != processv1.Cause_TIMEOUT || e.GetSignal() != "SIGKILL" || e.GetBy() != "timeout" {
 		t.Errorf("got %v", e)
 	}

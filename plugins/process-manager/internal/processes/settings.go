@@ -20,7 +20,8 @@ const (
 type settings struct {
 	commands     *allow.List
 	logDir       string
-	store        *logs.Store
+	maxLogSize   int64
+	store        *logs.Store // of logDir
 	maxProcesses int
 	maxRuns      int64
 }
@@ -35,8 +36,18 @@ func settingsFrom(config *processv1.Config, environ []string) (*settings, error)
 	return &settings{
 		commands:     commands,
 		logDir:       logDir,
+		maxLogSize:   int64(size),
 		store:        logs.NewStore(logDir, int64(size)),
 		maxProcesses: int(cmp.Or(config.GetMaxProcesses(), defaultMaxProcesses)),
 		maxRuns:      int64(cmp.Or(config.GetMaxRuns(), defaultMaxRuns)),
 	}, nil
+}
+
+// logsIn returns the store of a directory, which may have been that of an earlier
+// configuration.
+func (s *settings) logsIn(dir string) *logs.Store {
+	if dir == s.logDir {
+		return s.store
+	}
+	return logs.NewStore(dir, s.maxLogSize)
 }

@@ -88,7 +88,7 @@ func (m *Manager) Remove(_ context.Context, r *processv1.RemoveRequest) (*proces
 	if err := m.leave(p); err != nil {
 		return nil, err
 	}
-	err = errors.Join(p.discard(), m.forgetKept(p.name), m.logStore().Remove(p.name))
+	err = errors.Join(p.discard(), m.forgetKept(p.name), p.logStore().Remove(p.name))
 	m.forget(p)
 	m.hub.publish(p, true)
 	if err != nil {

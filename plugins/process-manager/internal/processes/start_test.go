@@ -148,3 +148,16 @@ func TestAReconfigurationHoldsForTheNextStart(t *testing.T) {
 	_, err := b.Restart(b.context(), &processv1.RestartRequest{Name: "old"})
 	refused(t, err, codes.FailedPrecondition, `"sleep" is not allowed`)
 }
+
+func TestTwoManagersCannotHaveOneLogDirectory(t *testing.T) {
+	config := testConfig(t)
+	open(t, config)
+	second := New()
+	err := second.Configure(t.Context(), config)
+	if err == nil || !strings.HasPrefix(err.Error(), "log_dir: ") || !strings.Contains(err.Error(), "in use elsewhere") {
+		t.Errorf("got %v", err)
+	}
+	if err := second.Close(); err != nil {
+		t.Error(err)
+	}
+}

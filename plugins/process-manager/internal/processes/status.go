@@ -73,6 +73,9 @@ func (p *process) reason(m life.Machine) string {
 		}
 		return "not ready yet"
 	case life.Running:
+		if fault := p.logFault(); fault != nil {
+			return fmt.Sprintf("what it writes is not kept at present: %v", fault)
+		}
 		return p.lastDoubt()
 	case life.Backoff:
 		return fmt.Sprintf("%s, restart in %v", exit, life.Rounded(max(0, time.Until(m.NextStart))))
@@ -90,6 +93,13 @@ func (p *process) reason(m life.Machine) string {
 		return exit
 	}
 	return exit
+}
+
+func (p *process) logFault() error {
+	if log := p.openedLog(); log != nil {
+		return log.Fault()
+	}
+	return nil
 }
 
 func (p *process) lastDoubt() string {

@@ -256,3 +256,26 @@ func TestEventsTellOfAllThatIsAndAllThatChanges(t *testing.T) {
 		t.Errorf("got %v, want %v", states, want)
 	}
 }
+
+func TestWhoDoesNotReadEventsIsLetGoAndHoldsUpNobody(t *testing.T) {
+	b := open(t, testConfig(t))
+	b.start(&processv1.StartRequest{Name: "one", Spec: shell("sleep 60")})
+	p, err := b.manager.find("one")
+	if err != nil {
+		t.Fatal(err)
+	}
+	slow := b.manager.hub.listen("")
+	other := b.manager.hub.listen("two")
+	for range maxBehind + 1 {
+		b.manager.hub.publish(p, false)
+	}
+	n := 0
+	for range slow.changes { // until it is closed
+		n++
+	}
+	if n != maxBehind || len(other.changes) != 0 {
+		t.Errorf("got %d events, and %d of another process; want %d and none", n, len(other.changes), maxBehind)
+	}
+	b.manager.hub.drop(slow)
+	b.manager.hub.drop(other)
+}

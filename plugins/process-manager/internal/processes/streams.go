@@ -5,7 +5,8 @@ import (
 	"io"
 	"os"
 	"syscall"
-	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // streams are the standard streams of a process: the ends that it gets, and ours.
@@ -67,8 +68,22 @@ func (s *streams) closeOurs() error {
 	return errors.Join(faults...)
 }
 
-// expire ends what waits for a file.
-func expire(f *os.File) { _ = f.SetDeadline(time.Unix(1, 0)) }
+// duplicate returns another descriptor of a file.
+func duplicate(f *os.File) (*os.File, error) {
+	conn, err := f.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	var fd int
+	var fault error
+	if err := conn.Control(func(from uintptr) { fd, fault = unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 0) }); err != nil {
+		return nil, err
+	}
+	if fault != nil {
+		return nil, os.NewSyscallError("dup", fault)
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
+}
 
 // isTerminalEnd reports whether a read of a terminal's master has come to the
 // end: nobody has the other side open any more.

@@ -1,10 +1,13 @@
 package spawn_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -76,4 +79,46 @@ func once(b *testing.B, f *tree.Forest, path string, c spawn.Config, l *tree.Lim
 	defer p.Close()
 	_, err = p.Wait(b.Context())
 	return err
+}
+
+// BenchmarkWaiting tells what a process costs this program that runs and is
+// waited for: its share of the memory that is in use.
+func BenchmarkWaiting(b *testing.B) {
+	const many = 500
+	f := forest(b)
+	for b.Loop() {
+		before := inUse()
+		processes := make([]*spawn.Process, 0, many)
+		groups := make([]*tree.Group, 0, many)
+		for n := range many {
+			g, err := f.New(strconv.Itoa(n), tree.Limits{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			p, err := spawn.Start(spawn.Config{Path: "/bin/sleep", Args: []string{"1000"}, Group: g})
+			if err != nil {
+				b.Fatal(err)
+			}
+			processes, groups = append(processes, p), append(groups, g)
+		}
+		b.ReportMetric(float64(inUse()-before)/many, "B/process")
+		for i, p := range processes {
+			if err := groups[i].Kill(b.Context()); err != nil {
+				b.Error(err)
+			}
+			if _, err := p.Wait(b.Context()); err != nil {
+				b.Error(err)
+			}
+			if err := errors.Join(p.Close(), groups[i].Remove()); err != nil {
+				b.Error(err)
+			}
+		}
+	}
+}
+
+func inUse() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc + m.StackInuse)
 }

@@ -2,7 +2,6 @@ package spawn
 
 import (
 	"fmt"
-	"math"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -52,15 +51,6 @@ func openFiles(c Config, who *identity) (*files, error) {
 	return f, nil
 }
 
-// Seal keeps what this program has inherited from whoever started it from all
-// processes that it starts. It is called once, before the first start.
-func Seal() error {
-	if err := unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
-		return fmt.Errorf("spawn: %w", os.NewSyscallError("close_range", err))
-	}
-	return nil
-}
-
 // openTerminal makes a pair of pseudoterminals. The slave belongs to the user:
 // programs open their terminal again by its name.
 func openTerminal(who *identity) (master, slave *os.File, err error) {
@@ -84,7 +74,7 @@ func openTerminal(who *identity) (master, slave *os.File, err error) {
 	slave = os.NewFile(peer, "terminal of a process")
 	if who != nil {
 		if err := slave.Chown(int(who.uid), -1); err != nil {
-			return nil, nil, fmt.Errorf("%w", errAndClose(err, slave))
+			return nil, nil, errAndClose(err, slave)
 		}
 	}
 	if err := SetSize(master, 24, 80); err != nil {

@@ -11,7 +11,7 @@ import (
 // rlimits are limits of each process by itself, by kind. They belong to a whole
 // process, not to the thread that starts another one. So the process is started
 // as a traced one, which stops in exec; prlimit(2) sets its limits, and it is let
-// go.
+// go (see Config.prepare).
 type rlimits map[int]uint64
 
 func (c Config) rlimits() rlimits {
@@ -38,26 +38,14 @@ func (c Config) mayHold() bool {
 	return err != nil || n == 0
 }
 
-// set limits a process and, if it is held, lets it go. The calling thread has
-// started it.
-func (limits rlimits) set(pid int, held bool) error {
-	if held {
-		if err := awaitStop(pid); err != nil {
-			return fmt.Errorf("spawn: wait for process %d to stand still: %w", pid, err)
-		}
-	}
+// set limits a process.
+func (limits rlimits) set(pid int) error {
 	for kind, value := range limits {
 		// The soft limit alone would not do: a Go program raises it to the hard one.
 		err := unix.Prlimit(pid, kind, &unix.Rlimit{Cur: value, Max: value}, nil)
 		if err != nil && !errors.Is(err, unix.ESRCH) { // it was killed
 			return fmt.Errorf("spawn: %s: %w", limits.name(kind), err)
 		}
-	}
-	if !held {
-		return nil
-	}
-	if err := unix.PtraceDetach(pid); err != nil && !errors.Is(err, unix.ESRCH) { // as above
-		return fmt.Errorf("spawn: let process %d go: %w", pid, err)
 	}
 	return nil
 }

@@ -27,6 +27,11 @@ type Config struct {
 	// TTY gives it a terminal in their place.
 	TTY bool
 
+	// Held is called before the first instruction, when the process can have started
+	// nobody; it may be nil. Its error ends the process, and is Start's. A program that
+	// would lose the rights that its file promises if it were held runs already.
+	Held func(*Process) error
+
 	Group     *tree.Group // it is born there; may be nil
 	OpenFiles uint32      // at once; 0 is as many as this process may
 

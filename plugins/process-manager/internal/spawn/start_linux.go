@@ -37,7 +37,7 @@ func Start(c Config) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.Terminal, files.master = files.master, nil
+	p.exposeToOOM()
 	go p.reap()
 	return p, nil
 }
@@ -89,7 +89,7 @@ func start(c Config, who *identity, files *files, rules *rules) (*Process, error
 		attr.Env = []string{} // nil would be ours
 	}
 	limits := c.rlimits()
-	attr.Sys.Ptrace = len(limits) > 0 && c.mayHold()
+	attr.Sys.Ptrace = (len(limits) > 0 || c.Held != nil) && c.mayHold()
 	var pid int
 	launch := func(cgroup int) (int, error) {
 		// From here on this thread cannot do much more than start it.
@@ -120,10 +120,37 @@ func start(c Config, who *identity, files *files, rules *rules) (*Process, error
 	if err != nil {
 		return nil, err
 	}
-	if err := limits.set(pid, attr.Sys.Ptrace); err != nil {
+	p.Terminal = files.master
+	if err := c.prepare(p, limits, attr.Sys.Ptrace); err != nil {
 		return nil, errors.Join(err, end(pid), p.Close())
 	}
+	files.master = nil
 	return p, nil
+}
+
+// prepare does what has to be done before the first instruction and, if the process
+// is held, lets it go. The calling thread has started it.
+func (c Config) prepare(p *Process, limits rlimits, held bool) error {
+	if held {
+		if err := awaitStop(p.Pid); err != nil {
+			return fmt.Errorf("spawn: wait for process %d to stand still: %w", p.Pid, err)
+		}
+	}
+	if err := limits.set(p.Pid); err != nil {
+		return err
+	}
+	if c.Held != nil {
+		if err := c.Held(p); err != nil {
+			return err
+		}
+	}
+	if !held {
+		return nil
+	}
+	if err := unix.PtraceDetach(p.Pid); err != nil && !errors.Is(err, unix.ESRCH) { // it was killed
+		return fmt.Errorf("spawn: let process %d go: %w", p.Pid, err)
+	}
+	return nil
 }
 
 // giveUp takes from the calling thread what the process is not to have.
@@ -181,9 +208,9 @@ func (c Config) explain(err error) error {
 	case errors.Is(err, unix.ENOENT):
 		return fmt.Errorf("spawn: executable %q: its interpreter or loader: %w", c.Path, err)
 	case errors.Is(err, unix.EACCES) && len(c.Read) > 0:
-		return fmt.Errorf("spawn: executable %q: %w: it, its interpreter or its loader is not below what it may read, %q, or user %q may not execute it or enter %q", c.Path, err, c.Read, c.User, c.Dir)
+		return fmt.Errorf("spawn: executable %q: %w: it, its interpreter or its loader is not below what it may read, %q, or its user %q may not execute it or enter %q", c.Path, err, c.Read, c.User, c.Dir)
 	case errors.Is(err, unix.EACCES):
-		return fmt.Errorf("spawn: executable %q: %w: user %q may not execute it or enter %q", c.Path, err, c.User, c.Dir)
+		return fmt.Errorf("spawn: executable %q: %w: its user %q may not execute it or enter %q", c.Path, err, c.User, c.Dir)
 	case errors.Is(err, unix.EPERM) && c.User != "":
 		return fmt.Errorf("spawn: user %q: %w: only root may start a process as somebody else", c.User, err)
 	case errors.Is(err, unix.EAGAIN):

@@ -137,18 +137,6 @@ func TestASignalIsToldAsSuch(t *testing.T) {
 	}
 }
 
-func TestAProcessHasNoFilesButItsOwn(t *testing.T) {
-	if err := spawn.Seal(); err != nil {
-		t.Fatal(err)
-	}
-	text, _ := output(t, spawn.Config{}, "ls -l /proc/$$/fd")
-	for _, line := range strings.Split(strings.TrimSpace(text), "\n")[1:] {
-		if fd := strings.Fields(line)[8]; fd > "2" {
-			t.Errorf("it has descriptor %s", line)
-		}
-	}
-}
-
 func TestAStartThatIsNotPossibleSaysWhy(t *testing.T) {
 	dir := t.TempDir()
 	file := func(name, content string, mode os.FileMode) string {
@@ -411,4 +399,42 @@ func TestManyProcessesAreWaitedForByFewThreads(t *testing.T) {
 		}
 	}
 	soon(t, "nothing is left", func() bool { return runtime.NumGoroutine() <= goroutines })
+}
+
+func TestNoDescriptorIsLeft(t *testing.T) {
+	count := func() int {
+		files, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(files)
+	}
+	g := group(t, tree.Limits{Processes: 10, Memory: 64 << 20, CPU: 1})
+	all := func() {
+		for _, c := range []spawn.Config{
+			{Path: "/bin/true"}, {Path: "/bin/true", TTY: true}, {Path: "/bin/true", Read: []string{"/"}, Write: []string{"/"}}, {Path: "/bin/true", OpenFiles: 10},
+			{Path: "/dev/null"}, {Path: "/bin/true", Read: []string{"/none"}}, {Path: "/bin/true", Read: []string{"/tmp"}, TTY: true}, {Path: "/bin/true", OpenFiles: 1 << 31},
+		} {
+			c.Group = g
+			p, err := spawn.Start(c)
+			if err != nil {
+				continue
+			}
+			if p.Terminal != nil {
+				_ = p.Terminal.Close()
+			}
+			if _, err := p.Wait(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if err := p.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	all() // opens what is opened once
+	before := count()
+	for range 10 {
+		all()
+	}
+	soon(t, "as many descriptors as before", func() bool { return count() <= before })
 }

@@ -51,6 +51,12 @@ func Start(c Config) (*Process, error) {
 	if _, err := start(); err != nil {
 		return nil, err
 	}
+	if c.Held == nil {
+		return p, nil
+	}
+	if err := c.Held(p); err != nil {
+		return nil, errors.Join(err, unix.Kill(p.Pid, unix.SIGKILL)) // reap waits for it
+	}
 	return p, nil
 }
 

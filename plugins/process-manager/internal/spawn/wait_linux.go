@@ -69,24 +69,24 @@ func (p *Process) reaped(uintptr) bool {
 // Signal signals the process, never another one that has got its id since. It
 // returns os.ErrProcessDone when the process has ended.
 func Signal(pidfd *os.File, s unix.Signal) error {
-	return signal(pidfd, s, 0)
+	return send(pidfd, s, 0)
 }
 
 // SignalGroup signals all processes of the process group that the process with
 // the id pid leads, also when that has ended itself, unless Linux is older than
 // 6.9. It returns os.ErrProcessDone when none is left.
 func SignalGroup(pid int, pidfd *os.File, s unix.Signal) error {
-	err := signal(pidfd, s, unix.PIDFD_SIGNAL_PROCESS_GROUP)
+	err := send(pidfd, s, unix.PIDFD_SIGNAL_PROCESS_GROUP)
 	if !errors.Is(err, unix.EINVAL) {
 		return err
 	}
-	if err := signal(pidfd, 0, 0); err != nil { // else the id may be somebody else's
+	if err := send(pidfd, 0, 0); err != nil { // else the id may be somebody else's
 		return err
 	}
 	return unix.Kill(-pid, s)
 }
 
-func signal(pidfd *os.File, s unix.Signal, flags int) error {
+func send(pidfd *os.File, s unix.Signal, flags int) error {
 	conn, err := pidfd.SyscallConn()
 	if err != nil {
 		return err

@@ -18,8 +18,12 @@ import (
 
 // TestMain is also an instance of a plugin, which starts two processes.
 func TestMain(m *testing.M) {
-	if identity := os.Getenv("IDENTITY"); identity != "" {
-		if err := beInstance(identity, kinds()[os.Getenv("KIND")]); err != nil {
+	if identity, kind := os.Getenv("IDENTITY"), os.Getenv("KIND"); identity != "" {
+		be := func() error { return beInstance(identity, kinds()[kind]) }
+		if kind == "divided" {
+			be = func() error { return beDivided(identity) }
+		}
+		if err := be(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

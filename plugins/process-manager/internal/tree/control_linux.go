@@ -85,54 +85,63 @@ func readCount(path, name string) (uint64, error) {
 }
 
 // pidsBelow lists the processes of the group at path and of those below it, but
-// for the plugin: one of its threads is there while it starts a process.
+// for the plugin: one of its threads is there while it starts a process. A group
+// that is gone has none.
 func pidsBelow(path string) ([]int, error) {
+	text, err := readText(filepath.Join(path, "cgroup.procs"))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
 	var all []int
-	err := filepath.WalkDir(path, func(path string, entry fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
+	for field := range strings.FieldsSeq(text) {
+		if pid, err := strconv.Atoi(field); err == nil && pid > 0 && pid != os.Getpid() {
+			all = append(all, pid)
 		}
-		if err != nil || !entry.IsDir() {
-			return err
-		}
-		text, err := readText(filepath.Join(path, "cgroup.procs"))
-		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
-			return nil // it has just been removed
-		}
-		for field := range strings.FieldsSeq(text) {
-			if pid, err := strconv.Atoi(field); err == nil && pid > 0 && pid != os.Getpid() {
-				all = append(all, pid)
-			}
-		}
-		return err
-	})
+	}
+	below, err := groupsBelow(path)
+	for _, group := range below {
+		pids, e := pidsBelow(group)
+		all, err = append(all, pids...), errors.Join(err, e)
+	}
 	return all, err
+}
+
+// groupsBelow are the groups right below the one at path. Few groups have any;
+// the number of links tells.
+func groupsBelow(path string) ([]string, error) {
+	var info unix.Stat_t
+	if err := unix.Stat(path, &info); err != nil || info.Nlink == 2 {
+		return nil, nil //nolint:nilerr // it is gone, or has none
+	}
+	entries, err := os.ReadDir(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var below []string
+	for _, entry := range entries {
+		if entry.IsDir() {
+			below = append(below, filepath.Join(path, entry.Name()))
+		}
+	}
+	return below, err
 }
 
 // removeBelow removes a group with those below it. Control files go with their
 // directory, and cannot be removed.
 func removeBelow(path string) error {
-	err := unix.Rmdir(path)
-	if err == nil || errors.Is(err, unix.ENOENT) {
-		return nil
+	below, err := groupsBelow(path)
+	if err != nil {
+		return err
 	}
-	entries, readErr := os.ReadDir(path)
-	if readErr != nil {
-		return readErr
-	}
-	below := false
-	for _, entry := range entries {
-		if entry.IsDir() {
-			below = true
-			if err := removeBelow(filepath.Join(path, entry.Name())); err != nil {
-				return err
-			}
+	for _, group := range below {
+		if err := removeBelow(group); err != nil {
+			return err
 		}
 	}
-	if below {
-		err = unix.Rmdir(path)
-	}
-	if err != nil {
+	if err := unix.Rmdir(path); err != nil && !errors.Is(err, unix.ENOENT) {
 		return &fs.PathError{Op: "rmdir", Path: path, Err: err}
 	}
 	return nil

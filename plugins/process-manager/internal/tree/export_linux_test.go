@@ -1,6 +1,9 @@
 package tree
 
-import "slices"
+import (
+	"errors"
+	"slices"
+)
 
 // OpenOn opens a forest that uses those hierarchies of the machine only that it
 // is told to; ok reports whether there is one.
@@ -26,4 +29,22 @@ func (g *Group) Directories() []string {
 		paths = append(paths, d.path)
 	}
 	return paths
+}
+
+// Divide lets groups below our own in cgroup v2 have a controller.
+func Divide(controller string) error {
+	mounts, err := readText("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	groups, err := readText("/proc/self/cgroup")
+	if err != nil {
+		return err
+	}
+	for _, h := range survey(mounts, groups) {
+		if h.version == 2 {
+			return h.enable(controller)
+		}
+	}
+	return errors.ErrUnsupported
 }

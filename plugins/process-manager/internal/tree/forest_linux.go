@@ -27,7 +27,9 @@ type Forest struct {
 	prefix      string      // of the names of all directories
 	hierarchies []hierarchy // the first holds the tree together; if none, marks do
 
-	mu sync.Mutex // held while this process bears a mark, or divides its own group
+	left []map[string]string // by hierarchy, the directories that Open has found and left, by the name of their group
+
+	bearing sync.Mutex // held while this process bears a mark
 }
 
 // sweepTime is how long Open may take to kill what nobody keeps.
@@ -36,7 +38,8 @@ const sweepTime = 2 * time.Second
 // Open finds out what the system has, and kills and removes the groups that an
 // earlier instance of the same identity has left, but for those that are kept.
 // Any text is an identity that no other plugin has at the same time, such as the
-// absolute path of a directory. The error is about groups that could not be
+// absolute path of a directory: the caller makes sure of that. Without control
+// groups nobody can be swept. The error is about groups that could not be
 // removed; the forest can be used none the less.
 func Open(identity string, kept ...string) (*Forest, error) {
 	mounts, err := readText("/proc/self/mountinfo")
@@ -57,9 +60,8 @@ func openWith(identity string, hierarchies []hierarchy, kept []string) (*Forest,
 		prefix:      "gaia-tree-" + hex.EncodeToString(sum[:6]) + "-",
 		hierarchies: hierarchies,
 	}
-	// What comes first is killed first: version 2 kills a whole group at once,
-	// and a group that lets nobody be born is emptied in one go. What throttles
-	// comes last.
+	// The first holds a tree together, and kills it: so it is one that can be
+	// frozen, or lets nobody be born. What throttles comes last.
 	slices.SortStableFunc(f.hierarchies, func(a, b hierarchy) int { return a.rank() - b.rank() })
 	for i := range f.hierarchies {
 		if f.hierarchies[i].version == 2 {
@@ -87,9 +89,12 @@ func (f *Forest) sweep(kept []string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), sweepTime) // a constructor: nobody else bounds it
 	defer cancel()
 	var faults []error
-	for _, h := range f.hierarchies {
+	f.left = make([]map[string]string, len(f.hierarchies))
+	for i, h := range f.hierarchies {
+		f.left[i] = make(map[string]string)
 		for _, path := range h.existing(f.prefix + "*") {
-			if slices.Contains(kept, strings.TrimPrefix(filepath.Base(path), f.prefix)) {
+			if name := strings.TrimPrefix(filepath.Base(path), f.prefix); slices.Contains(kept, name) {
+				f.left[i][name] = path
 				continue
 			}
 			d := directory{h, path}
@@ -126,41 +131,36 @@ func escape(path string) string {
 // String says what holds and bounds processes, and what that cannot do, such as
 // "cgroup v2 (memory, cpu, pids)".
 func (f *Forest) String() string {
-	var parts, lacks []string
+	if len(f.hierarchies) == 0 {
+		return "rlimits: memory is limited for each process by itself, with 256 MiB more for what programs map and never touch; " +
+			"cpu and processes are not limited; what a process has started is found by a mark that it can put off"
+	}
+	controllers := []string{"memory", "cpu", "pids"}
+	lacks := slices.Clone(controllers)
+	var parts []string
 	for version := 2; version >= 1; version-- {
 		var has []string
 		used := false
 		for _, h := range f.hierarchies {
+			used = used || h.version == version
 			if h.version == version {
-				used = true
 				has = append(has, h.controllers...)
 			}
 		}
-		switch {
-		case !used:
-		case len(has) == 0:
-			parts = append(parts, fmt.Sprintf("cgroup v%d (kill)", version))
-		default:
-			parts = append(parts, fmt.Sprintf("cgroup v%d (%s)", version, strings.Join(inOrder(has), ", ")))
+		does := slices.DeleteFunc(slices.Clone(controllers), func(c string) bool { return !slices.Contains(has, c) })
+		lacks = slices.DeleteFunc(lacks, func(c string) bool { return slices.Contains(has, c) })
+		if len(does) == 0 {
+			does = []string{"kill"}
+		}
+		if used {
+			parts = append(parts, fmt.Sprintf("cgroup v%d (%s)", version, strings.Join(does, ", ")))
 		}
 	}
-	if len(parts) == 0 {
-		return "rlimits: memory is limited for each process by itself, with 256 MiB more for what programs map and never touch; " +
-			"cpu and processes are not limited; what a process has started is found by a mark that it can put off"
-	}
-	for _, controller := range []string{"memory", "cpu", "pids"} {
-		if !slices.ContainsFunc(f.hierarchies, func(h hierarchy) bool { return h.has(controller) }) {
-			lacks = append(lacks, controller)
-		}
-	}
+	said := strings.Join(parts, ", ")
 	if len(lacks) > 0 {
-		return strings.Join(parts, ", ") + "; not limited: " + strings.Join(lacks, ", ")
+		said += "; not limited: " + strings.Join(lacks, ", ")
 	}
-	return strings.Join(parts, ", ")
-}
-
-func inOrder(has []string) []string {
-	return slices.DeleteFunc(wanted(), func(c string) bool { return !slices.Contains(has, c) })
+	return said
 }
 
 // New makes a group. There must be none of that name; the caller removes it.
@@ -184,7 +184,8 @@ func (f *Forest) New(name string, l Limits) (*Group, error) {
 }
 
 // Adopt returns the group that an earlier instance has made, with the limits
-// that it has until Update. What is missing of it is made.
+// that it has until Update. What is missing of it is made. It stays in the control
+// group of that instance, so the next start is better made in a new group.
 func (f *Forest) Adopt(name string) (*Group, error) {
 	if err := checkName(name); err != nil {
 		return nil, err
@@ -192,8 +193,8 @@ func (f *Forest) Adopt(name string) (*Group, error) {
 	g := f.group(name)
 	g.adopted = true
 	for i, h := range f.hierarchies {
-		if paths := h.existing(f.prefix + name); len(paths) > 0 {
-			g.dirs = append(g.dirs, directory{h, paths[0]})
+		if path, ok := f.find(i, name); ok {
+			g.dirs = append(g.dirs, directory{h, path})
 			continue
 		}
 		if !f.needs(i, Limits{}) {
@@ -204,6 +205,21 @@ func (f *Forest) Adopt(name string) (*Group, error) {
 		}
 	}
 	return g, nil
+}
+
+// find returns the directory of a group in the i-th hierarchy. To look for one takes
+// milliseconds on a machine with many groups, so those that Open has seen are known.
+func (f *Forest) find(i int, name string) (path string, ok bool) {
+	if path, ok := f.left[i][name]; ok {
+		return path, true
+	}
+	if slices.ContainsFunc(f.left, func(left map[string]string) bool { return left[name] != "" }) {
+		return "", false // it is known, and has none here
+	}
+	if paths := f.hierarchies[i].existing(f.prefix + name); len(paths) > 0 {
+		return paths[0], true
+	}
+	return "", false
 }
 
 // needs reports whether a group with such limits has a directory in the i-th

@@ -18,7 +18,7 @@ import (
 type Group struct {
 	forest *Forest
 	name   string
-	mark   uint64 // what the processes are known by where dirs is empty
+	mark   uint64 // what the processes are known by without control groups
 
 	// turn is held while a process is born, all are killed, or limits change:
 	// each writes what the others do. It comes before mu.
@@ -27,7 +27,7 @@ type Group struct {
 
 	mu     sync.Mutex
 	limits Limits
-	dirs   []directory // sorted by rank; the first holds the tree
+	dirs   []directory // sorted by rank, the first holds the tree; none after Remove
 }
 
 // directory is the part of a group that is in one hierarchy.
@@ -74,11 +74,17 @@ func with(dirs []directory, controller string) (directory, bool) {
 // to be reaped is not among them.
 func (g *Group) Pids() ([]int, error) {
 	dirs, _ := g.snapshot()
-	if len(dirs) == 0 {
+	switch {
+	case len(dirs) > 0:
+		return pidsBelow(dirs[0].path)
+	case g.byMark():
 		return marked(g.mark)
+	default:
+		return nil, nil
 	}
-	return pidsBelow(dirs[0].path)
 }
+
+func (g *Group) byMark() bool { return len(g.forest.hierarchies) == 0 }
 
 // OOMKills counts the processes of the group that the kernel has killed for want
 // of memory. It is up to date when the end of a process is seen. Where nothing
@@ -128,8 +134,8 @@ func (d directory) file(v2, v1 string) string {
 	return v1
 }
 
-// Remove removes the group. It kills nobody: if a process is left, the error
-// matches EBUSY and Remove may be called again.
+// Remove removes the group, which is of no use any more then. It kills nobody: if
+// a process is left, the error matches EBUSY and Remove may be called again.
 func (g *Group) Remove() error {
 	g.turn.Lock()
 	defer g.turn.Unlock()

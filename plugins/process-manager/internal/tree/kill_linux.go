@@ -27,7 +27,7 @@ func (g *Group) Kill(ctx context.Context) error {
 	defer g.turn.Unlock()
 	dirs, limits := g.snapshot()
 	if len(dirs) == 0 {
-		return killAll(ctx, g.Pids)
+		return killAll(ctx, g.Pids) // known by a mark, or none
 	}
 	if err := dirs[0].kill(ctx, orMax(uint64(limits.Processes))); err != nil {
 		return err
@@ -54,6 +54,9 @@ func (d directory) settle(ctx context.Context, few uint64) {
 // cgroup.kill: whoever is cloned into a group that was once killed so is killed,
 // too (seen on Linux 6.18), and the group would be of no use any more.
 func (d directory) kill(ctx context.Context, processes string) error {
+	if pids, err := pidsBelow(d.path); err == nil && len(pids) == 0 {
+		return nil // as after most short runs
+	}
 	file, still, before := "cgroup.freeze", "1", "0"
 	if d.version == 1 {
 		file, still, before = "pids.max", "0", processes

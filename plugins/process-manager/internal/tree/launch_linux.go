@@ -23,8 +23,11 @@ func (g *Group) Launch(start func(cgroup int) (pid int, err error)) (int, error)
 	g.turn.Lock()
 	defer g.turn.Unlock()
 	dirs, limits := g.snapshot()
-	if len(dirs) == 0 {
+	if g.byMark() {
 		return g.launchMarked(start)
+	}
+	if len(dirs) == 0 {
+		return 0, fmt.Errorf("tree: launch in group %q: %w", g.name, fs.ErrClosed)
 	}
 	for _, d := range dirs {
 		if d.version != 1 {
@@ -85,7 +88,7 @@ func (d directory) raise(processes uint32) (undo func(), err error) {
 
 // bear lets the kernel bear a process in a group of cgroup v2. Where that is
 // forbidden or not known (clone3 with a group: Linux 5.7), it is moved there a
-// moment after its birth.
+// moment after its birth; if start has given up the right to do that, it is not.
 func (d directory) bear(start func(cgroup int) (int, error)) (int, error) {
 	fd, err := unix.Open(d.path, unix.O_DIRECTORY|unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -72,6 +72,9 @@ func (l *Limits) take(controller string, from Limits) {
 // needed, it is made, and gets the processes that run.
 func (g *Group) limit(controller string, l Limits) error {
 	dirs, _ := g.snapshot()
+	if len(dirs) == 0 {
+		return nil
+	}
 	d, ok := with(dirs, controller)
 	if !ok {
 		i := slices.IndexFunc(g.forest.hierarchies, func(h hierarchy) bool { return h.has(controller) })
@@ -87,7 +90,9 @@ func (g *Group) limit(controller string, l Limits) error {
 		}
 	}
 	if d.version == 2 {
-		if err := d.enable(controller); err != nil {
+		parent := d.hierarchy
+		parent.own = filepath.Dir(d.path) // an earlier instance's, if it was adopted
+		if err := parent.enable(controller); err != nil {
 			return err
 		}
 	}
@@ -134,6 +139,9 @@ func (d directory) limitMemory(n uint64) error {
 	if d.version == 1 {
 		return d.limitMemoryV1(n)
 	}
+	if err := d.fits(n); err != nil {
+		return err
+	}
 	swap := "0"
 	if n == 0 {
 		swap = "max"
@@ -142,6 +150,24 @@ func (d directory) limitMemory(n uint64) error {
 		return err
 	}
 	return d.write("memory.max", orMax(n))
+}
+
+// fits reports an error if so much memory is in use that cannot be reclaimed
+// that the kernel would enforce a limit by killing. In version 1 it refuses by
+// itself.
+func (d directory) fits(n uint64) error {
+	used := uint64(0)
+	for _, kind := range []string{"anon", "shmem"} {
+		bytes, err := readCount(filepath.Join(d.path, "memory.stat"), kind)
+		if err != nil {
+			return err
+		}
+		used += bytes
+	}
+	if n > 0 && used > n {
+		return fmt.Errorf("%d bytes are in use, more than %d: %w", used, n, unix.EBUSY)
+	}
+	return nil
 }
 
 // limitMemoryV1 sets two limits of which the first must never be above the

@@ -20,12 +20,13 @@ import (
 // launchMarked lets a process be born with the mark. Limits belong to this
 // process as a whole, so one is started at a time.
 func (g *Group) launchMarked(start func(cgroup int) (int, error)) (int, error) {
-	g.forest.mu.Lock()
-	defer g.forest.mu.Unlock()
+	g.forest.bearing.Lock()
+	defer g.forest.bearing.Unlock()
 	var before unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_RSS, &before); err != nil {
 		return 0, fmt.Errorf("tree: RLIMIT_RSS: %w", err)
 	}
+	// A hard limit lower than the mark, which is rare, makes it an error.
 	if err := unix.Setrlimit(unix.RLIMIT_RSS, &unix.Rlimit{Cur: g.mark, Max: before.Max}); err != nil {
 		return 0, fmt.Errorf("tree: mark by RLIMIT_RSS: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -125,6 +126,13 @@ func (s *script) gone(t testing.TB) {
 	}
 }
 
+func asRoot(t testing.TB) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("needs root")
+	}
+}
+
 // soon waits for what nobody announces.
 func soon(t testing.TB, what string, done func() bool) {
 	t.Helper()
@@ -182,12 +190,12 @@ func TestKillEndsAForkBomb(t *testing.T) {
 			f := open(t, use)
 			bomb := `f() { f & f & wait; }; echo ready; f`
 			if !strings.Contains(f.String(), "pids") || strings.HasPrefix(f.String(), "rlimits") {
-				bomb = `f() { [ $1 -gt 8 ] && exec sleep 1000; f $(($1+1)) & f $(($1+1)) & wait; }; echo ready; f 0` // nothing else would bound it
+				bomb = `f() { [ $1 -gt 6 ] && exec sleep 1000; f $(($1+1)) & f $(($1+1)) & wait; }; echo ready; f 0` // nothing else would bound it
 			}
-			g := group(t, f, tree.Limits{Processes: 300})
+			g := group(t, f, tree.Limits{Processes: 150})
 			s := run(t, g, bomb)
 			s.line(t)
-			soon(t, "many processes", func() bool { return g.Usage().Processes > 100 })
+			soon(t, "many processes", func() bool { return g.Usage().Processes > 60 })
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			if err := g.Kill(ctx); err != nil {
@@ -216,6 +224,23 @@ func TestRemoveKillsNobody(t *testing.T) {
 				t.Errorf("got %v and %v, want %d", pids, err, s.Pid)
 			}
 		})
+	}
+}
+
+func TestAGroupThatWasRemovedStartsNothing(t *testing.T) {
+	f := open(t, kinds()["as the machine has"])
+	g, err := f.New("test", tree.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Remove(); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := spawn.Start(spawn.Config{Path: "/bin/true", Group: g}); !errors.Is(err, fs.ErrClosed) {
+		t.Errorf("got %v and %v", p, err)
+	}
+	if err := errors.Join(g.Update(tree.Limits{Processes: 1}), g.Kill(t.Context()), g.Remove()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -104,3 +104,15 @@ func (*Group) Update(Limits) error { return nil }
 
 // Remove does nothing.
 func (*Group) Remove() error { return nil }
+
+// Peak knows nothing on this system.
+type Peak struct{}
+
+// Peak returns nil.
+func (*Group) Peak() *Peak { return nil }
+
+// Close returns 0.
+func (*Peak) Close() uint64 { return 0 }
+
+// SignalBeyond does nothing: what leaves the process group is not found.
+func (*Group) SignalBeyond(int, unix.Signal) error { return nil }

@@ -27,7 +27,7 @@ func (h *hierarchy) openUnified() error {
 		return errNotOurs // threaded ones have none below them that can hold processes
 	}
 	_, managed := os.Stat("/run/systemd/system") // as sd_booted(3) has it
-	if managed == nil && !isDelegated(h.own) {
+	if managed == nil && !isDelegated(h.own) && !isDelegated(filepath.Dir(h.own)) {
 		return errNotOurs
 	}
 	place := h.own
@@ -42,15 +42,13 @@ func (h *hierarchy) openUnified() error {
 	return nil
 }
 
-// isDelegated reports whether somebody below systemd may divide a group: it or
-// one above it, such as the host's, was delegated.
+// isDelegated looks for the mark that systemd leaves on groups that others may
+// divide. Here it is on the host's group, in or below which the plugin is.
 func isDelegated(dir string) bool {
-	for ; dir != "/" && dir != "."; dir = filepath.Dir(dir) {
-		for _, name := range []string{"user.delegate", "trusted.delegate"} {
-			mark := make([]byte, 1)
-			if n, err := unix.Getxattr(dir, name, mark); err == nil && n == 1 && mark[0] == '1' {
-				return true
-			}
+	for _, name := range []string{"user.delegate", "trusted.delegate"} {
+		mark := make([]byte, 1)
+		if n, err := unix.Getxattr(dir, name, mark); err == nil && n == 1 && mark[0] == '1' {
+			return true
 		}
 	}
 	return false
