@@ -191,3 +191,28 @@ func TestAnInterruptedBenchmarkLeavesNothing(t *testing.T) {
 	}
 	wantNothingLeft(t, cmd)
 }
+
+func TestBenchFilesAndProcessesMeasureAllThatTheyName(t *testing.T) {
+	mayBeZero := map[string]bool{"host_allocs": true, "cpu_seconds_per_gb": true, "kb_per_child": true}
+	for name, titles := range map[string][]string{
+		"files":     {"64 callers read files", "as a stream", "500 callers at once"},
+		"processes": {"200 children", "kill -9 of a child", "a child writes", "run `true`"},
+	} {
+		r := runBench(t, name, "-n", "1", "--round", "20ms")
+		if len(r.Tables) != len(titles) {
+			t.Fatalf("%s: got %d tables, want %d", name, len(r.Tables), len(titles))
+		}
+		for i, table := range r.Tables {
+			if !strings.Contains(table.Title, titles[i]) || len(table.Rows) == 0 {
+				t.Errorf("%s: got table %q with %d rows, want %q with some", name, table.Title, len(table.Rows), titles[i])
+			}
+			for _, row := range table.Rows {
+				for figure, value := range row.Figures {
+					if value <= 0 && !mayBeZero[figure] {
+						t.Errorf("%s: %s: %s: got %s %v", name, table.Title, row.What, figure, value)
+					}
+				}
+			}
+		}
+	}
+}

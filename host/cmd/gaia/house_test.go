@@ -50,17 +50,25 @@ type table struct {
 	} `json:"subsystems"`
 }
 
-// binaries builds the host and the plugins once for all tests.
+// programs are what binaries builds, by its place in bin.
+func programs() map[string]string {
+	return map[string]string{
+		"gaia":                         ".",
+		"numbers":                      "./testdata/numbers",
+		"plugins/gaia-api-client-pool": "../../../plugins/api-client-pool",
+		"plugins/gaia-file-manager":    "../../../plugins/file-manager",
+		"plugins/gaia-process-manager": "../../../plugins/process-manager",
+		"plugins/hello":                "../../../examples/hello",
+	}
+}
+
+// binaries builds the host, the plugins and what they start once for all tests.
 var binaries = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "gaia-bin")
 	if err != nil {
 		return "", err
 	}
-	for out, pkg := range map[string]string{
-		"gaia":                         ".",
-		"plugins/gaia-api-client-pool": "../../../plugins/api-client-pool",
-		"plugins/hello":                "../../../examples/hello",
-	} {
+	for out, pkg := range programs() {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, out), pkg)
 		if output, err := cmd.CombinedOutput(); err != nil {
 			return "", fmt.Errorf("build %s: %w\n%s", pkg, err, output)
@@ -85,8 +93,8 @@ func newHouse(t testing.TB) string {
 	if err := os.CopyFS(filepath.Join(dir, "bin"), os.DirFS(bin)); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{"bin/gaia", "bin/plugins/gaia-api-client-pool", "bin/plugins/hello"} {
-		if err := os.Chmod(filepath.Join(dir, path), 0o755); err != nil {
+	for path := range programs() {
+		if err := os.Chmod(filepath.Join(dir, "bin", path), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}

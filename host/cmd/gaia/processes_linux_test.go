@@ -8,7 +8,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -25,41 +24,16 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// processBinaries builds the process manager, and what it starts, once for all
-// tests.
-var processBinaries = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "gaia-processes")
-	if err != nil {
-		return "", err
-	}
-	for out, pkg := range map[string]string{
-		"gaia-process-manager": "../../../plugins/process-manager",
-		"numbers":              "./testdata/numbers",
-	} {
-		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, out), pkg)
-		if output, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("build %s: %w\n%s", pkg, err, output)
-		}
-	}
-	return dir, nil
-})
-
 const manager = "process_manager"
 
 // openProcesses runs a host with a process manager that may start numbers and a
 // shell.
 func openProcesses(t testing.TB) (*house, processv1.ProcessManagerClient) {
 	t.Helper()
-	dir, bin := newHouse(t), ""
-	var err error
-	if bin, err = processBinaries(); err != nil {
+	dir := newHouse(t)
+	plugins := filepath.Join(dir, "bin/plugins")
+	if err := os.Symlink("gaia-process-manager", filepath.Join(plugins, "another-process-manager")); err != nil {
 		t.Fatal(err)
-	}
-	// A copy, because a swap takes another file by another name.
-	for _, name := range []string{"gaia-process-manager", "another-process-manager"} {
-		if err := os.Symlink(filepath.Join(bin, "gaia-process-manager"), filepath.Join(dir, "bin/plugins", name)); err != nil {
-			t.Fatal(err)
-		}
 	}
 	h := open(t, dir, fmt.Sprintf(`
 host { http = "127.0.0.1:0" }
@@ -82,7 +56,7 @@ subsystem %q {
     }
   }
 }
-`, manager, filepath.Join(dir, "logs"), filepath.Join(bin, "numbers")))
+`, manager, filepath.Join(dir, "logs"), filepath.Join(dir, "bin/numbers")))
 	return h, processv1.NewProcessManagerClient(h.conn)
 }
 

@@ -21,8 +21,8 @@ func (b processesBench) crowd(ctx context.Context) (Table, error) {
 	for i := range names {
 		names[i] = "child-" + strconv.Itoa(i)
 	}
+	idle, known := pss(b.plugin())
 	for range b.Rounds {
-		idle, known := pss(b.plugin())
 		began := time.Now()
 		group, groupCtx := errgroup.WithContext(ctx)
 		group.SetLimit(startsAtOnce)

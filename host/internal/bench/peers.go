@@ -48,13 +48,13 @@ func peers() []peer {
 func launchSupervisord(ctx context.Context, dir string, programs []program) (end func() error, pidFile string, err error) {
 	pidFile = filepath.Join(dir, "supervisord.pid")
 	var config strings.Builder
-	fmt.Fprintf(&config, "[supervisord]\nnodaemon=true\nlogfile=/dev/null\nlogfile_maxbytes=0\npidfile=%s\n", pidFile)
+	fmt.Fprintf(&config, "[supervisord]\nnodaemon=true\nlogfile=/dev/null\nlogfile_maxbytes=0\npidfile=%s\nchildlogdir=%s\n", pidFile, dir)
 	for _, p := range programs {
 		path := filepath.Join(dir, p.name+".sh")
 		if err := os.WriteFile(path, []byte(p.script), 0o600); err != nil {
 			return nil, "", err
 		}
-		fmt.Fprintf(&config, "[program:%s]\ncommand=sh %s\nstdout_logfile=%s\nautorestart=true\nstartsecs=0\n", p.name, path, p.log)
+		fmt.Fprintf(&config, "[program:%s]\ncommand=sh %s\nstdout_logfile=%s\nredirect_stderr=true\nautorestart=true\nstartsecs=0\n", p.name, path, p.log)
 	}
 	path := filepath.Join(dir, "supervisord.conf")
 	if err := os.WriteFile(path, []byte(config.String()), 0o600); err != nil {
