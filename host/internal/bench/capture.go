@@ -29,7 +29,7 @@ func (b processesBench) logs(ctx context.Context) (Table, error) {
 		{Name: "cpu_seconds_per_gb", Head: "CPU S/GB", Digits: 2},
 	}}
 	rounds := make([][]Figures, len(contestants))
-	for round := range b.Rounds + 1 {
+	for range b.Rounds {
 		for i, c := range contestants {
 			began := time.Now()
 			cpu, known, err := c.capture(ctx)
@@ -40,9 +40,7 @@ func (b processesBench) logs(ctx context.Context) (Table, error) {
 			if known {
 				figures["cpu_seconds_per_gb"] = cpu.Seconds() * 1e9 / logSize
 			}
-			if round > 0 {
-				rounds[i] = append(rounds[i], figures)
-			}
+			rounds[i] = append(rounds[i], figures)
 		}
 	}
 	for i, c := range contestants[:len(contestants)-1] {
