@@ -76,6 +76,9 @@ subsystem "process_manager" {
     timeout     = "5m"
   }
 
+  # Who follows logs or waits for an end does not hold up a swap.
+  restart { drain_timeout = "1s" }
+
   slo {
     success = "95%"
   }

@@ -104,7 +104,7 @@ const (
 	Cause_CAUSE_UNSPECIFIED Cause = 0
 	// It ended by itself.
 	Cause_EXIT Cause = 1
-	// A signal ended it that did not come from here.
+	// A signal ended it that was not to stop it, a call of Signal included.
 	Cause_SIGNAL Cause = 2
 	// The kernel killed it, or one of its tree, for want of memory.
 	Cause_OOM Cause = 3
@@ -397,7 +397,7 @@ func (x *Spec) GetStdin() bool {
 // Limits bound a process with all that it starts.
 type Limits struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// memory in bytes. Optional.
+	// memory in bytes, at least 1 MiB. Optional.
 	Memory uint64 `protobuf:"varint,1,opt,name=memory,proto3" json:"memory,omitempty"`
 	// cpu in cores, such as 0.5. Optional.
 	Cpu float64 `protobuf:"fixed64,2,opt,name=cpu,proto3" json:"cpu,omitempty"`
@@ -760,10 +760,11 @@ func (x *RunResponse) GetMaxMemory() uint64 {
 	return 0
 }
 
-// StartRequest is a process to supervise.
+// StartRequest is a process to supervise. It has at most 40 KiB.
 type StartRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// name of the process: letters, digits, ".", "_" and "-", up to 100. Required.
+	// name of the process: letters, digits, ".", "_" and "-", up to 100, the first
+	// of them not ".". Required.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// spec of what to run. Required.
 	Spec *Spec `protobuf:"bytes,2,opt,name=spec,proto3" json:"spec,omitempty"`
@@ -779,7 +780,8 @@ type StartRequest struct {
 	Live *Probe `protobuf:"bytes,7,opt,name=live,proto3" json:"live,omitempty"`
 	// wait_ready lets the call return when the process is ready. Optional.
 	WaitReady bool `protobuf:"varint,8,opt,name=wait_ready,json=waitReady,proto3" json:"wait_ready,omitempty"`
-	// timeout after which the process is stopped. Optional, default never.
+	// timeout after which the process is stopped, and not started again, counted
+	// from Start or Restart. Optional, default never.
 	Timeout       *durationpb.Duration `protobuf:"bytes,9,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -891,8 +893,8 @@ type RestartPolicy struct {
 	// stable_after is how long it has to run to start with no backoff again.
 	// Optional, default 10s.
 	StableAfter *durationpb.Duration `protobuf:"bytes,4,opt,name=stable_after,json=stableAfter,proto3" json:"stable_after,omitempty"`
-	// exits within `within` after which it is FAILED. Optional, default 10; a
-	// negative number for no limit.
+	// exits within `within` after which it is FAILED, at most 100. Optional, default
+	// 10; a negative number for no limit.
 	Exits int32 `protobuf:"varint,5,opt,name=exits,proto3" json:"exits,omitempty"`
 	// within is the time in which exits count. Optional, default 1m.
 	Within *durationpb.Duration `protobuf:"bytes,6,opt,name=within,proto3" json:"within,omitempty"`

@@ -56,7 +56,8 @@ type ProcessManagerClient interface {
 	// Start starts a command under a name and supervises it. It returns when the
 	// process runs, or, with a probe and `wait_ready`, when it is ready.
 	//
-	// Errors: AlreadyExists (a process of that name that has not ended).
+	// Errors: AlreadyExists (a process of that name that has not ended),
+	// FailedPrecondition (nothing could be started; the process is FAILED).
 	Start(ctx context.Context, in *StartRequest, opts ...grpc.CallOption) (*StartResponse, error)
 	// List lists the processes, sorted by name, those included that have ended and
 	// are not removed.
@@ -82,7 +83,7 @@ type ProcessManagerClient interface {
 	Input(ctx context.Context, in *InputRequest, opts ...grpc.CallOption) (*InputResponse, error)
 	// Attach connects to the terminal of a process that was started with `tty`:
 	// what it writes from now on comes, what is sent it reads. The first message
-	// names the process.
+	// names the process. It ends with the present run.
 	Attach(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AttachRequest, AttachResponse], error)
 	// Events streams what happens to processes: first all of them as they are,
 	// then every change.
@@ -267,7 +268,8 @@ type ProcessManagerServer interface {
 	// Start starts a command under a name and supervises it. It returns when the
 	// process runs, or, with a probe and `wait_ready`, when it is ready.
 	//
-	// Errors: AlreadyExists (a process of that name that has not ended).
+	// Errors: AlreadyExists (a process of that name that has not ended),
+	// FailedPrecondition (nothing could be started; the process is FAILED).
 	Start(context.Context, *StartRequest) (*StartResponse, error)
 	// List lists the processes, sorted by name, those included that have ended and
 	// are not removed.
@@ -293,7 +295,7 @@ type ProcessManagerServer interface {
 	Input(context.Context, *InputRequest) (*InputResponse, error)
 	// Attach connects to the terminal of a process that was started with `tty`:
 	// what it writes from now on comes, what is sent it reads. The first message
-	// names the process.
+	// names the process. It ends with the present run.
 	Attach(grpc.BidiStreamingServer[AttachRequest, AttachResponse]) error
 	// Events streams what happens to processes: first all of them as they are,
 	// then every change.
