@@ -12,15 +12,22 @@ import (
 // it did not exist: our own state, and what the operator denies.
 func (t *tree) Hidden(path string) bool { return isOurs(path) || t.denied(path) }
 
-// isOurs reports whether a path is part of our state. Upper and lower case are
+// isOurs reports whether a path is part of our state, or below a part of it. Upper and lower case are
 // not told apart, because some file systems do not.
 func isOurs(path string) bool {
 	first, _, _ := strings.Cut(path, "/")
 	if strings.EqualFold(first, stateDir) {
 		return true
 	}
-	_, name := jail.Split(path)
-	return isBeside(name)
+	if !strings.Contains(path, besidePrefix) {
+		return false
+	}
+	for part := range strings.SplitSeq(path, "/") {
+		if isBeside(part) {
+			return true
+		}
+	}
+	return false
 }
 
 // denied reports whether the operator denies a path, or a directory it is in.
