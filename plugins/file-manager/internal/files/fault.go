@@ -68,6 +68,10 @@ func (t *tree) explain(path string, err error) error {
 			t.root.recheck()
 			return t.vanished()
 		}
+		if !t.keepsState() {
+			t.root.recheck()
+			return status.Errorf(codes.Unavailable, "root %q cannot be changed: somebody has removed its directory %s; try again", t.settings.name, stateDir)
+		}
 	}
 	return t.failf(code, path, "%s", text)
 }

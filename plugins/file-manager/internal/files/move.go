@@ -68,7 +68,12 @@ func (mv *moving) rename(ctx context.Context) (*filev1.Entry, error) {
 	if err := mv.judge(ctx, info); err != nil {
 		return nil, err
 	}
-	to, made, err := t.parent(mv.target, mv.request.GetMakeParents())
+	if info.IsDir() {
+		if err := t.mayBring(ctx, mv.request.GetToPath(), dir, lastPart(mv.source), mv.target); err != nil {
+			return nil, err
+		}
+	}
+	to, made, err := t.parent(mv.target, mv.request.GetMakeParents(), mv.request.GetToLock())
 	if err != nil {
 		return nil, err
 	}
@@ -177,6 +182,9 @@ func (mv *moving) put(dir, to jail.Dir, info jail.Info) error {
 		return t.failf(codes.AlreadyExists, request.GetToPath(), "something is there, and overwrite is not set")
 	case there.IsDir() || info.IsDir():
 		return t.failf(codes.FailedPrecondition, request.GetToPath(), "a directory neither takes the place of anything nor gives it up; remove what is there first")
+	case there.Inode == info.Inode && there.Device == info.Device:
+		// The system would do nothing, and say that it has.
+		return t.failf(codes.FailedPrecondition, request.GetToPath(), "is the same file as path, under another name (a hard link); remove one of them")
 	}
 	if err := dir.Rename(lastPart(mv.source), to, toName); err != nil {
 		return err

@@ -225,6 +225,26 @@ func (t *tree) mayTake(ctx context.Context, asked, path string, recursive bool) 
 	})
 }
 
+// mayBring is the error if what is in a directory would be denied where it is going
+// to be: a caller cannot make it there, and does not bring it there with what it is
+// in either.
+func (t *tree) mayBring(ctx context.Context, asked string, in jail.Dir, name, target string) error {
+	if len(t.settings.deny) == 0 {
+		return nil
+	}
+	dir, err := in.Dir(name)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return walk(ctx, dir, target, func(_ jail.Dir, path string, _ jail.Info) (bool, error) {
+		if t.denied(path) {
+			return false, t.failf(codes.PermissionDenied, asked, "something in the directory would have a path there that the configuration of the root keeps from being used")
+		}
+		return true, nil
+	})
+}
+
 // finishRemoval removes what was renamed into the temporary directory, of which the
 // files count; with only, those below that name.
 func (s *state) finishRemoval(ctx context.Context, name, only string) (freed usage, err error) {

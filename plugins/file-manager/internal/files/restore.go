@@ -75,7 +75,7 @@ func (m *Manager) Restore(ctx context.Context, request *filev1.RestoreRequest) (
 		return nil, err
 	}
 	defer release()
-	item, from, _, err := t.state.openItem(request.GetId())
+	item, from, info, err := t.state.openItem(request.GetId())
 	if err != nil {
 		return nil, t.failf(codes.NotFound, request.GetId(), "is not in the trash; ListTrash says what is")
 	}
@@ -84,14 +84,14 @@ func (m *Manager) Restore(ctx context.Context, request *filev1.RestoreRequest) (
 	if path == "" {
 		path = from.Path
 	}
-	entry, err := t.restore(ctx, item, request.GetId(), path)
+	entry, err := t.restore(ctx, item, info, request.GetId(), path)
 	if err != nil {
 		return nil, t.explain(path, err)
 	}
 	return &filev1.RestoreResponse{Entry: entry}, nil
 }
 
-func (t *tree) restore(ctx context.Context, item jail.Dir, id, path string) (*filev1.Entry, error) {
+func (t *tree) restore(ctx context.Context, item jail.Dir, info jail.Info, id, path string) (*filev1.Entry, error) {
 	target, err := t.target(path, false)
 	if err != nil {
 		return nil, err
@@ -99,7 +99,12 @@ func (t *tree) restore(ctx context.Context, item jail.Dir, id, path string) (*fi
 	if err := t.state.leases.Check(target, "", true, time.Now()); err != nil {
 		return nil, err
 	}
-	dir, made, err := t.parent(target, true)
+	if info.IsDir() {
+		if err := t.mayBring(ctx, path, item, trashContent, target); err != nil {
+			return nil, err
+		}
+	}
+	dir, made, err := t.parent(target, true, "")
 	if err != nil {
 		return nil, err
 	}
@@ -120,14 +125,14 @@ func (t *tree) restore(ctx context.Context, item jail.Dir, id, path string) (*fi
 			return nil, err
 		}
 	}
-	info, err := dir.Stat(name)
-	return entryOf(target, info), err
+	restored, err := dir.Stat(name)
+	return entryOf(target, restored), err
 }
 
 // copyBack is for a place on another file system than the trash.
 func (t *tree) copyBack(ctx context.Context, item, dir jail.Dir, name, target string) error {
 	c := newMover(t)
-	s, err := t.newStage(target, dir, false)
+	s, err := t.newStage(target, dir, false, "")
 	if err != nil {
 		return err
 	}

@@ -122,6 +122,33 @@ func (t *tree) toChange() error {
 	return nil
 }
 
+// keepsState reports whether the state directory, once opened, is still where it was:
+// whoever clears up a directory may take it for rubbish.
+func (t *tree) keepsState() bool {
+	t.mu.Lock()
+	s := t.state
+	t.mu.Unlock()
+	if s == nil {
+		return true
+	}
+	return t.leadsTo(stateDir+"/"+tempDir, s.temp) && t.leadsTo(stateDir+"/"+trashDir, s.trash)
+}
+
+// leadsTo reports whether a path is the directory that is held.
+func (t *tree) leadsTo(path string, held jail.Dir) bool {
+	dir, err := t.jail.Dir(path)
+	if err != nil {
+		return false
+	}
+	defer dir.Close()
+	there, err := dir.Info()
+	if err != nil {
+		return false
+	}
+	info, err := held.Info()
+	return err == nil && info.Inode == there.Inode && info.Device == there.Device
+}
+
 func (t *tree) hasState() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
