@@ -175,7 +175,11 @@ func (mv *moving) put(dir, to jail.Dir, info jail.Info) error {
 	there, err := to.Stat(toName)
 	switch {
 	case errors.Is(err, unix.ENOENT):
-		return dir.RenameNew(lastPart(mv.source), to, toName)
+		err := dir.RenameNew(lastPart(mv.source), to, toName)
+		if err == nil && request.GetIfMatch() != "" {
+			err = t.takeBack(request.GetPath(), request.GetIfMatch(), info, to, toName, dir, lastPart(mv.source))
+		}
+		return err
 	case err != nil:
 		return err
 	case !request.GetOverwrite():

@@ -155,3 +155,43 @@ func TestFilesBelowPathsTooLongToAskForCountForTheQuota(t *testing.T) {
 		t.Errorf("Roots: got %v, %v, want 10 bytes used", roots, err)
 	}
 }
+
+func TestWhatAForeignWriterPutThereIsNotTakenAwayUnderAnOldEtag(t *testing.T) {
+	b := open(t, func(r *filev1.Root) { r.Trash = duration("1h") })
+	foreign := filepath.Join(t.TempDir(), "foreign")
+	for call, do := range map[string]func(etag string) error{
+		"Remove to the trash": func(etag string) error {
+			_, err := b.Remove(t.Context(), &filev1.RemoveRequest{Root: "r", Path: "a", IfMatch: etag})
+			return err
+		},
+		"Remove": func(etag string) error {
+			_, err := b.Remove(t.Context(), &filev1.RemoveRequest{Root: "r", Path: "a", IfMatch: etag, Permanent: true})
+			return err
+		},
+		"Move": func(etag string) error {
+			_, err := b.Move(t.Context(), &filev1.MoveRequest{Root: "r", Path: "a", ToPath: "b", IfMatch: etag})
+			return err
+		},
+	} {
+		for i := range 300 {
+			etag := b.mustWrite("a", "start").GetEtag()
+			done := make(chan error)
+			go func() {
+				err := os.WriteFile(foreign, []byte("foreign"), 0o644)
+				if err == nil {
+					err = os.Rename(foreign, filepath.Join(b.dir, "a"))
+				}
+				done <- err
+			}()
+			err := do(etag)
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			if got, readErr := os.ReadFile(filepath.Join(b.dir, "a")); string(got) != "foreign" {
+				t.Errorf("%s, round %d: got %q, %v after %v, want the foreign content", call, i, got, readErr, err)
+				break
+			}
+			_ = os.Remove(filepath.Join(b.dir, "b"))
+		}
+	}
+}
