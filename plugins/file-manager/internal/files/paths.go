@@ -2,6 +2,7 @@ package files
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"github.com/gaia-go/gaia/plugins/file-manager/internal/jail"
 	"google.golang.org/grpc/codes"
@@ -105,6 +106,9 @@ func (t *tree) target(path string, follow bool) (string, error) {
 	}
 	if resolved != clean && t.Hidden(resolved) {
 		return "", t.forbidden(path)
+	}
+	if !utf8.ValidString(resolved) { // our notes, which are JSON, would have another name
+		return "", t.failf(codes.FailedPrecondition, path, "a symbolic link leads to a name that is not UTF-8, which can be read and not changed")
 	}
 	return resolved, nil
 }

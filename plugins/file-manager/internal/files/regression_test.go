@@ -195,3 +195,23 @@ func TestWhatAForeignWriterPutThereIsNotTakenAwayUnderAnOldEtag(t *testing.T) {
 		}
 	}
 }
+
+func TestALinkToANameThatNoNoteCanHaveIsNotWrittenThrough(t *testing.T) {
+	b := open(t, func(r *filev1.Root) { r.Trash = duration("1h") })
+	if err := errors.Join(os.Mkdir(filepath.Join(b.dir, "\xff"), 0o755), os.Symlink("\xff", filepath.Join(b.dir, "link"))); err != nil {
+		t.Skip(err)
+	}
+	b.put("\xff/f", "1")
+	_, err := b.ReadFile(t.Context(), &filev1.ReadFileRequest{Root: "r", Path: "link/f"})
+	wantCode(t, "ReadFile", err, codes.OK, "")
+	_, err = b.Lock(t.Context(), &filev1.LockRequest{Root: "r", Path: "link/f"})
+	wantCode(t, "Lock", err, codes.FailedPrecondition, "not UTF-8")
+	_, err = b.Remove(t.Context(), &filev1.RemoveRequest{Root: "r", Path: "link/f"})
+	wantCode(t, "Remove", err, codes.FailedPrecondition, "not UTF-8")
+}
+
+func TestTheTrashIsNotEmptiedOfWhatIsYetToCome(t *testing.T) {
+	b := open(t, func(r *filev1.Root) { r.Trash = duration("1h") })
+	_, err := b.EmptyTrash(t.Context(), &filev1.EmptyTrashRequest{Root: "r", OlderThan: duration("-1h")})
+	wantCode(t, "EmptyTrash", err, codes.InvalidArgument, "negative")
+}

@@ -9,6 +9,7 @@ import (
 	filev1 "github.com/gaia-go/gaia/proto/gaia/file/v1"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
@@ -155,6 +156,9 @@ func (m *Manager) EmptyTrash(ctx context.Context, request *filev1.EmptyTrashRequ
 		return nil, err
 	}
 	defer t.leave()
+	if request.GetOlderThan().AsDuration() < 0 {
+		return nil, status.Error(codes.InvalidArgument, "older_than is negative; write how long ago, or leave it out for all")
+	}
 	before := time.Now().Add(-request.GetOlderThan().AsDuration())
 	items, freed, err := t.state.emptyTrash(ctx, context.WithoutCancel(ctx), before)
 	if err != nil {
