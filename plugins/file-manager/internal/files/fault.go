@@ -59,6 +59,9 @@ func (t *tree) explain(path string, err error) error {
 	if held, ok := errors.AsType[*lease.Held](err); ok {
 		return t.failf(codes.FailedPrecondition, path, "%v; wait, or show its token", held)
 	}
+	if errors.Is(err, lease.ErrNotHeld) {
+		return t.failf(codes.FailedPrecondition, path, "there is no lock with this token here; it may have expired: lock it anew, and read it again")
+	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return status.FromContextError(err).Err()
 	}

@@ -108,7 +108,7 @@ func (t *tree) parent(path string, makeParents bool, lock string) (dir jail.Dir,
 	if !makeParents || parent == "." {
 		return dir, nil, t.noParent(parent)
 	}
-	if err := t.state.leases.Check(parent, lock, false, time.Now()); err != nil {
+	if err := t.state.leases.Enter(parent, lock, false, time.Now()); err != nil {
 		return dir, nil, err
 	}
 	above, madeIn, err := t.parent(parent, true, lock)
