@@ -89,14 +89,21 @@ func TestTooManyOpenFilesDoNotMakeDirectoriesLookEmpty(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tree := b.manager.roots["r"].tree
 	few := unix.Rlimit{Cur: uint64(len(inUse)) + 20, Max: before.Max}
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &few); err != nil {
 		t.Skip(err)
 	}
 	_, listErr := b.List(t.Context(), &filev1.ListRequest{Root: "r", Depth: 64})
-	_, countErr := b.manager.roots["r"].tree.count(t.Context())
+	_, countErr := tree.count(t.Context())
+	none := unix.Rlimit{Cur: 3, Max: before.Max}
+	noneErr := unix.Setrlimit(unix.RLIMIT_NOFILE, &none)
+	kept := tree.keepsState()
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
 		t.Fatal(err)
+	}
+	if noneErr != nil || !kept {
+		t.Errorf("keepsState: got %v, %v, want true", kept, noneErr)
 	}
 	wantCode(t, "List", listErr, codes.ResourceExhausted, "open files")
 	if countErr == nil {

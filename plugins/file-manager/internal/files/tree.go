@@ -2,6 +2,7 @@ package files
 
 import (
 	"context"
+	"errors"
 	"math"
 	"os"
 	"sync"
@@ -134,19 +135,17 @@ func (t *tree) keepsState() bool {
 	return t.leadsTo(stateDir+"/"+tempDir, s.temp) && t.leadsTo(stateDir+"/"+trashDir, s.trash)
 }
 
-// leadsTo reports whether a path is the directory that is held.
+// leadsTo reports whether a path is the directory that is held, also where it cannot
+// be looked at now, as with too many open files.
 func (t *tree) leadsTo(path string, held jail.Dir) bool {
 	dir, err := t.jail.Dir(path)
 	if err != nil {
-		return false
+		return !isGone(err) && !errors.Is(err, jail.ErrMoving)
 	}
 	defer dir.Close()
 	there, err := dir.Info()
-	if err != nil {
-		return false
-	}
-	info, err := held.Info()
-	return err == nil && info.Inode == there.Inode && info.Device == there.Device
+	info, heldErr := held.Info()
+	return err != nil || heldErr != nil || info.Inode == there.Inode && info.Device == there.Device
 }
 
 func (t *tree) hasState() bool {
