@@ -49,6 +49,10 @@ subsystem "file_manager" {
     timeout     = "5m"
   }
 
+  # At a reload one manager ends before the next begins; streams have 10 s for that,
+  # and calls wait.
+  restart { hold = "12s" }
+
   slo {
     success   = "99%"
     p95       = "500ms"

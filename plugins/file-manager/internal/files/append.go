@@ -261,5 +261,6 @@ func (s *state) undoBeside(note besideNote) error {
 		return err
 	}
 	defer dir.Close()
-	return dir.Remove(note.Name)
+	_, err = removeAll(context.Background(), dir, note.Name) // of a copy it is a directory
+	return err
 }

@@ -166,7 +166,7 @@ func (c *copying) stageDirectory(ctx context.Context, copier *copier, source, ta
 			return nil, err
 		}
 	}
-	s, err := c.to.newStage(target, near, c.makeParents)
+	s, err := c.to.newStage(target, near, c.makeParents, c.lock)
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +197,7 @@ func (c *copying) put(ctx context.Context, copier *copier, s *stage, target stri
 		return nil, err
 	}
 	defer release()
-	dir, made, err := c.to.parent(target, c.makeParents)
+	dir, made, err := c.to.parent(target, c.makeParents, c.lock)
 	if err != nil {
 		return nil, err
 	}

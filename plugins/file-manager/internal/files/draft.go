@@ -67,7 +67,7 @@ func (d *draft) begin() error {
 	if err != nil {
 		return err
 	}
-	if d.stage, err = d.tree.newStage(d.target, dir, d.makeParents); err != nil {
+	if d.stage, err = d.tree.newStage(d.target, dir, d.makeParents, d.lock); err != nil {
 		return err
 	}
 	d.file, err = d.stage.place.Create(d.stage.name, 0o600)
@@ -195,7 +195,7 @@ func (d *draft) put(ctx context.Context) (dir jail.Dir, created bool, err error)
 		return dir, false, err
 	}
 	defer unlock()
-	dir, made, err := t.parent(d.target, d.makeParents)
+	dir, made, err := t.parent(d.target, d.makeParents, d.lock)
 	if err != nil {
 		return dir, false, err
 	}

@@ -83,7 +83,7 @@ func (m *Manager) editOnce(ctx context.Context, t *tree, request *filev1.EditReq
 		return nil, t.explain(request.GetPath(), err)
 	}
 	m.metrics.read.Add(float64(len(text)))
-	text, replaced, err := t.replaceAll(request, text, limit)
+	text, replaced, err := t.replaceAll(ctx, request, text, limit)
 	if err != nil {
 		return nil, err
 	}
@@ -108,14 +108,17 @@ func (m *Manager) editOnce(ctx context.Context, t *tree, request *filev1.EditReq
 }
 
 // replaceAll makes the replacements, one after the other. The text never grows
-// beyond limit bytes.
-func (t *tree) replaceAll(request *filev1.EditRequest, text []byte, limit int64) ([]byte, uint32, error) {
+// beyond limit bytes. It ends early with ctx.
+func (t *tree) replaceAll(ctx context.Context, request *filev1.EditRequest, text []byte, limit int64) ([]byte, uint32, error) {
 	path := request.GetPath()
 	if bytes.IndexByte(text, 0) >= 0 || !utf8.Valid(text) {
 		return nil, 0, t.failf(codes.FailedPrecondition, path, "is not UTF-8 text; an edit is for text only")
 	}
 	replaced := 0
 	for i, r := range request.GetReplacements() {
+		if err := ctx.Err(); err != nil { // a request has room for a million, each of which reads all of the text
+			return nil, 0, t.explain(path, err)
+		}
 		n := bytes.Count(text, []byte(r.GetOld()))
 		switch {
 		case n == 0:

@@ -59,6 +59,9 @@ func (t *tree) explain(path string, err error) error {
 	if held, ok := errors.AsType[*lease.Held](err); ok {
 		return t.failf(codes.FailedPrecondition, path, "%v; wait, or show its token", held)
 	}
+	if errors.Is(err, lease.ErrNotHeld) {
+		return t.failf(codes.FailedPrecondition, path, "there is no lock with this token here; it may have expired: lock it anew, and read it again")
+	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return status.FromContextError(err).Err()
 	}
@@ -67,6 +70,10 @@ func (t *tree) explain(path string, err error) error {
 		if !t.isAt(t.settings.path) {
 			t.root.recheck()
 			return t.vanished()
+		}
+		if !t.keepsState() {
+			t.root.recheck()
+			return status.Errorf(codes.Unavailable, "root %q cannot be changed: somebody has removed its directory %s; try again", t.settings.name, stateDir)
 		}
 	}
 	return t.failf(code, path, "%s", text)

@@ -123,14 +123,14 @@ func (l *listing) list(ctx context.Context, dir jail.Dir, path string, depth int
 // not be read, has nothing in it.
 func (l *listing) descend(ctx context.Context, in jail.Dir, name, path string, depth int) error {
 	dir, err := in.Dir(name)
-	if err != nil {
+	if err == nil {
+		err = l.list(ctx, dir, path, depth)
+		dir.Close()
+	}
+	if isGone(err) {
 		return nil
 	}
-	defer dir.Close()
-	if err := l.list(ctx, dir, path, depth); err != nil && ctx.Err() != nil {
-		return err
-	}
-	return nil
+	return err
 }
 
 // add adds an entry unless it was on a page before, and reports whether it is a

@@ -46,7 +46,9 @@ func (m *Manager) Lock(ctx context.Context, request *filev1.LockRequest) (*filev
 		l, err = t.waitForLock(ctx, target, request, ttl)
 	}
 	if err == nil {
-		err = t.state.storeLeases()
+		if err = t.state.storeLeases(); err != nil && request.GetToken() == "" {
+			_ = t.state.leases.Release(target, l.Token, time.Now()) // nobody is told the token
+		}
 	}
 	if err != nil {
 		return nil, t.explainLock(request.GetPath(), err)

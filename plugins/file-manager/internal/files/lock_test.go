@@ -130,3 +130,24 @@ func TestALockOutlivesTheManager(t *testing.T) {
 		t.Errorf("got %v, %v, want a fence above %d", other, err, held.GetFence())
 	}
 }
+
+func TestALateHolderOfALockChangesNothing(t *testing.T) {
+	b := open(t)
+	late, err := b.Lock(t.Context(), &filev1.LockRequest{Root: "r", Path: "a", Ttl: duration("1ms")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := b.Lock(t.Context(), &filev1.LockRequest{Root: "r", Path: "a", Wait: duration("5s")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.mustWrite("a", "next", func(o *filev1.WriteOptions) { o.Lock = next.GetToken() })
+	if _, err := b.Unlock(t.Context(), &filev1.UnlockRequest{Root: "r", Path: "a", Token: next.GetToken()}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.write("a", "late", func(o *filev1.WriteOptions) { o.Lock = late.GetToken() })
+	wantCode(t, "WriteFile", err, codes.FailedPrecondition, "may have expired")
+	_, err = b.Append(t.Context(), &filev1.AppendRequest{Root: "r", Path: "a", Content: []byte("late"), Lock: late.GetToken()})
+	wantCode(t, "Append", err, codes.FailedPrecondition, "may have expired")
+	b.has("a", "next")
+}

@@ -85,7 +85,12 @@ func (mv *moving) renameHeld(ctx context.Context, dir jail.Dir, info jail.Info) 
 	if err := mv.judge(ctx, info); err != nil {
 		return to, nil, err
 	}
-	to, madeIn, err = mv.from.parent(mv.target, mv.request.GetMakeParents())
+	if info.IsDir() {
+		if err := mv.from.mayBring(ctx, mv.request.GetToPath(), dir, lastPart(mv.source), mv.target); err != nil {
+			return to, nil, err
+		}
+	}
+	to, madeIn, err = mv.from.parent(mv.target, mv.request.GetMakeParents(), mv.request.GetToLock())
 	if err != nil {
 		return to, nil, err
 	}
@@ -181,13 +186,20 @@ func (mv *moving) put(dir, to jail.Dir, info jail.Info) error {
 	there, err := to.Stat(toName)
 	switch {
 	case errors.Is(err, unix.ENOENT):
-		return dir.RenameNew(lastPart(mv.source), to, toName)
+		err := dir.RenameNew(lastPart(mv.source), to, toName)
+		if err == nil && request.GetIfMatch() != "" {
+			err = t.takeBack(request.GetPath(), request.GetIfMatch(), info, to, toName, dir, lastPart(mv.source))
+		}
+		return err
 	case err != nil:
 		return err
 	case !request.GetOverwrite():
 		return t.failf(codes.AlreadyExists, request.GetToPath(), "something is there, and overwrite is not set")
 	case there.IsDir() || info.IsDir():
 		return t.failf(codes.FailedPrecondition, request.GetToPath(), "a directory neither takes the place of anything nor gives it up; remove what is there first")
+	case there.Inode == info.Inode && there.Device == info.Device:
+		// The system would do nothing, and say that it has.
+		return t.failf(codes.FailedPrecondition, request.GetToPath(), "is the same file as path, under another name (a hard link); remove one of them")
 	}
 	if err := dir.Rename(lastPart(mv.source), to, toName); err != nil {
 		return err

@@ -2,6 +2,7 @@ package files
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"github.com/gaia-go/gaia/plugins/file-manager/internal/jail"
 	"google.golang.org/grpc/codes"
@@ -12,7 +13,7 @@ import (
 // it did not exist: our own state, and what the operator denies.
 func (t *tree) Hidden(path string) bool { return isOurs(path) || t.denied(path) }
 
-// isOurs reports whether a path is part of our state. Upper and lower case are
+// isOurs reports whether a path is part of our state, or below a part of it. Upper and lower case are
 // not told apart, because some file systems do not.
 func isOurs(path string) bool {
 	top := true
@@ -100,6 +101,9 @@ func (t *tree) target(path string, follow bool) (string, error) {
 	}
 	if resolved != clean && t.Hidden(resolved) {
 		return "", t.forbidden(path)
+	}
+	if !utf8.ValidString(resolved) { // our notes, which are JSON, would have another name
+		return "", t.failf(codes.FailedPrecondition, path, "a symbolic link leads to a name that is not UTF-8, which can be read and not changed")
 	}
 	return resolved, nil
 }

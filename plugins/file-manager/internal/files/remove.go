@@ -141,14 +141,20 @@ func (r *removal) takeAway(ctx context.Context, dir jail.Dir, parent, name strin
 		return "", "", err
 	}
 	defer unlock()
+	takeBack := func(in jail.Dir, now string) error {
+		if r.ifMatch == "" && r.unchanged == nil {
+			return nil
+		}
+		return t.takeBack(r.asked, r.ifMatch, info, in, now, dir, name)
+	}
 	if r.trash {
-		id, err = t.state.toTrash(ctx, dir, name, r.target, r.sync)
+		id, err = t.state.toTrash(ctx, dir, name, r.target, r.sync, takeBack)
 		return id, "", err
 	}
 	if info.IsDir() && !r.recursive {
 		return "", "", dir.RemoveDir(name)
 	}
-	if !info.IsDir() && r.ifMatch == "" {
+	if !info.IsDir() && r.ifMatch == "" && r.unchanged == nil {
 		if err := dir.Remove(name); err != nil {
 			return "", "", err
 		}
@@ -164,17 +170,31 @@ func (r *removal) takeAway(ctx context.Context, dir jail.Dir, parent, name strin
 	if err != nil {
 		return "", "", err
 	}
-	// Another program may have put something else there since it was looked at.
-	if out, err := t.state.temp.Stat(left); err == nil && !info.IsDir() && !out.SameContent(info) {
-		if err := t.state.temp.RenameNew(left, dir, name); err != nil {
-			return "", "", err
-		}
-		if out, err = dir.Stat(name); err != nil {
-			return "", "", err
-		}
-		return "", "", t.matches(r.asked, r.ifMatch, out)
+	if err := takeBack(t.state.temp, left); err != nil {
+		return "", "", err
 	}
 	return "", left, nil
+}
+
+// takeBack is the error if what was renamed from name in dir, to now in another
+// directory, is not the file that was looked at: another program may have put
+// something else there in between. That goes back, unless there is something yet
+// newer in its place.
+func (t *tree) takeBack(asked, ifMatch string, looked jail.Info, in jail.Dir, now string, dir jail.Dir, name string) error {
+	out, err := in.Stat(now)
+	if err != nil || looked.IsDir() || out.SameContent(looked) {
+		return err
+	}
+	if err = in.RenameNew(now, dir, name); errors.Is(err, unix.EEXIST) {
+		err = in.Remove(now)
+	}
+	if err != nil {
+		return err
+	}
+	if err := t.matches(asked, ifMatch, out); err != nil {
+		return err
+	}
+	return jail.ErrMoving
 }
 
 // judge says whether it may be removed.
@@ -220,6 +240,26 @@ func (t *tree) mayTake(ctx context.Context, asked, path string, recursive bool) 
 			return false, unix.ENOTEMPTY
 		case t.denied(path):
 			return false, t.failf(codes.PermissionDenied, asked, "there is something in the directory that the configuration of the root keeps from being used")
+		}
+		return true, nil
+	})
+}
+
+// mayBring is the error if what is in a directory would be denied where it is going
+// to be: a caller cannot make it there, and does not bring it there with what it is
+// in either.
+func (t *tree) mayBring(ctx context.Context, asked string, in jail.Dir, name, target string) error {
+	if len(t.settings.deny) == 0 {
+		return nil
+	}
+	dir, err := in.Dir(name)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	return walk(ctx, dir, target, func(_ jail.Dir, path string, _ jail.Info) (bool, error) {
+		if t.denied(path) {
+			return false, t.failf(codes.PermissionDenied, asked, "something in the directory would have a path there that the configuration of the root keeps from being used")
 		}
 		return true, nil
 	})

@@ -9,6 +9,7 @@ import (
 	filev1 "github.com/gaia-go/gaia/proto/gaia/file/v1"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
@@ -75,7 +76,7 @@ func (m *Manager) Restore(ctx context.Context, request *filev1.RestoreRequest) (
 		return nil, err
 	}
 	defer release()
-	item, from, _, err := t.state.openItem(request.GetId())
+	item, from, info, err := t.state.openItem(request.GetId())
 	if err != nil {
 		return nil, t.failf(codes.NotFound, request.GetId(), "is not in the trash; ListTrash says what is")
 	}
@@ -84,14 +85,14 @@ func (m *Manager) Restore(ctx context.Context, request *filev1.RestoreRequest) (
 	if path == "" {
 		path = from.Path
 	}
-	entry, err := t.restore(ctx, item, request, path)
+	entry, err := t.restore(ctx, item, info, request, path)
 	if err != nil {
 		return nil, t.explain(path, err)
 	}
 	return &filev1.RestoreResponse{Entry: entry}, nil
 }
 
-func (t *tree) restore(ctx context.Context, item jail.Dir, request *filev1.RestoreRequest, path string) (*filev1.Entry, error) {
+func (t *tree) restore(ctx context.Context, item jail.Dir, info jail.Info, request *filev1.RestoreRequest, path string) (*filev1.Entry, error) {
 	target, err := t.target(path, false)
 	if err != nil {
 		return nil, err
@@ -99,7 +100,12 @@ func (t *tree) restore(ctx context.Context, item jail.Dir, request *filev1.Resto
 	if err := t.state.leases.Check(target, request.GetLock(), true, time.Now()); err != nil {
 		return nil, err
 	}
-	dir, made, err := t.parent(target, true)
+	if info.IsDir() {
+		if err := t.mayBring(ctx, path, item, trashContent, target); err != nil {
+			return nil, err
+		}
+	}
+	dir, made, err := t.parent(target, true, request.GetLock())
 	if err != nil {
 		return nil, err
 	}
@@ -120,14 +126,14 @@ func (t *tree) restore(ctx context.Context, item jail.Dir, request *filev1.Resto
 			return nil, err
 		}
 	}
-	info, err := dir.Stat(name)
-	return entryOf(target, info), err
+	restored, err := dir.Stat(name)
+	return entryOf(target, restored), err
 }
 
 // copyBack is for a place on another file system than the trash.
 func (t *tree) copyBack(ctx context.Context, item, dir jail.Dir, name, target string) error {
 	c := newMover(t)
-	s, err := t.newStage(target, dir, false)
+	s, err := t.newStage(target, dir, false, "")
 	if err != nil {
 		return err
 	}
@@ -150,6 +156,9 @@ func (m *Manager) EmptyTrash(ctx context.Context, request *filev1.EmptyTrashRequ
 		return nil, err
 	}
 	defer t.leave()
+	if request.GetOlderThan().AsDuration() < 0 {
+		return nil, status.Error(codes.InvalidArgument, "older_than is negative; write how long ago, or leave it out for all")
+	}
 	before := time.Now().Add(-request.GetOlderThan().AsDuration())
 	items, freed, err := t.state.emptyTrash(ctx, context.WithoutCancel(ctx), before)
 	if err != nil {

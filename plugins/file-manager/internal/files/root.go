@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gaia-go/gaia/sdk"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -68,7 +69,10 @@ func (r *root) check(now time.Time) {
 		return
 	}
 	if r.tree != nil && r.tree.isAt(r.settings.path) {
-		return
+		if r.tree.keepsState() {
+			return
+		}
+		sdk.Logger().Warn("somebody has removed the state directory: locks and trash are lost", "root", r.settings.name)
 	}
 	r.retire()
 	// One that was there and has vanished is perhaps a disk that is not mounted: what

@@ -65,6 +65,9 @@ func (m *Manager) describe(ctx context.Context, r *root, s *filev1.RootStatus) e
 // usage is what the tree holds: for a root with a quota what is kept, once it is
 // counted; for another one a count.
 func (t *tree) usage(ctx context.Context) (usage, error) {
+	if t.settings.quota > 0 && t.settings.writable && !t.hasState() {
+		return t.count(ctx) // nothing is kept yet, and whoever opens the state counts, too
+	}
 	if t.settings.quota > 0 && t.settings.writable {
 		release, err := t.share(ctx) // the first count has all of it
 		if err != nil {

@@ -88,10 +88,7 @@ func bound(bytes uint64) int64 { return int64(min(bytes, 1<<60)) }
 func overlaps(all []settings) error {
 	resolved := make([]string, len(all))
 	for i, s := range all {
-		resolved[i] = s.path
-		if path, err := filepath.EvalSymlinks(s.path); err == nil {
-			resolved[i] = path
-		}
+		resolved[i] = withoutLinks(s.path)
 	}
 	var faults []error
 	for i, s := range all {
@@ -104,4 +101,19 @@ func overlaps(all []settings) error {
 		}
 	}
 	return errors.Join(faults...)
+}
+
+// withoutLinks is where an absolute path leads, of which the end need not be there
+// yet.
+func withoutLinks(path string) string {
+	missing := ""
+	for at := path; ; at = filepath.Dir(at) {
+		if there, err := filepath.EvalSymlinks(at); err == nil {
+			return filepath.Join(there, missing)
+		}
+		if at == filepath.Dir(at) {
+			return path
+		}
+		missing = filepath.Join(filepath.Base(at), missing)
+	}
 }

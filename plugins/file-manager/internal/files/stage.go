@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"time"
 
 	"github.com/gaia-go/gaia/plugins/file-manager/internal/jail"
 	"golang.org/x/sys/unix"
@@ -29,13 +30,13 @@ type besideNote struct {
 }
 
 // newStage finds a stage for what is to be at target, of which dir is the nearest
-// directory that is there. The caller closes it.
-func (t *tree) newStage(target string, dir jail.Dir, makeParents bool) (*stage, error) {
+// directory that is there. lock is the caller's token. The caller closes it.
+func (t *tree) newStage(target string, dir jail.Dir, makeParents bool, lock string) (*stage, error) {
 	s := &stage{tree: t, place: t.state.temp, name: rand.Text()}
 	if t.state.temp.SameMount(dir) {
 		return s, nil
 	}
-	place, _, err := t.parent(target, makeParents)
+	place, _, err := t.parent(target, makeParents, lock)
 	if err != nil {
 		return nil, err
 	}
@@ -96,9 +97,9 @@ func (t *tree) nearest(path string, makeParents bool) (dir jail.Dir, exact bool,
 }
 
 // parent opens the directory that a path is in. With makeParents it makes those
-// that are missing, and says in which directories it has made one. The caller
-// closes the directory.
-func (t *tree) parent(path string, makeParents bool) (dir jail.Dir, madeIn []string, err error) {
+// that are missing, unless they are locked and lock is not the token, and says in
+// which directories it has made one. The caller closes the directory.
+func (t *tree) parent(path string, makeParents bool, lock string) (dir jail.Dir, madeIn []string, err error) {
 	parent, _ := jail.Split(path)
 	dir, err = t.jail.Dir(parent)
 	if !errors.Is(err, unix.ENOENT) {
@@ -107,7 +108,10 @@ func (t *tree) parent(path string, makeParents bool) (dir jail.Dir, madeIn []str
 	if !makeParents || parent == "." {
 		return dir, nil, t.noParent(parent)
 	}
-	above, madeIn, err := t.parent(parent, true)
+	if err := t.state.leases.Enter(parent, lock, false, time.Now()); err != nil {
+		return dir, nil, err
+	}
+	above, madeIn, err := t.parent(parent, true, lock)
 	if err != nil {
 		return dir, nil, err
 	}

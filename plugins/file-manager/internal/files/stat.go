@@ -107,7 +107,7 @@ func (t *tree) makeDir(ctx context.Context, target string, request *filev1.MakeD
 		return nil, err
 	}
 	defer release()
-	dir, made, err := t.parent(target, request.GetParents())
+	dir, made, err := t.parent(target, request.GetParents(), request.GetLock())
 	if err != nil {
 		return nil, err
 	}
@@ -145,8 +145,8 @@ func (m *Manager) SetAttributes(ctx context.Context, request *filev1.SetAttribut
 	if err := checkMode("mode", request.GetMode()); err != nil {
 		return nil, err
 	}
-	if modified := request.GetModified(); modified != nil && modified.CheckValid() != nil {
-		return nil, status.Error(codes.InvalidArgument, "modified is not a time between the years 1 and 9999")
+	if modified := request.GetModified(); modified != nil && (modified.CheckValid() != nil || !inNanoseconds(modified.AsTime())) {
+		return nil, status.Error(codes.InvalidArgument, "modified is not a time between the years 1678 and 2262")
 	}
 	target, err := t.target(request.GetPath(), true)
 	if err != nil {
@@ -158,6 +158,10 @@ func (m *Manager) SetAttributes(ctx context.Context, request *filev1.SetAttribut
 	}
 	return &filev1.SetAttributesResponse{Entry: entry}, nil
 }
+
+// inNanoseconds reports whether nanoseconds since 1970, as times are kept here, can
+// say a time.
+func inNanoseconds(t time.Time) bool { return time.Unix(0, t.UnixNano()).Equal(t) }
 
 func (t *tree) setAttributes(ctx context.Context, target string, request *filev1.SetAttributesRequest) (*filev1.Entry, error) {
 	release, err := t.holdOne(ctx, target, false)

@@ -44,8 +44,9 @@ func removedAt(id string) (time.Time, bool) {
 	return time.Unix(0, nanos), true
 }
 
-// toTrash moves a name of a directory into the trash. path is where that is.
-func (s *state) toTrash(ctx context.Context, dir jail.Dir, name, path string, sync bool) (id string, err error) {
+// toTrash moves a name of a directory into the trash. path is where that is;
+// takeBack sees that it was the right thing, and brings it back if not.
+func (s *state) toTrash(ctx context.Context, dir jail.Dir, name, path string, sync bool, takeBack func(in jail.Dir, now string) error) (id string, err error) {
 	id = trashID(time.Now())
 	item, err := s.newItem(id, path)
 	if err != nil {
@@ -54,6 +55,8 @@ func (s *state) toTrash(ctx context.Context, dir jail.Dir, name, path string, sy
 	defer item.Close()
 	if err = dir.Rename(name, item, trashContent); errors.Is(err, unix.EXDEV) {
 		err = s.copyToTrash(ctx, dir, name, path, item)
+	} else if err == nil {
+		err = takeBack(item, trashContent)
 	}
 	if err == nil && sync {
 		metrics := s.tree.root.metrics

@@ -2,6 +2,7 @@ package files
 
 import (
 	"context"
+	"errors"
 	"math"
 	"os"
 	"sync"
@@ -119,6 +120,31 @@ func (t *tree) toChange() error {
 	}
 	t.state = s
 	return nil
+}
+
+// keepsState reports whether the state directory, once opened, is still where it was:
+// whoever clears up a directory may take it for rubbish.
+func (t *tree) keepsState() bool {
+	t.mu.Lock()
+	s := t.state
+	t.mu.Unlock()
+	if s == nil {
+		return true
+	}
+	return t.leadsTo(stateDir+"/"+tempDir, s.temp) && t.leadsTo(stateDir+"/"+trashDir, s.trash)
+}
+
+// leadsTo reports whether a path is the directory that is held, also where it cannot
+// be looked at now, as with too many open files.
+func (t *tree) leadsTo(path string, held jail.Dir) bool {
+	dir, err := t.jail.Dir(path)
+	if err != nil {
+		return !isGone(err) && !errors.Is(err, jail.ErrMoving)
+	}
+	defer dir.Close()
+	there, err := dir.Info()
+	info, heldErr := held.Info()
+	return err != nil || heldErr != nil || info.Inode == there.Inode && info.Device == there.Device
 }
 
 func (t *tree) hasState() bool {

@@ -29,12 +29,20 @@ func removeAll(ctx context.Context, in jail.Dir, name string) (usage, error) {
 		return usage{}, err
 	}
 	if !info.IsDir() {
-		return usageOf(info), ignore(in.Remove(name), unix.ENOENT)
+		if err := ignore(in.Remove(name), unix.ENOENT); err != nil {
+			return usage{}, err
+		}
+		return usageOf(info), nil
 	}
 	var total usage
+	opened := false
 	for range 10 { // others may put something into it meanwhile
 		u, err := removeContent(ctx, in, name)
 		total.add(u)
+		if errors.Is(err, unix.EACCES) && !opened && in.Chmod(name, 0o700) == nil {
+			opened = true // it was read-only, which does not keep its owner from removing it
+			continue
+		}
 		if err != nil {
 			return total, err
 		}
@@ -74,13 +82,9 @@ func usageOf(info jail.Info) usage {
 }
 
 // walk visits all that is below a directory, of a directory before what is in it.
-// What vanishes meanwhile is left out. A directory for which visit says false is
-// not looked into. path is that of the directory; paths longer than any caller can
-// ask for are left out.
+// What vanishes meanwhile is left out, and directories that we may not read. One for
+// which visit says false is not looked into. path is that of the directory.
 func walk(ctx context.Context, dir jail.Dir, path string, visit func(in jail.Dir, path string, info jail.Info) (bool, error)) error {
-	if len(path) > jail.MaxPath {
-		return nil
-	}
 	names, err := dir.Names()
 	if err != nil {
 		return err
@@ -90,8 +94,11 @@ func walk(ctx context.Context, dir jail.Dir, path string, visit func(in jail.Dir
 			return err
 		}
 		info, err := dir.Stat(name)
+		if isGone(err) {
+			continue
+		}
 		if err != nil {
-			continue // it has vanished
+			return err
 		}
 		into, err := visit(dir, jail.Join(path, name), info)
 		if err != nil {
@@ -101,14 +108,20 @@ func walk(ctx context.Context, dir jail.Dir, path string, visit func(in jail.Dir
 			continue
 		}
 		child, err := dir.Dir(name)
-		if err != nil {
-			continue // it has vanished, or is something else now
+		if err == nil {
+			err = walk(ctx, child, jail.Join(path, name), visit)
+			child.Close()
 		}
-		err = walk(ctx, child, jail.Join(path, name), visit)
-		child.Close()
-		if err != nil && !errors.Is(err, unix.EACCES) { // what we may not read, no caller may either
+		if err != nil && !isGone(err) {
 			return err
 		}
 	}
 	return nil
+}
+
+// isGone reports whether what was to be looked at has vanished, is something else
+// now, or may not be looked at, by us or any caller. All else, such as too many open
+// files, must not look like that.
+func isGone(err error) bool {
+	return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) || errors.Is(err, unix.EACCES)
 }

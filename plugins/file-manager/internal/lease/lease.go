@@ -131,8 +131,24 @@ func (t *Table) Release(path, token string, now time.Time) error {
 
 // Check fails with *Held if the path may not be changed by who has the token.
 // With below, locks on what is below the path count, too: who moves or removes a
-// directory changes all that is in it.
+// directory changes all that is in it. A token of no lock there fails with
+// ErrNotHeld: its holder is late, and somebody else may have changed the path since.
 func (t *Table) Check(path, token string, below bool, now time.Time) error {
+	if err := t.Enter(path, token, below, now); err != nil || token == "" {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, l := range t.locks {
+		if l.Token == token && now.Before(l.Expires) && (covers(l.Path, path) || below && covers(path, l.Path)) {
+			return nil
+		}
+	}
+	return ErrNotHeld
+}
+
+// Enter is Check for a directory on the way to the path that the token is for.
+func (t *Table) Enter(path, token string, below bool, now time.Time) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.locks) == 0 {

@@ -432,7 +432,9 @@ type WriteOptions struct {
 	// sha256 of the content, decoded, 32 bytes. Optional; if it is another one,
 	// nothing is written.
 	Sha256 []byte `protobuf:"bytes,7,opt,name=sha256,proto3" json:"sha256,omitempty"`
-	// lock is the token of a lock on the path. Required while it is locked.
+	// lock is the token of a lock on the path, or on a directory above it. Required
+	// while it is locked. One whose lock has expired is refused, there and in all
+	// other calls.
 	Lock          string `protobuf:"bytes,8,opt,name=lock,proto3" json:"lock,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
