@@ -122,7 +122,8 @@ func TestPluginsThatCannotStartStopNobodyElseAndSayWhy(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "bin/plugins/fleet-noexec"), []byte("no program"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	config := fleetConfig("", "echo", "missing", "text", "noexec", "rubbish", "exit") +
+	const noQuarantine = "restart {\n crash_loop { exits = 0 }\n}\n" // five exits may take a moment only
+	config := fleetConfig(noQuarantine, "echo", "missing", "text", "noexec", "rubbish", "exit") +
 		"subsystem \"changed\" {\n  plugin = \"fleet-echo\"\n  sha256 = \"" + strings.Repeat("0", 64) + "\"\n}\n"
 	h := open(t, dir, config, "echo", "rubbish", "exit")
 	if r, err := h.api().Do(withSubsystem(t.Context(), "echo"), &apiv1.DoRequest{Body: []byte("x")}); err != nil || string(r.GetBody()) != "x" {
