@@ -89,7 +89,7 @@ func (m *Machine) noteExit(r Rules, at time.Time) bool {
 // restarts reports whether the policy wants another run after this exit.
 func (r Rules) restarts(e Exit) bool {
 	switch {
-	case e.Cause == CauseRequested, e.Cause == CauseTimeout:
+	case !Reason{Cause: e.Cause}.isFailure():
 		return false
 	case r.When == Always:
 		return true

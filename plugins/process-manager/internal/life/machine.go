@@ -58,6 +58,9 @@ type Reason struct {
 	Signal string // that asks; empty for the usual one
 }
 
+// isFailure reports whether an end for this reason is one.
+func (r Reason) isFailure() bool { return r.Cause != CauseRequested && r.Cause != CauseTimeout }
+
 // EventKind says what has happened.
 type EventKind int
 

@@ -80,7 +80,10 @@ func (m *Manager) Stop(ctx context.Context, r *processv1.StopRequest) (*processv
 	if err != nil {
 		return nil, err
 	}
-	ev := life.Event{Kind: life.Stop, By: cmp.Or(r.GetBy(), "a caller"), Grace: p.plan.grace}
+	ev := life.Event{Kind: life.Stop, Grace: p.plan.grace}
+	if ev.By, err = askerOf(r.GetBy()); err != nil {
+		return nil, err
+	}
 	if stop := r.GetStop(); stop != nil {
 		if _, ev.Grace, err = stopPolicy(stop); err != nil {
 			return nil, err
@@ -99,6 +102,17 @@ func (m *Manager) Stop(ctx context.Context, r *processv1.StopRequest) (*processv
 	return &processv1.StopResponse{Process: p.shown()}, nil
 }
 
+// askerOf is who is said to have asked for an end. It is kept, where there is little
+// room.
+func askerOf(by string) (string, error) {
+	if len(by) > maxAsker {
+		return "", invalid("by: %d bytes, limit %d", len(by), maxAsker)
+	}
+	return cmp.Or(by, "a caller"), nil
+}
+
+const maxAsker = 200
+
 // Restart stops a process and starts it again, at once. It returns when it runs
 // again.
 func (m *Manager) Restart(ctx context.Context, r *processv1.RestartRequest) (*processv1.RestartResponse, error) {
@@ -106,12 +120,15 @@ func (m *Manager) Restart(ctx context.Context, r *processv1.RestartRequest) (*pr
 	if err != nil {
 		return nil, err
 	}
+	ev := life.Event{Kind: life.Restart, Grace: p.plan.grace}
+	if ev.By, err = askerOf(r.GetBy()); err != nil {
+		return nil, err
+	}
 	if err := m.mayRun(p); err != nil {
 		return nil, err
 	}
 	before := p.snapshot().Generation
 	begun := time.Now()
-	ev := life.Event{Kind: life.Restart, By: cmp.Or(r.GetBy(), "a caller"), Grace: p.plan.grace}
 	if err := p.tell(ctx, ev); err != nil {
 		return nil, err
 	}

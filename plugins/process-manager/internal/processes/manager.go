@@ -186,6 +186,8 @@ func (m *Manager) enter(p *process) (old *process, err error) {
 		return nil, tooMany(running, limit)
 	case old == nil && len(m.processes) >= maxNames:
 		return nil, status.Errorf(codes.ResourceExhausted, "%d processes are known, limit %d; remove those that have ended", len(m.processes), maxNames)
+	case old != nil && !old.retire():
+		return nil, status.Errorf(codes.AlreadyExists, "process %q was just started again by another call", p.name)
 	}
 	m.processes[p.name] = p
 	return old, nil
@@ -202,6 +204,8 @@ func (m *Manager) leave(p *process) error {
 		return status.Errorf(codes.NotFound, "no process %q", p.name)
 	case !state.Ended():
 		return status.Errorf(codes.FailedPrecondition, "process %q is %v; stop it first", p.name, state)
+	case !p.retire():
+		return status.Errorf(codes.FailedPrecondition, "process %q was just started again by another call", p.name)
 	}
 	p.removing = true
 	return nil

@@ -279,3 +279,19 @@ func TestWhoDoesNotReadEventsIsLetGoAndHoldsUpNobody(t *testing.T) {
 	b.manager.hub.drop(slow)
 	b.manager.hub.drop(other)
 }
+
+func TestATerminalOfNoSizeIsRefusedAsSuch(t *testing.T) {
+	b := open(t, testConfig(t))
+	spec := shell("exec sleep 60")
+	spec.Tty = true
+	b.start(&processv1.StartRequest{Name: "one", Spec: spec})
+	stream, err := b.Attach(b.context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Send(&processv1.AttachRequest{Name: "one", Size: &processv1.WindowSize{Rows: 1 << 20}}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = stream.Recv()
+	refused(t, err, codes.InvalidArgument, "size")
+}
