@@ -125,6 +125,9 @@ func (p *process) doStep(ctx context.Context, ev life.Event) {
 			}
 		}
 		machine, actions := p.machine.Next(p.plan.rules, ev)
+		if machine.State.Ended() { // who is told so may rely on it
+			p.persist(ctx, machine)
+		}
 		if !p.become(machine) {
 			return
 		}
@@ -142,9 +145,7 @@ func (p *process) doStep(ctx context.Context, ev life.Event) {
 	if p.machine.State.Ended() {
 		p.rest()
 	}
-	if err := p.persist(); err != nil && ctx.Err() == nil {
-		sdk.Logger().Error("state not kept; a crash of the plugin would bring back an earlier one", "process", p.name, "err", err)
-	}
+	p.persist(ctx, p.machine)
 	p.probe(ctx)
 }
 
