@@ -124,6 +124,9 @@ func (m *Manager) Restart(ctx context.Context, r *processv1.RestartRequest) (*pr
 	if ev.By, err = askerOf(r.GetBy()); err != nil {
 		return nil, err
 	}
+	if _, err := m.check(p.request.GetSpec()); err != nil {
+		return nil, err // what runs goes on
+	}
 	if err := m.mayRun(p); err != nil {
 		return nil, err
 	}

@@ -120,3 +120,18 @@ func TestATimeoutHoldsAcrossRestarts(t *testing.T) {
 		t.Errorf("got %v", p)
 	}
 }
+
+func TestARestartOfWhatIsNotAllowedAnyMoreEndsNothing(t *testing.T) {
+	config := testConfig(t)
+	b := open(t, config)
+	p := b.start(&processv1.StartRequest{Name: "one", Spec: &processv1.Spec{Command: "sleep", Args: []string{"60"}}})
+	delete(config.GetCommand(), "sleep")
+	if err := b.manager.Reconfigure(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	_, err := b.Restart(b.context(), &processv1.RestartRequest{Name: "one"})
+	refused(t, err, codes.PermissionDenied, `"sleep"`)
+	if now := b.get("one"); now.GetState() != processv1.State_RUNNING || now.GetPid() != p.GetPid() {
+		t.Errorf("got %v", now)
+	}
+}
