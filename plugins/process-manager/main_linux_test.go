@@ -23,4 +23,5 @@ func TestWhatThePluginHasInheritedIsNotInheritedOn(t *testing.T) {
 	if err != nil || strings.Contains(string(r.GetStdout()), "/dev/zero") {
 		t.Errorf("got %v and\n%s", err, r.GetStdout())
 	}
+	plugin.Terminate(t)
 }

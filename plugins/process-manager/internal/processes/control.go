@@ -127,9 +127,11 @@ func (m *Manager) Restart(ctx context.Context, r *processv1.RestartRequest) (*pr
 	if _, err := m.check(p.request.GetSpec()); err != nil {
 		return nil, err // what runs goes on
 	}
-	if err := m.mayRun(p); err != nil {
+	release, err := m.reserve(p)
+	if err != nil {
 		return nil, err
 	}
+	defer release()
 	before := p.snapshot().Generation
 	begun := time.Now()
 	if err := p.tell(ctx, ev); err != nil {
@@ -148,22 +150,23 @@ func (m *Manager) Restart(ctx context.Context, r *processv1.RestartRequest) (*pr
 	return &processv1.RestartResponse{Process: p.shown()}, nil
 }
 
-// mayRun reports whether another process may be supervised, if this one has
-// ended.
-func (m *Manager) mayRun(p *process) error {
+// reserve makes room for another process that is supervised, if this one has ended,
+// until release: it counts itself then.
+func (m *Manager) reserve(p *process) (release func(), err error) {
 	if !p.snapshot().State.Ended() {
-		return nil
+		return func() {}, nil
 	}
-	running, limit := 0, m.settings.Load().maxProcesses
-	for state, n := range m.states() {
-		if !state.Ended() {
-			running += n
-		}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if running, limit := m.running(), m.settings.Load().maxProcesses; running >= limit {
+		return nil, tooMany(running, limit)
 	}
-	if running >= limit {
-		return tooMany(running, limit)
-	}
-	return nil
+	m.reserved++
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.reserved--
+	}, nil
 }
 
 func tooMany(running, limit int) error {

@@ -50,6 +50,7 @@ type Manager struct {
 
 	mu        sync.Mutex
 	processes map[string]*process
+	reserved  int // of max_processes, by calls of Restart
 	closed    bool
 }
 
@@ -168,13 +169,7 @@ func (m *Manager) enter(p *process) (old *process, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	old = m.processes[p.name]
-	running := 0
-	for _, other := range m.processes {
-		if !other.snapshot().State.Ended() {
-			running++
-		}
-	}
-	limit := m.settings.Load().maxProcesses
+	running, limit := m.running(), m.settings.Load().maxProcesses
 	switch {
 	case m.closed:
 		return nil, errClosed()
@@ -191,6 +186,18 @@ func (m *Manager) enter(p *process) (old *process, err error) {
 	}
 	m.processes[p.name] = p
 	return old, nil
+}
+
+// running counts the processes that are supervised, or are about to be. The caller
+// holds mu.
+func (m *Manager) running() int {
+	running := m.reserved
+	for _, p := range m.processes {
+		if !p.snapshot().State.Ended() {
+			running++
+		}
+	}
+	return running
 }
 
 // leave marks a process that has ended as being removed, so that nobody else

@@ -1,12 +1,17 @@
 package processes
 
 import (
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/gaia-go/gaia/plugins/process-manager/internal/life"
 	processv1 "github.com/gaia-go/gaia/proto/gaia/process/v1"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 func always(backoff float64, exits int32) *processv1.RestartPolicy {
@@ -121,17 +126,31 @@ func TestATimeoutHoldsAcrossRestarts(t *testing.T) {
 	}
 }
 
-func TestARestartOfWhatIsNotAllowedAnyMoreEndsNothing(t *testing.T) {
+func TestRestartsAtOnceDoNotExceedWhatMayRun(t *testing.T) {
 	config := testConfig(t)
+	config.MaxProcesses = 3
 	b := open(t, config)
-	p := b.start(&processv1.StartRequest{Name: "one", Spec: &processv1.Spec{Command: "sleep", Args: []string{"60"}}})
-	delete(config.GetCommand(), "sleep")
-	if err := b.manager.Reconfigure(t.Context(), config); err != nil {
-		t.Fatal(err)
+	const ended = 60
+	for i := range ended {
+		name := strconv.Itoa(i)
+		b.start(&processv1.StartRequest{Name: name, Spec: shell("exec sleep 60")})
+		b.stop(name, nil)
 	}
-	_, err := b.Restart(b.context(), &processv1.RestartRequest{Name: "one"})
-	refused(t, err, codes.PermissionDenied, `"sleep"`)
-	if now := b.get("one"); now.GetState() != processv1.State_RUNNING || now.GetPid() != p.GetPid() {
-		t.Errorf("got %v", now)
+	var calls sync.WaitGroup
+	var refusals atomic.Int32
+	for i := range ended {
+		calls.Go(func() {
+			_, err := b.Restart(b.context(), &processv1.RestartRequest{Name: strconv.Itoa(i)})
+			if status.Code(err) == codes.ResourceExhausted {
+				refusals.Add(1)
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	calls.Wait()
+	running := b.manager.states()[life.Running]
+	if running > 3 || running+int(refusals.Load()) != ended {
+		t.Errorf("%d run, limit 3, and %d were refused", running, refusals.Load())
 	}
 }
