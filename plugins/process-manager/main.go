@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/processes"
+	"github.com/gaia-go/gaia/plugins/process-manager/internal/spawn"
 	processv1 "github.com/gaia-go/gaia/proto/gaia/process/v1"
 	"github.com/gaia-go/gaia/sdk"
 	"google.golang.org/grpc"
@@ -26,6 +27,9 @@ func (service) Descriptors() []byte { return descriptors }
 func main() {
 	// Memory counts here, and calls are few: 200 children cost 7 MB instead of 13.
 	debug.SetGCPercent(20)
+	if err := spawn.Seal(); err != nil {
+		sdk.Logger().Warn("what the host has inherited may be inherited on", "err", err)
+	}
 	sdk.Serve(func(r grpc.ServiceRegistrar) {
 		processv1.RegisterProcessManagerServer(r, service{processes.New()})
 	})

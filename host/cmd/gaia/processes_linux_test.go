@@ -468,3 +468,17 @@ func TestAsMuchOutputAsARunMayHaveComesThroughTheHost(t *testing.T) {
 		t.Errorf("got %d and %d bytes of %d", len(r.GetStdout()), len(r.GetStderr()), r.GetStdoutBytes())
 	}
 }
+
+func TestWhatCouldNotBeStartedIsKnownAfterACrash(t *testing.T) {
+	h, client := openProcesses(t)
+	spec := &processv1.Spec{Command: "sh", Limits: &processv1.Limits{OpenFiles: 1 << 31}} // more than Linux allows
+	_, err := client.Start(t.Context(), &processv1.StartRequest{Name: "one", Spec: spec})
+	if status.Code(err) != codes.FailedPrecondition {
+		t.Fatalf("got %v", err)
+	}
+	h.crash(t)
+	r, err := client.Get(t.Context(), &processv1.GetRequest{Name: "one"})
+	if err != nil || r.GetProcess().GetState() != processv1.State_FAILED || r.GetProcess().GetExit().GetCause() != processv1.Cause_NOT_STARTED {
+		t.Errorf("got %v and %v", r, err)
+	}
+}

@@ -121,6 +121,7 @@ func TestLimitsAreCeilingsAndDefaults(t *testing.T) {
 		{&processv1.Limits{Memory: 101 << 20}, Limits{}, codes.PermissionDenied},
 		{&processv1.Limits{Cpu: 2.5}, Limits{}, codes.PermissionDenied},
 		{&processv1.Limits{Cpu: -1}, Limits{}, codes.InvalidArgument},
+		{&processv1.Limits{Cpu: 1e300}, Limits{}, codes.InvalidArgument},
 		{&processv1.Limits{Memory: 1}, Limits{}, codes.InvalidArgument},
 		{&processv1.Limits{Processes: 1<<22 + 1}, Limits{}, codes.InvalidArgument},
 	} {

@@ -140,6 +140,7 @@ func (c *command) chooseUser(user string) (string, error) {
 const (
 	leastMemory   = 1 << 20 // with which a small program starts
 	mostProcesses = 1 << 22 // that Linux has (PID_MAX_LIMIT)
+	mostCPU       = 1 << 13 // that Linux has (NR_CPUS)
 )
 
 // impossible returns the limit that nothing could run with, or the kernel does not
@@ -148,8 +149,8 @@ func impossible(memory uint64, cpu float64, processes uint32) (field, problem st
 	switch {
 	case memory > 0 && memory < leastMemory:
 		return "memory", fmt.Sprintf("%d bytes; nothing starts with less than %d", memory, leastMemory)
-	case cpu < 0 || math.IsNaN(cpu) || math.IsInf(cpu, 0):
-		return "cpu", fmt.Sprintf("%v is no number of cores", cpu)
+	case cpu < 0 || math.IsNaN(cpu) || cpu > mostCPU:
+		return "cpu", fmt.Sprintf("%v is no number of cores, of which Linux has at most %d", cpu, mostCPU)
 	case processes > mostProcesses:
 		return "processes", fmt.Sprintf("%d; Linux has at most %d", processes, mostProcesses)
 	}

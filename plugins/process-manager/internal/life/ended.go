@@ -35,7 +35,7 @@ func (m *Machine) ended(r Rules, ev Event) []Action {
 	exit.At = ev.At
 	ran := time.Duration(0)
 	if ev.Kind == Ended {
-		ran = ev.At.Sub(m.Since)
+		ran = max(ev.At.Sub(m.Since), 0) // somebody may have set the clock back
 	}
 	exit.Explain(m.Stop, m.Killed, ran)
 	m.Exit, m.Alive, m.Stop = &exit, false, Reason{}
@@ -89,7 +89,7 @@ func (m *Machine) noteExit(r Rules, at time.Time) bool {
 // restarts reports whether the policy wants another run after this exit.
 func (r Rules) restarts(e Exit) bool {
 	switch {
-	case e.Cause == CauseRequested, e.Cause == CauseTimeout:
+	case !Reason{Cause: e.Cause}.isFailure():
 		return false
 	case r.When == Always:
 		return true

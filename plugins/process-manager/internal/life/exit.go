@@ -41,12 +41,14 @@ type Exit struct {
 }
 
 // Explain finds the cause and puts all of it into words. It was asked to end for
-// the reason, if that has a cause, and killed, if it did not.
+// the reason, if that has a cause, and killed, if it did not. Want of memory, which
+// may have killed one of the tree long ago, does not turn into a failure what
+// somebody has asked for.
 func (e *Exit) Explain(asked Reason, killed bool, ran time.Duration) {
 	switch {
 	case e.Cause == CauseNotStarted:
 		return
-	case e.OOM && !killed:
+	case e.OOM && !killed && asked.isFailure():
 		e.Cause = CauseOOM
 	case asked.Cause != CauseUnknown:
 		e.Cause, e.By = asked.Cause, asked.By
@@ -91,6 +93,9 @@ func (e *Exit) words(detail string, killed bool, ran time.Duration) string {
 		b.WriteString(" (core dumped)")
 	}
 	fmt.Fprintf(&b, " after %v", Rounded(ran))
+	if e.OOM && e.Cause != CauseOOM {
+		b.WriteString("; one of its tree was killed for want of memory")
+	}
 	if killed {
 		b.WriteString("; its tree was killed when the grace was over")
 	}

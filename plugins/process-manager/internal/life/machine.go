@@ -18,9 +18,9 @@ const (
 	Failed   // it could not be started, or has crashed too often
 )
 
-// String is the state's name in the API.
+// String is the state's name in the API, which knows of New as of one that starts.
 func (s State) String() string {
-	return [...]string{"NEW", "STARTING", "RUNNING", "BACKOFF", "STOPPING", "EXITED", "FAILED"}[s]
+	return [...]string{"STARTING", "STARTING", "RUNNING", "BACKOFF", "STOPPING", "EXITED", "FAILED"}[s]
 }
 
 // Ended reports whether nothing will happen in this state unless somebody asks.
@@ -57,6 +57,9 @@ type Reason struct {
 	Detail string // for people
 	Signal string // that asks; empty for the usual one
 }
+
+// isFailure reports whether an end for this reason is one.
+func (r Reason) isFailure() bool { return r.Cause != CauseRequested && r.Cause != CauseTimeout }
 
 // EventKind says what has happened.
 type EventKind int

@@ -242,3 +242,11 @@ func TestALaterStopMayOnlyShortenTheGrace(t *testing.T) {
 		t.Errorf("after a shorter grace: %v", m.KillAt)
 	}
 }
+
+func TestNobodyRanForLessThanNothing(t *testing.T) {
+	m := Machine{State: Running, Generation: 1, Alive: true, Since: at(time.Hour)}
+	m, _ = m.Next(Rules{}, Event{Kind: Ended, Generation: 1, At: at(0), Exit: Exit{Code: 3}})
+	if m.Exit.Message != "exit code 3 after 0s" {
+		t.Errorf("got %q", m.Exit.Message)
+	}
+}

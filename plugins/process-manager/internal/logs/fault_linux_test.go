@@ -261,3 +261,36 @@ func TestACaptureOfAFullDiskEndsAtOnce(t *testing.T) {
 type zeros struct{}
 
 func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+func TestALogOfADiskThatTakesNothingIsOpenedAndWrittenWhenItDoes(t *testing.T) {
+	dir, _ := fullDisk(t)
+	store := NewStore(dir, 0)
+	l := openLog(t, store, Policy{})
+	write(t, l, "before\n")
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	l = openLog(t, store, Policy{})
+	w, wait := capturing(t.Context(), t, l)
+	if _, err := w.WriteString("meanwhile\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Fault(); !errors.Is(err, syscall.EROFS) {
+		t.Errorf("fault: %v", err)
+	}
+	if got, _ := read(t, l, From{}); got != "before\n" {
+		t.Errorf("read %q", got)
+	}
+	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_REMOUNT, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.Close(), wait()); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := read(t, l, From{}); got != "before\nmeanwhile\n" || l.Fault() != nil {
+		t.Errorf("read %q, fault %v", got, l.Fault())
+	}
+}

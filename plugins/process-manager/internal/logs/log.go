@@ -51,10 +51,15 @@ func (l *Log) open() (err error) {
 	if len(starts) == 0 {
 		starts = []int64{0}
 	}
-	if l.current, err = openSegment(l.dir, starts[len(starts)-1]); err != nil {
+	last := starts[len(starts)-1]
+	size, err := sizeOf(l.dir, last)
+	if err != nil {
 		return errors.Join(err, l.lock.Close())
 	}
-	l.segments, l.size = starts, l.current.start+l.current.size
+	l.segments, l.size = starts, last+size
+	// A disk that takes nothing at present is a fault like later ones: whose output
+	// this is may run already.
+	l.current, l.fault = openSegment(l.dir, last)
 	l.dropped = readDropped(l.dir)
 	l.store.open.Add(1)
 	l.expire()

@@ -76,8 +76,10 @@ type Store struct {
 	sweeps  atomic.Int64 // how often files were deleted behind a log's back
 	open    atomic.Int64 // logs
 	sweep   sync.Mutex
-	chunks  sync.Pool     // of *[MaxChunk]byte, for readers
 	writers chan struct{} // as many as may write at once
+	large   chan struct{} // has room for readers of large chunks
+
+	chunks, smallChunks sync.Pool // of *[MaxChunk]byte and *[smallChunk]byte
 }
 
 // maxWriters bounds the threads that a disk can hold up.
@@ -87,7 +89,8 @@ const maxWriters = 8
 // All logs together, those of earlier runs included, have up to about maxSize bytes;
 // 0 means no bound. The oldest files go first, of whichever log.
 func NewStore(dir string, maxSize int64) *Store {
-	s := &Store{dir: dir, writers: make(chan struct{}, maxWriters)}
+	s := &Store{dir: dir, writers: make(chan struct{}, maxWriters), large: make(chan struct{}, maxLarge)}
+	s.smallChunks.New = func() any { return new([smallChunk]byte) }
 	s.chunks.New = func() any { return new([MaxChunk]byte) }
 	s.SetMaxSize(maxSize)
 	return s

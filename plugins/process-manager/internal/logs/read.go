@@ -13,6 +13,15 @@ import (
 // MaxChunk is how much of a log a Chunk holds at most.
 const MaxChunk = 1 << 20
 
+// A large chunk is fast, and may be held for as long as somebody does not take it,
+// with copies of it all the way to the caller. So only a few readers have large ones
+// at a time, and only who has taken a lot already.
+const (
+	smallChunk = 31 << 10 // with what goes around it it fits a buffer of gRPC of 32 KiB
+	maxLarge   = 16       // readers
+	takesMuch  = 4 << 20  // bytes, more than all buffers on the way hold
+)
+
 // From is where to begin to read: Tail lines before the end, or at a time, or at an
 // offset, whichever is set, in this order.
 type From struct {
@@ -66,6 +75,7 @@ type reader struct {
 	log     *Log
 	next    int64
 	missing int64 // bytes before next that could not be read
+	taken   int64
 	emit    func(Chunk) error
 }
 
@@ -79,9 +89,9 @@ func (r *reader) chunk(segments []int64, end int64) error {
 	if i+1 < len(segments) {
 		end = segments[i+1]
 	}
-	buffer, _ := r.log.store.chunks.Get().(*[MaxChunk]byte)
-	defer r.log.store.chunks.Put(buffer)
-	n, err := readAt(r.log.dir, segments[i], r.next, buffer[:min(MaxChunk, end-r.next)])
+	buffer, giveBack := r.log.store.buffer(r.taken >= takesMuch)
+	defer giveBack()
+	n, err := readAt(r.log.dir, segments[i], r.next, buffer[:min(int64(len(buffer)), end-r.next)])
 	switch {
 	case isGone(err):
 		return r.log.list() // it was deleted just now
@@ -95,7 +105,26 @@ func (r *reader) chunk(segments []int64, end int64) error {
 	c := Chunk{Offset: r.next, Content: buffer[:n], Time: timeOf(r.log.dir, segments[i], r.next), Missing: r.missing}
 	r.next += int64(n)
 	r.missing = 0
+	r.taken += int64(n)
 	return r.emit(c)
+}
+
+// buffer returns one for a chunk, a large one if that is wanted and possible, until it
+// is given back.
+func (s *Store) buffer(large bool) (buffer []byte, giveBack func()) {
+	if large {
+		select {
+		case s.large <- struct{}{}:
+			b, _ := s.chunks.Get().(*[MaxChunk]byte)
+			return b[:], func() {
+				s.chunks.Put(b)
+				<-s.large
+			}
+		default:
+		}
+	}
+	b, _ := s.smallChunks.Get().(*[smallChunk]byte)
+	return b[:], func() { s.smallChunks.Put(b) }
 }
 
 // segmentOf is the index of the segment that an offset is in.

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -206,5 +207,41 @@ func TestARotationIsNoLoss(t *testing.T) {
 	l.Close()
 	if err := <-done; err != nil || got != 50_000 {
 		t.Errorf("read %d bytes: %v", got, err)
+	}
+}
+
+func TestOnlyFewReadersHoldLargePiecesAndOnlyThoseWhoTakeMuch(t *testing.T) {
+	l := openLog(t, NewStore(t.TempDir(), 0), Policy{})
+	write(t, l, strings.Repeat("0123456789abcde\n", 8<<20/16))
+	ctx, cancel := context.WithCancel(t.Context())
+	const readers = 3 * maxLarge
+	held := make(chan int, readers)
+	var reading sync.WaitGroup
+	for range readers {
+		reading.Go(func() {
+			taken := 0
+			_ = l.Read(ctx, From{}, false, func(c Chunk) error { // ctx's error
+				if taken < takesMuch {
+					if taken += len(c.Content); len(c.Content) > smallChunk {
+						t.Errorf("a piece of %d bytes after %d", len(c.Content), taken)
+					}
+					return nil
+				}
+				held <- len(c.Content)
+				<-ctx.Done()
+				return ctx.Err()
+			})
+		})
+	}
+	large := 0
+	for range readers {
+		if <-held > smallChunk {
+			large++
+		}
+	}
+	cancel()
+	reading.Wait()
+	if large != maxLarge {
+		t.Errorf("%d of %d readers hold large pieces, want %d", large, readers, maxLarge)
 	}
 }

@@ -78,6 +78,18 @@ func openSegment(dir string, start int64) (*segment, error) {
 	return s, nil
 }
 
+// sizeOf returns the size of the file that begins at start; 0 if there is none yet.
+func sizeOf(dir string, start int64) (int64, error) {
+	info, err := os.Stat(filepath.Join(dir, segmentName(start)))
+	if isGone(err) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
 // isLinked reports whether the file still has a name: one that has not is lost when
 // it is closed.
 func (s *segment) isLinked() bool {

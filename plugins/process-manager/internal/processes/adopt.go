@@ -172,7 +172,7 @@ func (p *process) adoptChild(s state, e sdk.KeptEntry, input *os.File) error {
 	c := &child{
 		generation: s.Machine.Generation, pid: s.Pid, pidfd: e.Files[0], group: group,
 		adopted: true, logStart: s.LogStart,
-		wait: func(ctx context.Context) (spawn.Exit, time.Time, error) { return awaitKept(ctx, e.Name) },
+		wait: func(ctx context.Context) (spawn.Exit, time.Time, error) { return awaitKept(ctx, e.Name, e.Files[0]) },
 	}
 	c.output = e.Files[1]
 	if len(e.Files) == 4 {
@@ -193,11 +193,27 @@ func (p *process) adoptChild(s state, e sdk.KeptEntry, input *os.File) error {
 }
 
 // awaitKept waits for a process that is not a child of this instance. It may have
-// ended while there was none.
-func awaitKept(ctx context.Context, name string) (spawn.Exit, time.Time, error) {
-	status, err := sdk.AwaitExit(ctx, name)
-	if err != nil {
-		return spawn.Exit{}, time.Now(), err
+// ended while there was none. An answer may fail, as for want of descriptors, while it
+// runs; so that counts only when the process had ended before the question.
+func awaitKept(ctx context.Context, name string, pidfd *os.File) (spawn.Exit, time.Time, error) {
+	again := time.NewTicker(awaitAgain)
+	defer again.Stop()
+	for {
+		ended := spawn.HasEnded(pidfd)
+		status, err := sdk.AwaitExit(ctx, name)
+		switch {
+		case err == nil:
+			return spawn.Exit{Code: status.Code, Signal: status.Signal, CoreDump: status.CoreDump}, status.At, nil
+		case ended:
+			return spawn.Exit{}, time.Now(), err
+		}
+		select {
+		case <-again.C:
+		case <-ctx.Done():
+			return spawn.Exit{}, time.Now(), ctx.Err()
+		}
 	}
-	return spawn.Exit{Code: status.Code, Signal: status.Signal, CoreDump: status.CoreDump}, status.At, nil
 }
+
+// awaitAgain is the time between two questions of which the first has failed.
+const awaitAgain = 100 * time.Millisecond

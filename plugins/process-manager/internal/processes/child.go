@@ -180,7 +180,7 @@ func (p *process) clearAway() {
 	}
 }
 
-// killAll kills the trees of all processes.
+// killAll kills the trees of all processes, and removes their groups.
 func killAll(all []*process) []error {
 	faults := make([]error, len(all))
 	var killing sync.WaitGroup
@@ -189,7 +189,7 @@ func killAll(all []*process) []error {
 		c := p.child
 		p.mu.Unlock()
 		if c != nil {
-			killing.Go(func() { faults[i] = c.kill(context.Background()) })
+			killing.Go(func() { faults[i] = errors.Join(c.kill(context.Background()), c.group.Remove()) })
 		}
 	}
 	killing.Wait()

@@ -80,7 +80,10 @@ func (m *Manager) Stop(ctx context.Context, r *processv1.StopRequest) (*processv
 	if err != nil {
 		return nil, err
 	}
-	ev := life.Event{Kind: life.Stop, By: cmp.Or(r.GetBy(), "a caller"), Grace: p.plan.grace}
+	ev := life.Event{Kind: life.Stop, Grace: p.plan.grace}
+	if ev.By, err = askerOf(r.GetBy()); err != nil {
+		return nil, err
+	}
 	if stop := r.GetStop(); stop != nil {
 		if _, ev.Grace, err = stopPolicy(stop); err != nil {
 			return nil, err
@@ -99,6 +102,17 @@ func (m *Manager) Stop(ctx context.Context, r *processv1.StopRequest) (*processv
 	return &processv1.StopResponse{Process: p.shown()}, nil
 }
 
+// askerOf is who is said to have asked for an end. It is kept, where there is little
+// room.
+func askerOf(by string) (string, error) {
+	if len(by) > maxAsker {
+		return "", invalid("by: %d bytes, limit %d", len(by), maxAsker)
+	}
+	return cmp.Or(by, "a caller"), nil
+}
+
+const maxAsker = 200
+
 // Restart stops a process and starts it again, at once. It returns when it runs
 // again.
 func (m *Manager) Restart(ctx context.Context, r *processv1.RestartRequest) (*processv1.RestartResponse, error) {
@@ -106,12 +120,20 @@ func (m *Manager) Restart(ctx context.Context, r *processv1.RestartRequest) (*pr
 	if err != nil {
 		return nil, err
 	}
-	if err := m.mayRun(p); err != nil {
+	ev := life.Event{Kind: life.Restart, Grace: p.plan.grace}
+	if ev.By, err = askerOf(r.GetBy()); err != nil {
 		return nil, err
 	}
+	if _, err := m.check(p.request.GetSpec()); err != nil {
+		return nil, err // what runs goes on
+	}
+	release, err := m.reserve(p)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
 	before := p.snapshot().Generation
 	begun := time.Now()
-	ev := life.Event{Kind: life.Restart, By: cmp.Or(r.GetBy(), "a caller"), Grace: p.plan.grace}
 	if err := p.tell(ctx, ev); err != nil {
 		return nil, err
 	}
@@ -128,22 +150,23 @@ func (m *Manager) Restart(ctx context.Context, r *processv1.RestartRequest) (*pr
 	return &processv1.RestartResponse{Process: p.shown()}, nil
 }
 
-// mayRun reports whether another process may be supervised, if this one has
-// ended.
-func (m *Manager) mayRun(p *process) error {
+// reserve makes room for another process that is supervised, if this one has ended,
+// until release: it counts itself then.
+func (m *Manager) reserve(p *process) (release func(), err error) {
 	if !p.snapshot().State.Ended() {
-		return nil
+		return func() {}, nil
 	}
-	running, limit := 0, m.settings.Load().maxProcesses
-	for state, n := range m.states() {
-		if !state.Ended() {
-			running += n
-		}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if running, limit := m.running(), m.settings.Load().maxProcesses; running >= limit {
+		return nil, tooMany(running, limit)
 	}
-	if running >= limit {
-		return tooMany(running, limit)
-	}
-	return nil
+	m.reserved++
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.reserved--
+	}, nil
 }
 
 func tooMany(running, limit int) error {

@@ -3,6 +3,7 @@ package processes
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -212,6 +213,84 @@ func TestTwoHundredProcessesStartAndEndAtOnce(t *testing.T) {
 	for i := range 200 {
 		if pid := strings.TrimSpace(b.log(fmt.Sprint("p", i))); isAlive(pid) {
 			t.Errorf("process %s is alive", pid)
+		}
+	}
+}
+
+func TestAStopIsAStopAlthoughOneOfTheTreeHadRunOutOfMemory(t *testing.T) {
+	b := open(t, testConfig(t))
+	if !b.bounds("memory") {
+		t.Skip("no control group limits memory here")
+	}
+	script := "sh -c 'x=x; while :; do x=$x$x; done'; echo survived; exec sleep 60"
+	b.start(&processv1.StartRequest{Name: "one", Spec: &processv1.Spec{Command: "small", Args: []string{"-c", script}}, Restart: always(.001, 3)})
+	b.awaitLog("one", "survived")
+	p := b.stop("one", nil)
+	if e := p.GetExit(); p.GetState() != processv1.State_EXITED || e.GetCause() != processv1.Cause_REQUESTED || e.GetBy() != "test" || p.GetRestarts() != 0 {
+		t.Errorf("got %v", p)
+	}
+}
+
+func TestNobodyRunsWhoWasRemovedWhileHeWasRestarted(t *testing.T) {
+	b := open(t, testConfig(t))
+	pids := filepath.Join(t.TempDir(), "pids")
+	for range 100 {
+		b.start(&processv1.StartRequest{Name: "one", Spec: shell("echo $$ >>" + pids + "; exec sleep 600")})
+		b.stop("one", nil)
+		var calls sync.WaitGroup
+		calls.Go(func() { _, _ = b.Restart(b.context(), &processv1.RestartRequest{Name: "one"}) })
+		calls.Go(func() { _, _ = b.Remove(b.context(), &processv1.RemoveRequest{Name: "one"}) })
+		calls.Wait()
+		_, _ = b.Stop(b.context(), &processv1.StopRequest{Name: "one"})
+		if _, err := b.Remove(b.context(), &processv1.RemoveRequest{Name: "one"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text, err := os.ReadFile(pids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pid := range strings.FieldsSeq(string(text)) {
+		if isAlive(pid) {
+			t.Errorf("process %s is alive", pid)
+		}
+	}
+}
+
+func TestWhoAsksIsBounded(t *testing.T) {
+	b := open(t, testConfig(t))
+	b.start(&processv1.StartRequest{Name: "one", Spec: shell("exec sleep 60")})
+	_, err := b.Stop(b.context(), &processv1.StopRequest{Name: "one", By: strings.Repeat("x", 60<<10)})
+	refused(t, err, codes.InvalidArgument, "by")
+	_, err = b.Restart(b.context(), &processv1.RestartRequest{Name: "one", By: strings.Repeat("x", 60<<10)})
+	refused(t, err, codes.InvalidArgument, "by")
+}
+
+// groupsOf are the directories of the control groups that a process is in and that
+// were made for it.
+func groupsOf(pid int32) (dirs []string) {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	for line := range strings.Lines(string(text)) {
+		if _, path, ok := strings.Cut(strings.TrimSpace(line), ":/"); ok && strings.Contains(path, "gaia-tree-") {
+			found, _ := filepath.Glob("/sys/fs/cgroup/*/" + path)
+			dirs = append(dirs, found...)
+		}
+	}
+	return dirs
+}
+
+func TestACloseLeavesNoGroups(t *testing.T) {
+	var dirs []string
+	t.Run("use", func(t *testing.T) {
+		b := open(t, testConfig(t))
+		p := b.start(&processv1.StartRequest{Name: "one", Spec: shell("exec sleep 60")})
+		if dirs = groupsOf(p.GetPid()); len(dirs) == 0 {
+			t.Skip("no control groups here")
+		}
+	})
+	for _, dir := range dirs {
+		if _, err := os.Stat(dir); err == nil {
+			t.Errorf("%s is left", dir)
 		}
 	}
 }

@@ -36,9 +36,17 @@ func (i *input) write(ctx context.Context, content []byte) (int, error) {
 	if err := i.file.SetWriteDeadline(time.Time{}); err != nil {
 		return 0, err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = i.file.SetWriteDeadline(time.Unix(1, 0)) })
+	expired := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(expired)
+		_ = i.file.SetWriteDeadline(time.Unix(1, 0))
+	})
 	n, err := i.file.Write(content)
-	if !stop() && errors.Is(err, os.ErrDeadlineExceeded) {
+	if stop() {
+		return n, err
+	}
+	<-expired // or it would be the next writer's
+	if errors.Is(err, os.ErrDeadlineExceeded) {
 		err = ctx.Err()
 	}
 	return n, err

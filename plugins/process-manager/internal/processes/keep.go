@@ -2,6 +2,7 @@ package processes
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -99,13 +100,18 @@ func (c *child) files() []*os.File {
 	return []*os.File{c.pidfd, c.output, c.buffer.Reader, c.buffer.Writer}
 }
 
-// persist lets the keeper have the state of the moment, and no files of a child
-// that has ended.
-func (p *process) persist() error {
+// persist lets the keeper have a state, and no files of a child that has ended.
+func (p *process) persist(ctx context.Context, machine life.Machine) {
+	if err := p.keepState(machine); err != nil && ctx.Err() == nil {
+		sdk.Logger().Error("state not kept; a crash of the plugin would bring back an earlier one", "process", p.name, "err", err)
+	}
+}
+
+func (p *process) keepState(machine life.Machine) error {
 	if !p.manager.keeper.works() {
 		return nil
 	}
-	data, err := p.state(p.machine, p.child)
+	data, err := p.state(machine, p.child)
 	if err != nil {
 		return err
 	}
@@ -113,13 +119,15 @@ func (p *process) persist() error {
 		err = sdk.Forget(keptInput + p.name)
 		p.kept.input = false
 	}
-	if holds := p.child != nil; holds != p.kept.files {
+	if holds := p.child != nil; p.kept.data == nil || holds != p.kept.files {
 		err = errors.Join(err, sdk.Keep(keptProcess+p.name, data))
 		p.kept.files = false
 	} else if !bytes.Equal(data, p.kept.data) {
 		err = errors.Join(err, sdk.KeepData(keptProcess+p.name, data))
 	}
-	p.kept.data = data
+	if err == nil {
+		p.kept.data = data
+	}
 	return p.manager.keeper.seen(err)
 }
 

@@ -29,17 +29,23 @@ func (p *process) launch(ctx context.Context) life.Event {
 }
 
 func (p *process) notStarted(err error) life.Event {
-	text := status.Convert(err).Message()
-	if len(text) > maxFault {
-		text = strings.ToValidUTF8(text[:maxFault], "") + "…"
-	}
 	return life.Event{Kind: life.NotStarted, Generation: p.machine.Generation, Exit: life.Exit{
-		Cause: life.CauseNotStarted, Code: -1, Message: "not started: " + text,
+		Cause: life.CauseNotStarted, Code: -1, Message: "not started: " + words(status.Convert(err).Message()),
 	}}
 }
 
-// maxFault bounds, in bytes, what is kept of an error.
-const maxFault = 2000
+// words are as much of an error as is kept and shown, without what is no text: a
+// message of the API has to be some, and some of it is a stranger's, such as the
+// answer to a probe.
+func words(text string) string {
+	if len(text) > maxFault {
+		text = text[:maxFault] + "…"
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}
+
+// maxFault is in bytes.
+const maxFault = 1000
 
 // start starts the process, which has started. Nobody captures its output yet.
 func (p *process) start(ctx context.Context, started life.Event) (*child, error) {

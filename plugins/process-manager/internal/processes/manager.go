@@ -50,6 +50,7 @@ type Manager struct {
 
 	mu        sync.Mutex
 	processes map[string]*process
+	reserved  int // of max_processes, by calls of Restart
 	closed    bool
 }
 
@@ -168,13 +169,7 @@ func (m *Manager) enter(p *process) (old *process, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	old = m.processes[p.name]
-	running := 0
-	for _, other := range m.processes {
-		if !other.snapshot().State.Ended() {
-			running++
-		}
-	}
-	limit := m.settings.Load().maxProcesses
+	running, limit := m.running(), m.settings.Load().maxProcesses
 	switch {
 	case m.closed:
 		return nil, errClosed()
@@ -186,9 +181,23 @@ func (m *Manager) enter(p *process) (old *process, err error) {
 		return nil, tooMany(running, limit)
 	case old == nil && len(m.processes) >= maxNames:
 		return nil, status.Errorf(codes.ResourceExhausted, "%d processes are known, limit %d; remove those that have ended", len(m.processes), maxNames)
+	case old != nil && !old.retire():
+		return nil, status.Errorf(codes.AlreadyExists, "process %q was just started again by another call", p.name)
 	}
 	m.processes[p.name] = p
 	return old, nil
+}
+
+// running counts the processes that are supervised, or are about to be. The caller
+// holds mu.
+func (m *Manager) running() int {
+	running := m.reserved
+	for _, p := range m.processes {
+		if !p.snapshot().State.Ended() {
+			running++
+		}
+	}
+	return running
 }
 
 // leave marks a process that has ended as being removed, so that nobody else
@@ -202,6 +211,8 @@ func (m *Manager) leave(p *process) error {
 		return status.Errorf(codes.NotFound, "no process %q", p.name)
 	case !state.Ended():
 		return status.Errorf(codes.FailedPrecondition, "process %q is %v; stop it first", p.name, state)
+	case !p.retire():
+		return status.Errorf(codes.FailedPrecondition, "process %q was just started again by another call", p.name)
 	}
 	p.removing = true
 	return nil

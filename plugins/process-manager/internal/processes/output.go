@@ -66,10 +66,13 @@ func readFault(ctx context.Context, name string, err error) error {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
-		return status.FromContextError(ctx.Err()).Err()
+		err = context.Cause(ctx)
 	}
 	if s, ok := status.FromError(err); ok { // of the stream
 		return s.Err()
+	}
+	if ctx.Err() != nil {
+		return status.FromContextError(err).Err()
 	}
 	return status.Errorf(codes.Internal, "log of process %q: %v", name, err)
 }

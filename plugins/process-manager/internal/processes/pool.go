@@ -37,8 +37,13 @@ func (p *pool) take(forest *tree.Forest, limits tree.Limits) (*tree.Group, error
 	return forest.New(name, limits)
 }
 
-// give takes a group back that is empty and was never killed; see clearAway.
+// give takes a group back that is empty and was never killed; see clearAway. One that
+// is still charged with memory, such as that of files in a tmpfs, would have the next
+// call pay for it.
 func (p *pool) give(group *tree.Group, limits tree.Limits) error {
+	if limits.Memory > 0 && group.Usage().Memory > limits.Memory/8 {
+		return group.Remove()
+	}
 	p.mu.Lock()
 	if p.count < maxIdle {
 		if p.idle == nil {

@@ -166,10 +166,13 @@ func (m *Manager) tryHTTP(ctx context.Context, target string) error {
 	return nil
 }
 
+// maxAnswer bounds the header of an answer.
+const maxAnswer = 64 << 10
+
 // newProbeClient asks once and goes nowhere else: a redirect is an answer.
 func newProbeClient() *http.Client {
 	return &http.Client{
-		Transport:     &http.Transport{DisableKeepAlives: true},
+		Transport:     &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: maxAnswer},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

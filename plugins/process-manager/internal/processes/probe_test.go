@@ -1,14 +1,17 @@
 package processes
 
 import (
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"unicode/utf8"
 
 	processv1 "github.com/gaia-go/gaia/proto/gaia/process/v1"
 	"google.golang.org/grpc/codes"
@@ -87,5 +90,38 @@ func TestAProcessThatIsNotAliveAnyMoreIsStartedAgain(t *testing.T) {
 	p := b.get("one")
 	if e := p.GetExit(); e.GetCause() != processv1.Cause_UNHEALTHY || e.GetBy() != "liveness" || !strings.Contains(e.GetMessage(), "sick") {
 		t.Errorf("got %v", p)
+	}
+}
+
+func TestWhatAProbeIsToldIsBoundedText(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // ends with the test
+	if err != nil {
+		t.Fatal(err)
+	}
+	var serving sync.WaitGroup
+	serving.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 500 \xff\xfe"+strings.Repeat("x", 32<<10)+"\r\nContent-Length: 0\r\n\r\n")
+			_ = conn.Close()
+		}
+	})
+	defer serving.Wait()
+	defer listener.Close()
+	b := open(t, testConfig(t))
+	b.start(&processv1.StartRequest{Name: "one", Spec: shell("exec sleep 60"), Ready: &processv1.Probe{Http: "http://" + listener.Addr().String(), Every: seconds(.01)}})
+	var reason string
+	if !soon(func() bool {
+		r, err := b.List(b.context(), &processv1.ListRequest{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		reason = r.GetProcesses()[0].GetReason()
+		return strings.Contains(reason, "500")
+	}) || len(reason) > 2000 || !utf8.ValidString(reason) {
+		t.Errorf("got %d bytes: %.200q", len(reason), reason)
 	}
 }

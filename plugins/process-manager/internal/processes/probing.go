@@ -70,7 +70,7 @@ func (p *process) keepProbing(ctx context.Context, now probing, log *logs.Log, f
 	} else if err = p.tryOften(ctx, now.probe); err != nil {
 		ev = life.Event{
 			Kind: life.Unhealthy, Generation: now.generation, By: map[string]string{"ready": "readiness", "live": "liveness"}[now.probe.name],
-			Detail: fmt.Sprintf("%.1000s", err), Grace: p.plan.grace,
+			Detail: words(err.Error()), Grace: p.plan.grace,
 		}
 		err = nil
 	}
@@ -99,7 +99,7 @@ func (p *process) tryOften(ctx context.Context, probe *probe) error {
 			}
 		default:
 			failures++
-			p.setDoubt(err.Error())
+			p.setDoubt(words(err.Error()))
 			if failures == probe.failures {
 				return fmt.Errorf("%d tries in a row have failed, the last: %w", failures, err)
 			}

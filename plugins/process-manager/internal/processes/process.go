@@ -38,6 +38,7 @@ type process struct {
 	ending   sync.Once
 
 	mu      sync.Mutex
+	retired bool // it has ended, and is removed or replaced: nothing becomes of it any more
 	machine life.Machine
 	version uint64    // of machine
 	child   *child    // what runs, or ran last and is not cleared away; or nil
@@ -124,7 +125,12 @@ func (p *process) doStep(ctx context.Context, ev life.Event) {
 			}
 		}
 		machine, actions := p.machine.Next(p.plan.rules, ev)
-		p.become(machine)
+		if machine.State.Ended() { // who is told so may rely on it
+			p.persist(ctx, machine)
+		}
+		if !p.become(machine) {
+			return
+		}
 		for _, action := range actions {
 			switch action {
 			case life.Start:
@@ -139,19 +145,34 @@ func (p *process) doStep(ctx context.Context, ev life.Event) {
 	if p.machine.State.Ended() {
 		p.rest()
 	}
-	if err := p.persist(); err != nil && ctx.Err() == nil {
-		sdk.Logger().Error("state not kept; a crash of the plugin would bring back an earlier one", "process", p.name, "err", err)
-	}
+	p.persist(ctx, p.machine)
 	p.probe(ctx)
 }
 
 // bySignal is who is said to have sent a signal that a call of Signal has sent.
 const bySignal = "Signal"
 
-// become makes a machine the state that everybody sees.
-func (p *process) become(machine life.Machine) {
+// retire reports whether the process has ended, and lets nothing become of it then:
+// the caller is about to remove or replace it, and nobody else.
+func (p *process) retire() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.retired || !p.machine.State.Ended() {
+		return false
+	}
+	p.retired = true
+	return true
+}
+
+// become makes a machine the state that everybody sees, or reports false if the
+// process is retired.
+func (p *process) become(machine life.Machine) bool {
 	before := p.machine
 	p.mu.Lock()
+	if p.retired {
+		p.mu.Unlock()
+		return false
+	}
 	p.machine = machine
 	p.version++
 	if machine.Generation != before.Generation {
@@ -163,6 +184,7 @@ func (p *process) become(machine life.Machine) {
 	if machine.State != before.State || machine.Generation != before.Generation || machine.Alive != before.Alive {
 		p.manager.hub.publish(p, false)
 	}
+	return true
 }
 
 // wake wakes those who wait for a change.

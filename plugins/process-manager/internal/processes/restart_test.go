@@ -1,12 +1,17 @@
 package processes
 
 import (
+	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/gaia-go/gaia/plugins/process-manager/internal/life"
 	processv1 "github.com/gaia-go/gaia/proto/gaia/process/v1"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 func always(backoff float64, exits int32) *processv1.RestartPolicy {
@@ -118,5 +123,34 @@ func TestATimeoutHoldsAcrossRestarts(t *testing.T) {
 	p := b.wait("one")
 	if p.GetState() != processv1.State_EXITED || p.GetRestarts() == 0 {
 		t.Errorf("got %v", p)
+	}
+}
+
+func TestRestartsAtOnceDoNotExceedWhatMayRun(t *testing.T) {
+	config := testConfig(t)
+	config.MaxProcesses = 3
+	b := open(t, config)
+	const ended = 60
+	for i := range ended {
+		name := strconv.Itoa(i)
+		b.start(&processv1.StartRequest{Name: name, Spec: shell("exec sleep 60")})
+		b.stop(name, nil)
+	}
+	var calls sync.WaitGroup
+	var refusals atomic.Int32
+	for i := range ended {
+		calls.Go(func() {
+			_, err := b.Restart(b.context(), &processv1.RestartRequest{Name: strconv.Itoa(i)})
+			if status.Code(err) == codes.ResourceExhausted {
+				refusals.Add(1)
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	calls.Wait()
+	running := b.manager.states()[life.Running]
+	if running > 3 || running+int(refusals.Load()) != ended {
+		t.Errorf("%d run, limit 3, and %d were refused", running, refusals.Load())
 	}
 }

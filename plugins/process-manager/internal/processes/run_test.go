@@ -2,6 +2,8 @@ package processes
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -128,5 +130,29 @@ func TestARunThatIsNoneIsRefused(t *testing.T) {
 	} {
 		_, err := b.Run(b.context(), r)
 		refused(t, err, codes.InvalidArgument, want)
+	}
+}
+
+func TestARunDoesNotPayForTheMemoryOfTheOneBefore(t *testing.T) {
+	b := open(t, testConfig(t))
+	if !b.bounds("memory") {
+		t.Skip("no control group limits memory here")
+	}
+	file := "/dev/shm/" + filepath.Base(t.TempDir()) + "-gaia-test"
+	defer func() { _ = os.Remove(file) }() // it need not be there
+	run := func(script string) *processv1.RunResponse {
+		t.Helper()
+		r, err := b.Run(b.context(), &processv1.RunRequest{Spec: &processv1.Spec{Command: "small", Args: []string{"-c", script}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	if e := run("head -c 28000000 /dev/zero >" + file).GetExit(); e.GetCause() != processv1.Cause_EXIT || e.GetCode() != 0 {
+		t.Fatalf("got %v", e)
+	}
+	r := run("x=$(head -c 8000000 /dev/zero | tr '\\0' x); echo ${#x}")
+	if e := r.GetExit(); e.GetCause() != processv1.Cause_EXIT || e.GetCode() != 0 {
+		t.Errorf("got %v", e)
 	}
 }

@@ -142,11 +142,12 @@ func TestAReconfigurationHoldsForTheNextStart(t *testing.T) {
 	if err := b.manager.Reconfigure(context.WithoutCancel(t.Context()), config); err != nil {
 		t.Fatal(err)
 	}
-	if p := b.get("old"); p.GetState() != processv1.State_RUNNING {
-		t.Errorf("got %v, want that it runs on", p)
-	}
+	p := b.get("old")
 	_, err := b.Restart(b.context(), &processv1.RestartRequest{Name: "old"})
-	refused(t, err, codes.FailedPrecondition, `"sleep" is not allowed`)
+	refused(t, err, codes.PermissionDenied, `"sleep" is not allowed`)
+	if now := b.get("old"); now.GetState() != processv1.State_RUNNING || now.GetPid() != p.GetPid() {
+		t.Errorf("got %v, want that it runs on", now)
+	}
 }
 
 func TestTwoManagersCannotHaveOneLogDirectory(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	processv1 "github.com/gaia-go/gaia/proto/gaia/process/v1"
@@ -278,4 +279,48 @@ func TestWhoDoesNotReadEventsIsLetGoAndHoldsUpNobody(t *testing.T) {
 	}
 	b.manager.hub.drop(slow)
 	b.manager.hub.drop(other)
+}
+
+func TestATerminalOfNoSizeIsRefusedAsSuch(t *testing.T) {
+	b := open(t, testConfig(t))
+	spec := shell("exec sleep 60")
+	spec.Tty = true
+	b.start(&processv1.StartRequest{Name: "one", Spec: spec})
+	stream, err := b.Attach(b.context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Send(&processv1.AttachRequest{Name: "one", Size: &processv1.WindowSize{Rows: 1 << 20}}); err != nil {
+		t.Fatal(err)
+	}
+	_, err = stream.Recv()
+	refused(t, err, codes.InvalidArgument, "size")
+}
+
+func TestWhoGivesUpWritingDoesNotEndTheWriteOfTheNext(t *testing.T) {
+	leavesNothing(t)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var reading sync.WaitGroup
+	reading.Go(func() { _, _ = io.Copy(io.Discard, r) }) // until the pipe's end
+	in := newInput(w)
+	for range 20_000 {
+		ctx, cancel := context.WithCancel(t.Context())
+		go cancel()
+		_, _ = in.write(ctx, []byte("x")) // in time or not
+		if n, err := in.write(t.Context(), []byte("y")); err != nil {
+			t.Errorf("%d bytes were written: %v", n, err)
+			break
+		}
+		cancel()
+	}
+	if err := in.close(); err != nil {
+		t.Error(err)
+	}
+	reading.Wait()
+	if err := r.Close(); err != nil {
+		t.Error(err)
+	}
 }

@@ -77,6 +77,9 @@ func Seal() error { return nil }
 // SetSize is not supported: this system's processes get no terminal.
 func SetSize(*os.File, uint16, uint16) error { return errors.ErrUnsupported }
 
+// HasEnded knows nothing: this system has no pidfd.
+func HasEnded(*os.File) bool { return true }
+
 // Signal is not supported: this system has no pidfd.
 func Signal(*os.File, unix.Signal) error { return errors.ErrUnsupported }
 

@@ -66,6 +66,22 @@ func (p *Process) reaped(uintptr) bool {
 	}
 }
 
+// HasEnded reports whether a process has ended, reaped or not. It is true of one that
+// cannot be known any more.
+func HasEnded(pidfd *os.File) bool {
+	ended := true
+	conn, err := pidfd.SyscallConn()
+	if err != nil {
+		return true
+	}
+	_ = conn.Control(func(fd uintptr) { // it is closed
+		poll := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}} //nolint:gosec // G115: a descriptor
+		n, err := unix.Poll(poll, 0)
+		ended = n > 0 || err != nil && !errors.Is(err, unix.EINTR)
+	})
+	return ended
+}
+
 // Signal signals the process, never another one that has got its id since. It
 // returns os.ErrProcessDone when the process has ended.
 func Signal(pidfd *os.File, s unix.Signal) error {
