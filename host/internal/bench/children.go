@@ -45,7 +45,7 @@ func (b processesBench) crowd(ctx context.Context) (Table, error) {
 		}
 		rounds = append(rounds, figures)
 	}
-	rows, err := b.beside(medians("gaia", rounds), func(p peer, dir string) (Figures, error) { return p.crowd(ctx, dir) })
+	rows, err := b.beside([]Row{medians("gaia", rounds)}, func(p peer, dir string) (Figures, error) { return p.crowd(ctx, dir) })
 	return Table{Title: fmt.Sprintf("%d children with logs", children), Columns: []Column{
 		{Name: "all_ms", Head: "ALL RUN AFTER", Unit: "ms"},
 		{Name: "pss_mb", Head: "MEMORY (PSS)", Unit: "MB", Digits: 1},
@@ -103,7 +103,7 @@ func (b processesBench) restarts(ctx context.Context) (Table, error) {
 	if err := b.end(ctx, "killed"); err != nil {
 		return Table{}, err
 	}
-	rows, err := b.beside(Row{What: "gaia", Figures: figures}, func(p peer, dir string) (Figures, error) { return p.restarts(ctx, dir) })
+	rows, err := b.beside([]Row{{What: "gaia", Figures: figures}}, func(p peer, dir string) (Figures, error) { return p.restarts(ctx, dir) })
 	return Table{Title: "kill -9 of a child until another runs", Columns: []Column{
 		{Name: "p50_ms", Head: "P50", Unit: "ms", Digits: 2},
 		{Name: "p99_ms", Head: "P99", Unit: "ms", Digits: 2},

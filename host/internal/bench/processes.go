@@ -25,6 +25,8 @@ const (
 	logWrite       = 64 << 10
 	runsAtOnce     = 8
 	stateExited    = 5
+	slowDefault    = 0
+	slowBlock      = 1
 	restartAlways  = 3
 	processNumber  = 1 // of the process in an answer
 	pidNumber      = 5
@@ -155,8 +157,7 @@ func (b processesBench) plugin() int { return b.path.pids[len(b.path.pids)-1] }
 
 // beside adds what the supervisors that are installed do, each in a directory
 // of its own.
-func (b processesBench) beside(ours Row, measure func(p peer, dir string) (Figures, error)) ([]Row, error) {
-	rows := []Row{ours}
+func (b processesBench) beside(rows []Row, measure func(p peer, dir string) (Figures, error)) ([]Row, error) {
 	for _, p := range peers() {
 		b.progress("processes: the same with %s", p.what)
 		dir, err := os.MkdirTemp(b.dir, "peer")

@@ -165,11 +165,11 @@ func logPolicy(l *processv1.LogPolicy) (logs.Policy, error) {
 		MaxSize:     int64(min(l.GetMaxSize(), 1<<60)),
 	}
 	switch l.GetWhenSlow() {
-	case processv1.Slow_SLOW_UNSPECIFIED, processv1.Slow_BLOCK:
+	case processv1.Slow_BLOCK:
 		policy.WhenSlow = logs.Block
 	case processv1.Slow_DROP:
 		policy.WhenSlow = logs.Drop
-	case processv1.Slow_SPILL:
+	case processv1.Slow_SLOW_UNSPECIFIED, processv1.Slow_SPILL:
 		policy.WhenSlow = logs.Spill
 	default:
 		return policy, invalid("logs.when_slow: there is no %d", l.GetWhenSlow())

@@ -230,13 +230,13 @@ func (When) EnumDescriptor() ([]byte, []int) {
 type Slow int32
 
 const (
-	// BLOCK.
+	// SPILL.
 	Slow_SLOW_UNSPECIFIED Slow = 0
-	// The process waits when it writes.
+	// The process waits when it writes. It saves three descriptors.
 	Slow_BLOCK Slow = 1
 	// It is dropped and counted; the log says where.
 	Slow_DROP Slow = 2
-	// It is held in memory, up to a bound, and then the process waits.
+	// It is held in memory, up to 1 MiB, and then the process waits. The fastest.
 	Slow_SPILL Slow = 3
 )
 
@@ -1051,7 +1051,7 @@ type LogPolicy struct {
 	// max_age of a file. Optional, default no bound.
 	MaxAge *durationpb.Duration `protobuf:"bytes,4,opt,name=max_age,json=maxAge,proto3" json:"max_age,omitempty"`
 	// when_slow is what happens to what it writes when the disk does not keep up
-	// or is full. Optional, default BLOCK.
+	// or is full. Optional, default SPILL.
 	WhenSlow      Slow `protobuf:"varint,5,opt,name=when_slow,json=whenSlow,proto3,enum=gaia.process.v1.Slow" json:"when_slow,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
