@@ -13,6 +13,8 @@ import (
 )
 
 // TestMain is also a program that starts a shell with all that it has inherited.
+// Else it keeps that to itself, as the plugin does: under nohup, nothing would end
+// with its terminal.
 func TestMain(m *testing.M) {
 	if script := os.Getenv("SEALED"); script != "" {
 		if err := beSealed(script); err != nil {
@@ -20,6 +22,9 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 		return
+	}
+	if err := spawn.Seal(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 	}
 	os.Exit(m.Run())
 }
