@@ -133,7 +133,9 @@ subsystem "files" {
 		if err := <-h.ended; err == nil {
 			t.Error("the host ended well, and not by the signal")
 		}
-		awaitGone(t, int(s.GetPid()))
+		if pid := int(s.GetPid()); !eventually(t, func() bool { return syscall.Kill(pid, 0) != nil }) {
+			t.Errorf("the plugin, process %d, still runs without its host", pid)
+		}
 	}
 }
 
@@ -150,20 +152,5 @@ func (f *file) write(ctx context.Context, t *testing.T, client filev1.FileManage
 			return
 		}
 		f.acked = f.tried
-	}
-}
-
-// awaitGone waits until a process has ended. It is not ours to wait for.
-func awaitGone(t *testing.T, pid int) {
-	t.Helper()
-	late := time.After(patience)
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	for syscall.Kill(pid, 0) == nil {
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatalf("process %d still runs", pid)
-		}
 	}
 }

@@ -22,13 +22,16 @@ const peerPatience = 2 * time.Minute
 // peer is a supervisor of somebody else, if it is installed.
 type peer struct {
 	what string
-	// launch starts it with programs, and returns how to end it, and a file in
-	// which its process id will be.
+	// launch starts it with programs, whose scripts are there, and returns how to
+	// end it, and a file in which its process id will be.
 	launch func(ctx context.Context, dir string, programs []program) (end func() error, pidFile string, err error)
 }
 
 // program is a child of a supervisor, which writes its output to a file.
 type program struct{ name, script, log string }
+
+// path of the file with the script.
+func (p program) path(dir string) string { return filepath.Join(dir, p.name+".sh") }
 
 // peers are those that are found in PATH.
 func peers() []peer {
@@ -50,11 +53,7 @@ func launchSupervisord(ctx context.Context, dir string, programs []program) (end
 	var config strings.Builder
 	fmt.Fprintf(&config, "[supervisord]\nnodaemon=true\nlogfile=/dev/null\nlogfile_maxbytes=0\npidfile=%s\nchildlogdir=%s\n", pidFile, dir)
 	for _, p := range programs {
-		path := filepath.Join(dir, p.name+".sh")
-		if err := os.WriteFile(path, []byte(p.script), 0o600); err != nil {
-			return nil, "", err
-		}
-		fmt.Fprintf(&config, "[program:%s]\ncommand=sh %s\nstdout_logfile=%s\nredirect_stderr=true\nautorestart=true\nstartsecs=0\n", p.name, path, p.log)
+		fmt.Fprintf(&config, "[program:%s]\ncommand=sh %s\nstdout_logfile=%s\nredirect_stderr=true\nautorestart=true\nstartsecs=0\n", p.name, p.path(dir), p.log)
 	}
 	path := filepath.Join(dir, "supervisord.conf")
 	if err := os.WriteFile(path, []byte(config.String()), 0o600); err != nil {
@@ -84,11 +83,7 @@ func launchPM2(ctx context.Context, dir string, programs []program) (end func() 
 		Apps []app `json:"apps"`
 	}
 	for _, p := range programs {
-		path := filepath.Join(dir, p.name+".sh")
-		if err := os.WriteFile(path, []byte(p.script), 0o600); err != nil {
-			return nil, "", err
-		}
-		config.Apps = append(config.Apps, app{Name: p.name, Script: path, Interpreter: "sh", Out: p.log, Err: p.log})
+		config.Apps = append(config.Apps, app{Name: p.name, Script: p.path(dir), Interpreter: "sh", Out: p.log, Err: p.log})
 	}
 	content, err := json.Marshal(config)
 	if err != nil {
@@ -121,6 +116,11 @@ func launchPM2(ctx context.Context, dir string, programs []program) (end func() 
 func (p peer) with(ctx context.Context, programs []program, dir string, measure func(pid int) (Figures, error)) (figures Figures, err error) {
 	ctx, cancel := context.WithTimeout(ctx, peerPatience)
 	defer cancel()
+	for _, program := range programs {
+		if err := os.WriteFile(program.path(dir), []byte(program.script), 0o600); err != nil {
+			return nil, err
+		}
+	}
 	end, pidFile, err := p.launch(ctx, dir, programs)
 	if err != nil {
 		return nil, err
