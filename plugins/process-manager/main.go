@@ -25,7 +25,8 @@ type service struct{ *processes.Manager }
 func (service) Descriptors() []byte { return descriptors }
 
 func main() {
-	// Memory counts here, and calls are few: 200 children cost 7 MB instead of 13.
+	// Memory counts here, and calls are few. This is for while many are started, by some
+	// 5 MB; what they leave behind is given back a moment later, see settleTime.
 	debug.SetGCPercent(20)
 	if err := spawn.Seal(); err != nil {
 		sdk.Logger().Warn("what the host has inherited may be inherited on", "err", err)
