@@ -16,10 +16,12 @@ BIN     := $(CURDIR)/.bin
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 PLUGINS := $(notdir $(wildcard plugins/*))
 MODULES := proto sdk host $(PLUGINS:%=plugins/%) examples
-# The package of a plugin's API, gaia.X.v1.
-api-client-pool.api := api
-file-manager.api    := file
-process-manager.api := process
+# The packages of a plugin's API and config, gaia.X.v1.
+api-client-pool.api     := api egress
+file-manager.api        := file
+network-coordinator.api := network egress
+process-manager.api     := process
+descriptors = $(BIN)/buf build proto $(foreach a,$($(1).api),--path proto/gaia/$(a)/v1) --exclude-imports
 LDFLAGS := -s -w -X main.version=$(VERSION)
 
 .PHONY: help
@@ -83,14 +85,14 @@ proto-check: $(BIN)/buf $(BIN)/protovalidate ## Lint and format-check the .proto
 .PHONY: generate
 generate: $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc $(BIN)/protovalidate ## Generate Go from .proto, descriptors and docs
 	@$(BIN)/buf generate
-	@$(foreach p,$(PLUGINS),$(BIN)/buf build proto --path proto/gaia/$($(p).api)/v1 --exclude-imports -o plugins/$(p)/descriptors.binpb && ) true
+	@$(foreach p,$(PLUGINS),$(call descriptors,$(p)) -o plugins/$(p)/descriptors.binpb && ) true
 	@go test -run 'Docs' ./host/internal/config ./host/internal/supervisor ./host/internal/telemetry -update >/dev/null
 
 .PHONY: generate-check
 generate-check: $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc $(BIN)/protovalidate
 	@rm -rf $(BIN)/generated && $(BIN)/buf generate -o $(BIN)/generated
 	@cd $(BIN)/generated && find . -type f | while read -r f; do cmp -s "$$f" "$(CURDIR)/$$f" || { echo "$$f is out of date (make generate)"; exit 1; }; done
-	@$(foreach p,$(PLUGINS),$(BIN)/buf build proto --path proto/gaia/$($(p).api)/v1 --exclude-imports -o $(BIN)/generated/descriptors.binpb && \
+	@$(foreach p,$(PLUGINS),$(call descriptors,$(p)) -o $(BIN)/generated/descriptors.binpb && \
 		cmp $(BIN)/generated/descriptors.binpb plugins/$(p)/descriptors.binpb && ) true
 
 .PHONY: compiler

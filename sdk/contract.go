@@ -43,6 +43,7 @@ func (c *contract) Configure(ctx context.Context, r *pluginv1.ConfigureRequest) 
 		return nil, errDraining()
 	}
 	defer c.plugin.calls.Leave()
+	ctx = withPlaces(ctx, r.GetPlaces())
 	response := &pluginv1.ConfigureResponse{}
 	for _, e := range fieldErrors(config.apply(ctx, message)) {
 		response.Diagnostics = append(response.Diagnostics, &pluginv1.Diagnostic{

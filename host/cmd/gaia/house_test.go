@@ -53,12 +53,13 @@ type table struct {
 // programs are what binaries builds, by its place in bin.
 func programs() map[string]string {
 	return map[string]string{
-		"gaia":                         ".",
-		"numbers":                      "./testdata/numbers",
-		"plugins/gaia-api-client-pool": "../../../plugins/api-client-pool",
-		"plugins/gaia-file-manager":    "../../../plugins/file-manager",
-		"plugins/gaia-process-manager": "../../../plugins/process-manager",
-		"plugins/hello":                "../../../examples/hello",
+		"gaia":                             ".",
+		"numbers":                          "./testdata/numbers",
+		"plugins/gaia-api-client-pool":     "../../../plugins/api-client-pool",
+		"plugins/gaia-file-manager":        "../../../plugins/file-manager",
+		"plugins/gaia-network-coordinator": "../../../plugins/network-coordinator",
+		"plugins/gaia-process-manager":     "../../../plugins/process-manager",
+		"plugins/hello":                    "../../../examples/hello",
 	}
 }
 

@@ -1,9 +1,14 @@
 package config
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
 )
 
 // Source returns where the value at a path stands in the file, which is called
@@ -29,4 +34,46 @@ func (s *Subsystem) WarnAt(path, summary, detail string) *Report {
 		at = s.plugin.header
 	}
 	return newReport(s.plugin.src, hcl.Diagnostics{warning(at, summary, detail)})
+}
+
+// ConfigPlaces returns where the blocks within the config{} block stand of which
+// message, which DecodeConfig returned, was made.
+func (s *Subsystem) ConfigPlaces(message proto.Message) []*pluginv1.Place {
+	if s.plugin.block == nil || message == nil {
+		return nil
+	}
+	var places []*pluginv1.Place
+	eachBlock(message.ProtoReflect(), "", func(path string) {
+		if at, ok := locate(s.plugin.block, path); ok {
+			places = append(places, &pluginv1.Place{Path: path, File: at.Filename, Line: uint32(at.Start.Line)}) //nolint:gosec // G115: lines are counted from 1
+		}
+	})
+	return places
+}
+
+// eachBlock calls found with the path of every message below message that is
+// written as a block, outer ones first.
+func eachBlock(message protoreflect.Message, path string, found func(path string)) {
+	inner := func(value protoreflect.Value, path string) {
+		found(path)
+		eachBlock(value.Message(), path, found)
+	}
+	message.Range(func(fd protoreflect.FieldDescriptor, value protoreflect.Value) bool {
+		at := join(path, string(fd.Name()))
+		switch {
+		case !isBlock(fd):
+		case fd.IsMap():
+			value.Map().Range(func(key protoreflect.MapKey, entry protoreflect.Value) bool {
+				inner(entry, at+"["+keyText(key)+"]")
+				return true
+			})
+		case fd.IsList():
+			for i := range value.List().Len() {
+				inner(value.List().Get(i), fmt.Sprintf("%s[%d]", at, i))
+			}
+		default:
+			inner(value, at)
+		}
+		return true
+	})
 }

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/gaia-go/gaia/host/internal/config"
 	"github.com/gaia-go/gaia/host/internal/confine"
 	"github.com/gaia-go/gaia/host/internal/registry"
 )
@@ -222,17 +223,21 @@ func (i *Instance) explain(err error) error {
 }
 
 // configure hands over the config. A refusal is diagnostics, not an error.
-func (i *Instance) configure(ctx context.Context, subsystem string, config proto.Message) ([]*pluginv1.Diagnostic, error) {
+func (i *Instance) configure(ctx context.Context, subsystem *config.Subsystem, message proto.Message) ([]*pluginv1.Diagnostic, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
 	defer cancel()
 	var body []byte
-	if config != nil {
+	if message != nil {
 		var err error
-		if body, err = proto.Marshal(config); err != nil {
+		if body, err = proto.Marshal(message); err != nil {
 			return nil, fmt.Errorf("internal: marshal config: %w", err)
 		}
 	}
-	response, err := pluginv1.NewPluginClient(i).Configure(ctx, &pluginv1.ConfigureRequest{Config: body, Subsystem: subsystem})
+	response, err := pluginv1.NewPluginClient(i).Configure(ctx, &pluginv1.ConfigureRequest{
+		Config:    body,
+		Subsystem: subsystem.Name,
+		Places:    subsystem.ConfigPlaces(message),
+	})
 	if status.Code(err) == codes.Unimplemented {
 		return nil, nil
 	}

@@ -137,7 +137,7 @@ func (s *Supervisor) configure(ctx context.Context, i *Instance, plan *Plan) err
 	if err != nil {
 		return err
 	}
-	diagnostics, err := i.configure(ctx, plan.Subsystem.Name, message)
+	diagnostics, err := i.configure(ctx, plan.Subsystem, message)
 	if err != nil {
 		return err
 	}

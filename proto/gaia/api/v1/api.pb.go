@@ -25,13 +25,194 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// CacheMode is how a cache is used.
+type CacheMode int32
+
+const (
+	// The same as NORMAL.
+	CacheMode_CACHE_MODE_UNSPECIFIED CacheMode = 0
+	// As HTTP says (RFC 9111).
+	CacheMode_NORMAL CacheMode = 1
+	// Not at all.
+	CacheMode_BYPASS CacheMode = 2
+	// The server is asked, with the cached response's validators.
+	CacheMode_REVALIDATE CacheMode = 3
+	// A cached response, also a stale one, or status 504.
+	CacheMode_ONLY_IF_CACHED CacheMode = 4
+)
+
+// Enum value maps for CacheMode.
+var (
+	CacheMode_name = map[int32]string{
+		0: "CACHE_MODE_UNSPECIFIED",
+		1: "NORMAL",
+		2: "BYPASS",
+		3: "REVALIDATE",
+		4: "ONLY_IF_CACHED",
+	}
+	CacheMode_value = map[string]int32{
+		"CACHE_MODE_UNSPECIFIED": 0,
+		"NORMAL":                 1,
+		"BYPASS":                 2,
+		"REVALIDATE":             3,
+		"ONLY_IF_CACHED":         4,
+	}
+)
+
+func (x CacheMode) Enum() *CacheMode {
+	p := new(CacheMode)
+	*p = x
+	return p
+}
+
+func (x CacheMode) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CacheMode) Descriptor() protoreflect.EnumDescriptor {
+	return file_gaia_api_v1_api_proto_enumTypes[0].Descriptor()
+}
+
+func (CacheMode) Type() protoreflect.EnumType {
+	return &file_gaia_api_v1_api_proto_enumTypes[0]
+}
+
+func (x CacheMode) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CacheMode.Descriptor instead.
+func (CacheMode) EnumDescriptor() ([]byte, []int) {
+	return file_gaia_api_v1_api_proto_rawDescGZIP(), []int{0}
+}
+
+// HTTPVersion is a version of HTTP.
+type HTTPVersion int32
+
+const (
+	// Any of 1.1 and 2.
+	HTTPVersion_HTTP_VERSION_UNSPECIFIED HTTPVersion = 0
+	// HTTP/1.1.
+	HTTPVersion_HTTP_1_1 HTTPVersion = 1
+	// HTTP/2, over TLS.
+	HTTPVersion_HTTP_2 HTTPVersion = 2
+	// HTTP/3, over QUIC. Not through a proxy.
+	HTTPVersion_HTTP_3 HTTPVersion = 3
+)
+
+// Enum value maps for HTTPVersion.
+var (
+	HTTPVersion_name = map[int32]string{
+		0: "HTTP_VERSION_UNSPECIFIED",
+		1: "HTTP_1_1",
+		2: "HTTP_2",
+		3: "HTTP_3",
+	}
+	HTTPVersion_value = map[string]int32{
+		"HTTP_VERSION_UNSPECIFIED": 0,
+		"HTTP_1_1":                 1,
+		"HTTP_2":                   2,
+		"HTTP_3":                   3,
+	}
+)
+
+func (x HTTPVersion) Enum() *HTTPVersion {
+	p := new(HTTPVersion)
+	*p = x
+	return p
+}
+
+func (x HTTPVersion) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (HTTPVersion) Descriptor() protoreflect.EnumDescriptor {
+	return file_gaia_api_v1_api_proto_enumTypes[1].Descriptor()
+}
+
+func (HTTPVersion) Type() protoreflect.EnumType {
+	return &file_gaia_api_v1_api_proto_enumTypes[1]
+}
+
+func (x HTTPVersion) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use HTTPVersion.Descriptor instead.
+func (HTTPVersion) EnumDescriptor() ([]byte, []int) {
+	return file_gaia_api_v1_api_proto_rawDescGZIP(), []int{1}
+}
+
+// CacheStatus is what the cache did.
+type CacheStatus int32
+
+const (
+	// There is no cache, or the request passed it by.
+	CacheStatus_CACHE_STATUS_UNSPECIFIED CacheStatus = 0
+	// The server was asked.
+	CacheStatus_MISS CacheStatus = 1
+	// A fresh response.
+	CacheStatus_HIT CacheStatus = 2
+	// A stale response, allowed by stale-while-revalidate, stale-if-error or the
+	// request.
+	CacheStatus_STALE CacheStatus = 3
+	// A response that the server confirmed (304).
+	CacheStatus_REVALIDATED CacheStatus = 4
+)
+
+// Enum value maps for CacheStatus.
+var (
+	CacheStatus_name = map[int32]string{
+		0: "CACHE_STATUS_UNSPECIFIED",
+		1: "MISS",
+		2: "HIT",
+		3: "STALE",
+		4: "REVALIDATED",
+	}
+	CacheStatus_value = map[string]int32{
+		"CACHE_STATUS_UNSPECIFIED": 0,
+		"MISS":                     1,
+		"HIT":                      2,
+		"STALE":                    3,
+		"REVALIDATED":              4,
+	}
+)
+
+func (x CacheStatus) Enum() *CacheStatus {
+	p := new(CacheStatus)
+	*p = x
+	return p
+}
+
+func (x CacheStatus) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (CacheStatus) Descriptor() protoreflect.EnumDescriptor {
+	return file_gaia_api_v1_api_proto_enumTypes[2].Descriptor()
+}
+
+func (CacheStatus) Type() protoreflect.EnumType {
+	return &file_gaia_api_v1_api_proto_enumTypes[2]
+}
+
+func (x CacheStatus) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use CacheStatus.Descriptor instead.
+func (CacheStatus) EnumDescriptor() ([]byte, []int) {
+	return file_gaia_api_v1_api_proto_rawDescGZIP(), []int{2}
+}
+
 // DoRequest is one HTTP request.
 type DoRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// method in upper case. Optional, default "GET".
 	Method string `protobuf:"bytes,1,opt,name=method,proto3" json:"method,omitempty"`
 	// url, absolute, with scheme http or https. Required. User information in
-	// it is refused: send an Authorization header.
+	// it is refused: send an Authorization header. With a profile, a relative one
+	// is seen from the profile's base_url.
 	Url string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
 	// headers by name, in any case. Optional. A value that HTTP defines as a
 	// list carries all its members, joined by commas. Hop-by-hop headers and
@@ -47,7 +228,24 @@ type DoRequest struct {
 	IdempotencyKey string `protobuf:"bytes,6,opt,name=idempotency_key,json=idempotencyKey,proto3" json:"idempotency_key,omitempty"`
 	// redirects is how many redirects to follow, 0 to 20. Optional, default 10.
 	// A response that would exceed it is returned as it is.
-	Redirects     *uint32 `protobuf:"varint,9,opt,name=redirects,proto3,oneof" json:"redirects,omitempty"`
+	Redirects *uint32 `protobuf:"varint,9,opt,name=redirects,proto3,oneof" json:"redirects,omitempty"`
+	// profile is the name of a profile{} block, whose base URL, headers and
+	// secrets are used. Secrets go to the hosts of the profile only; another URL
+	// is refused. Optional.
+	Profile string `protobuf:"bytes,7,opt,name=profile,proto3" json:"profile,omitempty"`
+	// cache is how a cache is used, where there is one. Optional, default NORMAL.
+	Cache CacheMode `protobuf:"varint,8,opt,name=cache,proto3,enum=gaia.api.v1.CacheMode" json:"cache,omitempty"`
+	// hedge_after sends a second copy of an idempotent request when the response
+	// has not begun by then, and takes the response that begins first. 0s is the
+	// time within which 95 % of the domain's responses begin. Optional, default
+	// no second copy.
+	HedgeAfter *durationpb.Duration `protobuf:"bytes,10,opt,name=hedge_after,json=hedgeAfter,proto3" json:"hedge_after,omitempty"`
+	// http_version that must be used. Optional, default the best of 1.1 and 2
+	// that the server offers.
+	HttpVersion HTTPVersion `protobuf:"varint,11,opt,name=http_version,json=httpVersion,proto3,enum=gaia.api.v1.HTTPVersion" json:"http_version,omitempty"`
+	// retries is how often the request may be sent again if it is idempotent, at
+	// most 10. Optional, default that of the retry{} block.
+	Retries       *uint32 `protobuf:"varint,12,opt,name=retries,proto3,oneof" json:"retries,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -131,6 +329,41 @@ func (x *DoRequest) GetRedirects() uint32 {
 	return 0
 }
 
+func (x *DoRequest) GetProfile() string {
+	if x != nil {
+		return x.Profile
+	}
+	return ""
+}
+
+func (x *DoRequest) GetCache() CacheMode {
+	if x != nil {
+		return x.Cache
+	}
+	return CacheMode_CACHE_MODE_UNSPECIFIED
+}
+
+func (x *DoRequest) GetHedgeAfter() *durationpb.Duration {
+	if x != nil {
+		return x.HedgeAfter
+	}
+	return nil
+}
+
+func (x *DoRequest) GetHttpVersion() HTTPVersion {
+	if x != nil {
+		return x.HttpVersion
+	}
+	return HTTPVersion_HTTP_VERSION_UNSPECIFIED
+}
+
+func (x *DoRequest) GetRetries() uint32 {
+	if x != nil && x.Retries != nil {
+		return *x.Retries
+	}
+	return 0
+}
+
 // DoResponse is the complete answer of the server.
 type DoResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -138,8 +371,8 @@ type DoResponse struct {
 	Status uint32 `protobuf:"varint,1,opt,name=status,proto3" json:"status,omitempty"`
 	// headers in canonical case, sorted by name; one entry a value.
 	Headers []*Header `protobuf:"bytes,2,rep,name=headers,proto3" json:"headers,omitempty"`
-	// body after removal of the transfer coding and of a gzip content coding
-	// that the client itself had asked for.
+	// body after removal of the transfer coding and of a content coding (gzip, br,
+	// zstd) that the client itself had asked for.
 	Body []byte `protobuf:"bytes,3,opt,name=body,proto3" json:"body,omitempty"`
 	// timing of the last exchange, redirects excluded.
 	Timing *Timing `protobuf:"bytes,4,opt,name=timing,proto3" json:"timing,omitempty"`
@@ -148,7 +381,19 @@ type DoResponse struct {
 	// protocol of the response, such as "HTTP/1.1" or "HTTP/2.0".
 	Protocol string `protobuf:"bytes,8,opt,name=protocol,proto3" json:"protocol,omitempty"`
 	// url that answered: the request's, or where redirects led.
-	Url           string `protobuf:"bytes,9,opt,name=url,proto3" json:"url,omitempty"`
+	Url string `protobuf:"bytes,9,opt,name=url,proto3" json:"url,omitempty"`
+	// attempts is how often the request was sent, redirects excluded; 0 for a
+	// response that needed no exchange.
+	Attempts uint32 `protobuf:"varint,5,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// from_cache tells that body and headers are a cached response's.
+	FromCache bool `protobuf:"varint,6,opt,name=from_cache,json=fromCache,proto3" json:"from_cache,omitempty"`
+	// cache_status is what the cache did.
+	CacheStatus CacheStatus `protobuf:"varint,10,opt,name=cache_status,json=cacheStatus,proto3,enum=gaia.api.v1.CacheStatus" json:"cache_status,omitempty"`
+	// shared tells that the response was another identical request's, which was
+	// under way.
+	Shared bool `protobuf:"varint,11,opt,name=shared,proto3" json:"shared,omitempty"`
+	// trailers after the body, as headers.
+	Trailers      []*Header `protobuf:"bytes,12,rep,name=trailers,proto3" json:"trailers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -232,6 +477,400 @@ func (x *DoResponse) GetUrl() string {
 	return ""
 }
 
+func (x *DoResponse) GetAttempts() uint32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *DoResponse) GetFromCache() bool {
+	if x != nil {
+		return x.FromCache
+	}
+	return false
+}
+
+func (x *DoResponse) GetCacheStatus() CacheStatus {
+	if x != nil {
+		return x.CacheStatus
+	}
+	return CacheStatus_CACHE_STATUS_UNSPECIFIED
+}
+
+func (x *DoResponse) GetShared() bool {
+	if x != nil {
+		return x.Shared
+	}
+	return false
+}
+
+func (x *DoResponse) GetTrailers() []*Header {
+	if x != nil {
+		return x.Trailers
+	}
+	return nil
+}
+
+// BatchRequest is several requests.
+type BatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// requests, 1 to 1000. Required.
+	Requests []*DoRequest `protobuf:"bytes,1,rep,name=requests,proto3" json:"requests,omitempty"`
+	// concurrency is how many are sent at once, 1 to 1000. Optional, default 16.
+	Concurrency   uint32 `protobuf:"varint,2,opt,name=concurrency,proto3" json:"concurrency,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchRequest) Reset() {
+	*x = BatchRequest{}
+	mi := &file_gaia_api_v1_api_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchRequest) ProtoMessage() {}
+
+func (x *BatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_api_v1_api_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchRequest.ProtoReflect.Descriptor instead.
+func (*BatchRequest) Descriptor() ([]byte, []int) {
+	return file_gaia_api_v1_api_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *BatchRequest) GetRequests() []*DoRequest {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
+func (x *BatchRequest) GetConcurrency() uint32 {
+	if x != nil {
+		return x.Concurrency
+	}
+	return 0
+}
+
+// BatchResponse is the results.
+type BatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// results, one for each request, in their order.
+	Results       []*BatchResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchResponse) Reset() {
+	*x = BatchResponse{}
+	mi := &file_gaia_api_v1_api_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchResponse) ProtoMessage() {}
+
+func (x *BatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_api_v1_api_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchResponse.ProtoReflect.Descriptor instead.
+func (*BatchResponse) Descriptor() ([]byte, []int) {
+	return file_gaia_api_v1_api_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *BatchResponse) GetResults() []*BatchResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+// BatchResult is what became of one request. Exactly one of response and code is
+// set.
+type BatchResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// response of the server.
+	Response *DoResponse `protobuf:"bytes,1,opt,name=response,proto3" json:"response,omitempty"`
+	// code of the error, as of Do: a number of google.rpc.Code.
+	Code uint32 `protobuf:"varint,2,opt,name=code,proto3" json:"code,omitempty"`
+	// message of the error.
+	Message       string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchResult) Reset() {
+	*x = BatchResult{}
+	mi := &file_gaia_api_v1_api_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchResult) ProtoMessage() {}
+
+func (x *BatchResult) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_api_v1_api_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchResult.ProtoReflect.Descriptor instead.
+func (*BatchResult) Descriptor() ([]byte, []int) {
+	return file_gaia_api_v1_api_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *BatchResult) GetResponse() *DoResponse {
+	if x != nil {
+		return x.Response
+	}
+	return nil
+}
+
+func (x *BatchResult) GetCode() uint32 {
+	if x != nil {
+		return x.Code
+	}
+	return 0
+}
+
+func (x *BatchResult) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+// StreamRequest is the request, in the first message, or a piece of its body.
+type StreamRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// request to send. Its body, if any, is the first piece. A body of unknown
+	// length is sent chunked unless headers have Content-Length.
+	Request *DoRequest `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	// body is a piece of the request's body, at most 1 MiB.
+	Body          []byte `protobuf:"bytes,2,opt,name=body,proto3" json:"body,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamRequest) Reset() {
+	*x = StreamRequest{}
+	mi := &file_gaia_api_v1_api_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamRequest) ProtoMessage() {}
+
+func (x *StreamRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_api_v1_api_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamRequest.ProtoReflect.Descriptor instead.
+func (*StreamRequest) Descriptor() ([]byte, []int) {
+	return file_gaia_api_v1_api_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *StreamRequest) GetRequest() *DoRequest {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+func (x *StreamRequest) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+// StreamResponse is the response's head, a piece of its body, or its end.
+type StreamResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// response comes first, without body, trailers and total time.
+	Response *DoResponse `protobuf:"bytes,1,opt,name=response,proto3" json:"response,omitempty"`
+	// body is a piece of the response's body, 1 byte to 256 KiB.
+	Body []byte `protobuf:"bytes,2,opt,name=body,proto3" json:"body,omitempty"`
+	// end comes last.
+	End           *StreamEnd `protobuf:"bytes,3,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamResponse) Reset() {
+	*x = StreamResponse{}
+	mi := &file_gaia_api_v1_api_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamResponse) ProtoMessage() {}
+
+func (x *StreamResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_api_v1_api_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamResponse.ProtoReflect.Descriptor instead.
+func (*StreamResponse) Descriptor() ([]byte, []int) {
+	return file_gaia_api_v1_api_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *StreamResponse) GetResponse() *DoResponse {
+	if x != nil {
+		return x.Response
+	}
+	return nil
+}
+
+func (x *StreamResponse) GetBody() []byte {
+	if x != nil {
+		return x.Body
+	}
+	return nil
+}
+
+func (x *StreamResponse) GetEnd() *StreamEnd {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+// StreamEnd is what is known when a response has ended.
+type StreamEnd struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// trailers after the body, as headers.
+	Trailers []*Header `protobuf:"bytes,1,rep,name=trailers,proto3" json:"trailers,omitempty"`
+	// timing of the exchange.
+	Timing *Timing `protobuf:"bytes,2,opt,name=timing,proto3" json:"timing,omitempty"`
+	// sent is how many bytes of the request's body were sent.
+	Sent uint64 `protobuf:"varint,3,opt,name=sent,proto3" json:"sent,omitempty"`
+	// received is how many bytes of the response's body were returned.
+	Received      uint64 `protobuf:"varint,4,opt,name=received,proto3" json:"received,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamEnd) Reset() {
+	*x = StreamEnd{}
+	mi := &file_gaia_api_v1_api_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamEnd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamEnd) ProtoMessage() {}
+
+func (x *StreamEnd) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_api_v1_api_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamEnd.ProtoReflect.Descriptor instead.
+func (*StreamEnd) Descriptor() ([]byte, []int) {
+	return file_gaia_api_v1_api_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *StreamEnd) GetTrailers() []*Header {
+	if x != nil {
+		return x.Trailers
+	}
+	return nil
+}
+
+func (x *StreamEnd) GetTiming() *Timing {
+	if x != nil {
+		return x.Timing
+	}
+	return nil
+}
+
+func (x *StreamEnd) GetSent() uint64 {
+	if x != nil {
+		return x.Sent
+	}
+	return 0
+}
+
+func (x *StreamEnd) GetReceived() uint64 {
+	if x != nil {
+		return x.Received
+	}
+	return 0
+}
+
 // Header is one header line.
 type Header struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -245,7 +884,7 @@ type Header struct {
 
 func (x *Header) Reset() {
 	*x = Header{}
-	mi := &file_gaia_api_v1_api_proto_msgTypes[2]
+	mi := &file_gaia_api_v1_api_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -257,7 +896,7 @@ func (x *Header) String() string {
 func (*Header) ProtoMessage() {}
 
 func (x *Header) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_api_v1_api_proto_msgTypes[2]
+	mi := &file_gaia_api_v1_api_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -270,7 +909,7 @@ func (x *Header) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Header.ProtoReflect.Descriptor instead.
 func (*Header) Descriptor() ([]byte, []int) {
-	return file_gaia_api_v1_api_proto_rawDescGZIP(), []int{2}
+	return file_gaia_api_v1_api_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Header) GetName() string {
@@ -308,7 +947,7 @@ type Timing struct {
 
 func (x *Timing) Reset() {
 	*x = Timing{}
-	mi := &file_gaia_api_v1_api_proto_msgTypes[3]
+	mi := &file_gaia_api_v1_api_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -320,7 +959,7 @@ func (x *Timing) String() string {
 func (*Timing) ProtoMessage() {}
 
 func (x *Timing) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_api_v1_api_proto_msgTypes[3]
+	mi := &file_gaia_api_v1_api_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -333,7 +972,7 @@ func (x *Timing) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Timing.ProtoReflect.Descriptor instead.
 func (*Timing) Descriptor() ([]byte, []int) {
-	return file_gaia_api_v1_api_proto_rawDescGZIP(), []int{3}
+	return file_gaia_api_v1_api_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Timing) GetDns() *durationpb.Duration {
@@ -375,7 +1014,7 @@ var File_gaia_api_v1_api_proto protoreflect.FileDescriptor
 
 const file_gaia_api_v1_api_proto_rawDesc = "" +
 	"\n" +
-	"\x15gaia/api/v1/api.proto\x12\vgaia.api.v1\x1a\x1dgaia/options/v1/options.proto\x1a\x1egoogle/protobuf/duration.proto\"\xdf\x02\n" +
+	"\x15gaia/api/v1/api.proto\x12\vgaia.api.v1\x1a\x1dgaia/options/v1/options.proto\x1a\x1egoogle/protobuf/duration.proto\"\xbf\x04\n" +
 	"\tDoRequest\x12\x16\n" +
 	"\x06method\x18\x01 \x01(\tR\x06method\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12=\n" +
@@ -383,12 +1022,21 @@ const file_gaia_api_v1_api_proto_rawDesc = "" +
 	"\x04body\x18\x04 \x01(\fR\x04body\x123\n" +
 	"\atimeout\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\atimeout\x12'\n" +
 	"\x0fidempotency_key\x18\x06 \x01(\tR\x0eidempotencyKey\x12!\n" +
-	"\tredirects\x18\t \x01(\rH\x00R\tredirects\x88\x01\x01\x1a:\n" +
+	"\tredirects\x18\t \x01(\rH\x00R\tredirects\x88\x01\x01\x12\x18\n" +
+	"\aprofile\x18\a \x01(\tR\aprofile\x12,\n" +
+	"\x05cache\x18\b \x01(\x0e2\x16.gaia.api.v1.CacheModeR\x05cache\x12:\n" +
+	"\vhedge_after\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"hedgeAfter\x12;\n" +
+	"\fhttp_version\x18\v \x01(\x0e2\x18.gaia.api.v1.HTTPVersionR\vhttpVersion\x12\x1d\n" +
+	"\aretries\x18\f \x01(\rH\x01R\aretries\x88\x01\x01\x1a:\n" +
 	"\fHeadersEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\f\n" +
 	"\n" +
-	"_redirectsJ\x04\b\a\x10\bJ\x04\b\b\x10\t\"\xfb\x01\n" +
+	"_redirectsB\n" +
+	"\n" +
+	"\b_retries\"\xb0\x03\n" +
 	"\n" +
 	"DoResponse\x12\x16\n" +
 	"\x06status\x18\x01 \x01(\rR\x06status\x12-\n" +
@@ -397,7 +1045,35 @@ const file_gaia_api_v1_api_proto_rawDesc = "" +
 	"\x06timing\x18\x04 \x01(\v2\x13.gaia.api.v1.TimingR\x06timing\x12+\n" +
 	"\x11reused_connection\x18\a \x01(\bR\x10reusedConnection\x12\x1a\n" +
 	"\bprotocol\x18\b \x01(\tR\bprotocol\x12\x10\n" +
-	"\x03url\x18\t \x01(\tR\x03urlJ\x04\b\x05\x10\x06J\x04\b\x06\x10\a\"2\n" +
+	"\x03url\x18\t \x01(\tR\x03url\x12\x1a\n" +
+	"\battempts\x18\x05 \x01(\rR\battempts\x12\x1d\n" +
+	"\n" +
+	"from_cache\x18\x06 \x01(\bR\tfromCache\x12;\n" +
+	"\fcache_status\x18\n" +
+	" \x01(\x0e2\x18.gaia.api.v1.CacheStatusR\vcacheStatus\x12\x16\n" +
+	"\x06shared\x18\v \x01(\bR\x06shared\x12/\n" +
+	"\btrailers\x18\f \x03(\v2\x13.gaia.api.v1.HeaderR\btrailers\"d\n" +
+	"\fBatchRequest\x122\n" +
+	"\brequests\x18\x01 \x03(\v2\x16.gaia.api.v1.DoRequestR\brequests\x12 \n" +
+	"\vconcurrency\x18\x02 \x01(\rR\vconcurrency\"C\n" +
+	"\rBatchResponse\x122\n" +
+	"\aresults\x18\x01 \x03(\v2\x18.gaia.api.v1.BatchResultR\aresults\"p\n" +
+	"\vBatchResult\x123\n" +
+	"\bresponse\x18\x01 \x01(\v2\x17.gaia.api.v1.DoResponseR\bresponse\x12\x12\n" +
+	"\x04code\x18\x02 \x01(\rR\x04code\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\"]\n" +
+	"\rStreamRequest\x120\n" +
+	"\arequest\x18\x01 \x01(\v2\x16.gaia.api.v1.DoRequestR\arequest\x12\x1a\n" +
+	"\x04body\x18\x02 \x01(\fB\x06\xa2\xcf\x18\x02\x10\x01R\x04body\"\x83\x01\n" +
+	"\x0eStreamResponse\x123\n" +
+	"\bresponse\x18\x01 \x01(\v2\x17.gaia.api.v1.DoResponseR\bresponse\x12\x12\n" +
+	"\x04body\x18\x02 \x01(\fR\x04body\x12(\n" +
+	"\x03end\x18\x03 \x01(\v2\x16.gaia.api.v1.StreamEndR\x03end\"\xa9\x01\n" +
+	"\tStreamEnd\x12/\n" +
+	"\btrailers\x18\x01 \x03(\v2\x13.gaia.api.v1.HeaderR\btrailers\x12+\n" +
+	"\x06timing\x18\x02 \x01(\v2\x13.gaia.api.v1.TimingR\x06timing\x12\x1a\n" +
+	"\x04sent\x18\x03 \x01(\x04B\x06\xa2\xcf\x18\x02\b\x01R\x04sent\x12\"\n" +
+	"\breceived\x18\x04 \x01(\x04B\x06\xa2\xcf\x18\x02\b\x01R\breceived\"2\n" +
 	"\x06Header\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value\"\x82\x02\n" +
@@ -407,14 +1083,44 @@ const file_gaia_api_v1_api_proto_rawDesc = "" +
 	"\x03tls\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03tls\x128\n" +
 	"\n" +
 	"first_byte\x18\x04 \x01(\v2\x19.google.protobuf.DurationR\tfirstByte\x12/\n" +
-	"\x05total\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x05total2\xc5\x01\n" +
-	"\rAPIClientPool\x12\xb3\x01\n" +
-	"\x02Do\x12\x16.gaia.api.v1.DoRequest\x1a\x17.gaia.api.v1.DoResponse\"|\xa2\xcf\x18x\n" +
+	"\x05total\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x05total*c\n" +
+	"\tCacheMode\x12\x1a\n" +
+	"\x16CACHE_MODE_UNSPECIFIED\x10\x00\x12\n" +
+	"\n" +
+	"\x06NORMAL\x10\x01\x12\n" +
+	"\n" +
+	"\x06BYPASS\x10\x02\x12\x0e\n" +
+	"\n" +
+	"REVALIDATE\x10\x03\x12\x12\n" +
+	"\x0eONLY_IF_CACHED\x10\x04*Q\n" +
+	"\vHTTPVersion\x12\x1c\n" +
+	"\x18HTTP_VERSION_UNSPECIFIED\x10\x00\x12\f\n" +
+	"\bHTTP_1_1\x10\x01\x12\n" +
+	"\n" +
+	"\x06HTTP_2\x10\x02\x12\n" +
+	"\n" +
+	"\x06HTTP_3\x10\x03*Z\n" +
+	"\vCacheStatus\x12\x1c\n" +
+	"\x18CACHE_STATUS_UNSPECIFIED\x10\x00\x12\b\n" +
+	"\x04MISS\x10\x01\x12\a\n" +
+	"\x03HIT\x10\x02\x12\t\n" +
+	"\x05STALE\x10\x03\x12\x0f\n" +
+	"\vREVALIDATED\x10\x042\x9e\x03\n" +
+	"\rAPIClientPool\x12\xc9\x01\n" +
+	"\x02Do\x12\x16.gaia.api.v1.DoRequest\x1a\x17.gaia.api.v1.DoResponse\"\x91\x01\xa2\xcf\x18\x8c\x01\n" +
 	"\x0f\n" +
-	"\x06domain\x12\x03url\x18\x02\x122\n" +
+	"\x06domain\x12\x03url\x18\x02\n" +
+	"\x12\n" +
+	"\aprofile\x12\aprofile\x122\n" +
 	"\x06method\x12\x00\x12\x03GET\x12\x04HEAD\x12\aOPTIONS\x12\x05TRACE\x12\x03PUT\x12\x06DELETE\x12\x13\n" +
 	"\x0fidempotency_key\x18\x01\"\x1c\n" +
-	"\x06status\x12\x03500\x12\x03502\x12\x03503\x12\x03504B1Z/github.com/gaia-go/gaia/proto/gaia/api/v1;apiv1b\x06proto3"
+	"\x06status\x12\x03500\x12\x03502\x12\x03503\x12\x03504\x12>\n" +
+	"\x05Batch\x12\x19.gaia.api.v1.BatchRequest\x1a\x1a.gaia.api.v1.BatchResponse\x12\x80\x01\n" +
+	"\x06Stream\x12\x1a.gaia.api.v1.StreamRequest\x1a\x1b.gaia.api.v1.StreamResponse\"9\xa2\xcf\x185\n" +
+	"\x17\n" +
+	"\x06domain\x12\vrequest.url\x18\x02\n" +
+	"\x1a\n" +
+	"\aprofile\x12\x0frequest.profile(\x010\x01B1Z/github.com/gaia-go/gaia/proto/gaia/api/v1;apiv1b\x06proto3"
 
 var (
 	file_gaia_api_v1_api_proto_rawDescOnce sync.Once
@@ -428,32 +1134,59 @@ func file_gaia_api_v1_api_proto_rawDescGZIP() []byte {
 	return file_gaia_api_v1_api_proto_rawDescData
 }
 
-var file_gaia_api_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_gaia_api_v1_api_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_gaia_api_v1_api_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_gaia_api_v1_api_proto_goTypes = []any{
-	(*DoRequest)(nil),           // 0: gaia.api.v1.DoRequest
-	(*DoResponse)(nil),          // 1: gaia.api.v1.DoResponse
-	(*Header)(nil),              // 2: gaia.api.v1.Header
-	(*Timing)(nil),              // 3: gaia.api.v1.Timing
-	nil,                         // 4: gaia.api.v1.DoRequest.HeadersEntry
-	(*durationpb.Duration)(nil), // 5: google.protobuf.Duration
+	(CacheMode)(0),              // 0: gaia.api.v1.CacheMode
+	(HTTPVersion)(0),            // 1: gaia.api.v1.HTTPVersion
+	(CacheStatus)(0),            // 2: gaia.api.v1.CacheStatus
+	(*DoRequest)(nil),           // 3: gaia.api.v1.DoRequest
+	(*DoResponse)(nil),          // 4: gaia.api.v1.DoResponse
+	(*BatchRequest)(nil),        // 5: gaia.api.v1.BatchRequest
+	(*BatchResponse)(nil),       // 6: gaia.api.v1.BatchResponse
+	(*BatchResult)(nil),         // 7: gaia.api.v1.BatchResult
+	(*StreamRequest)(nil),       // 8: gaia.api.v1.StreamRequest
+	(*StreamResponse)(nil),      // 9: gaia.api.v1.StreamResponse
+	(*StreamEnd)(nil),           // 10: gaia.api.v1.StreamEnd
+	(*Header)(nil),              // 11: gaia.api.v1.Header
+	(*Timing)(nil),              // 12: gaia.api.v1.Timing
+	nil,                         // 13: gaia.api.v1.DoRequest.HeadersEntry
+	(*durationpb.Duration)(nil), // 14: google.protobuf.Duration
 }
 var file_gaia_api_v1_api_proto_depIdxs = []int32{
-	4,  // 0: gaia.api.v1.DoRequest.headers:type_name -> gaia.api.v1.DoRequest.HeadersEntry
-	5,  // 1: gaia.api.v1.DoRequest.timeout:type_name -> google.protobuf.Duration
-	2,  // 2: gaia.api.v1.DoResponse.headers:type_name -> gaia.api.v1.Header
-	3,  // 3: gaia.api.v1.DoResponse.timing:type_name -> gaia.api.v1.Timing
-	5,  // 4: gaia.api.v1.Timing.dns:type_name -> google.protobuf.Duration
-	5,  // 5: gaia.api.v1.Timing.connect:type_name -> google.protobuf.Duration
-	5,  // 6: gaia.api.v1.Timing.tls:type_name -> google.protobuf.Duration
-	5,  // 7: gaia.api.v1.Timing.first_byte:type_name -> google.protobuf.Duration
-	5,  // 8: gaia.api.v1.Timing.total:type_name -> google.protobuf.Duration
-	0,  // 9: gaia.api.v1.APIClientPool.Do:input_type -> gaia.api.v1.DoRequest
-	1,  // 10: gaia.api.v1.APIClientPool.Do:output_type -> gaia.api.v1.DoResponse
-	10, // [10:11] is the sub-list for method output_type
-	9,  // [9:10] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	13, // 0: gaia.api.v1.DoRequest.headers:type_name -> gaia.api.v1.DoRequest.HeadersEntry
+	14, // 1: gaia.api.v1.DoRequest.timeout:type_name -> google.protobuf.Duration
+	0,  // 2: gaia.api.v1.DoRequest.cache:type_name -> gaia.api.v1.CacheMode
+	14, // 3: gaia.api.v1.DoRequest.hedge_after:type_name -> google.protobuf.Duration
+	1,  // 4: gaia.api.v1.DoRequest.http_version:type_name -> gaia.api.v1.HTTPVersion
+	11, // 5: gaia.api.v1.DoResponse.headers:type_name -> gaia.api.v1.Header
+	12, // 6: gaia.api.v1.DoResponse.timing:type_name -> gaia.api.v1.Timing
+	2,  // 7: gaia.api.v1.DoResponse.cache_status:type_name -> gaia.api.v1.CacheStatus
+	11, // 8: gaia.api.v1.DoResponse.trailers:type_name -> gaia.api.v1.Header
+	3,  // 9: gaia.api.v1.BatchRequest.requests:type_name -> gaia.api.v1.DoRequest
+	7,  // 10: gaia.api.v1.BatchResponse.results:type_name -> gaia.api.v1.BatchResult
+	4,  // 11: gaia.api.v1.BatchResult.response:type_name -> gaia.api.v1.DoResponse
+	3,  // 12: gaia.api.v1.StreamRequest.request:type_name -> gaia.api.v1.DoRequest
+	4,  // 13: gaia.api.v1.StreamResponse.response:type_name -> gaia.api.v1.DoResponse
+	10, // 14: gaia.api.v1.StreamResponse.end:type_name -> gaia.api.v1.StreamEnd
+	11, // 15: gaia.api.v1.StreamEnd.trailers:type_name -> gaia.api.v1.Header
+	12, // 16: gaia.api.v1.StreamEnd.timing:type_name -> gaia.api.v1.Timing
+	14, // 17: gaia.api.v1.Timing.dns:type_name -> google.protobuf.Duration
+	14, // 18: gaia.api.v1.Timing.connect:type_name -> google.protobuf.Duration
+	14, // 19: gaia.api.v1.Timing.tls:type_name -> google.protobuf.Duration
+	14, // 20: gaia.api.v1.Timing.first_byte:type_name -> google.protobuf.Duration
+	14, // 21: gaia.api.v1.Timing.total:type_name -> google.protobuf.Duration
+	3,  // 22: gaia.api.v1.APIClientPool.Do:input_type -> gaia.api.v1.DoRequest
+	5,  // 23: gaia.api.v1.APIClientPool.Batch:input_type -> gaia.api.v1.BatchRequest
+	8,  // 24: gaia.api.v1.APIClientPool.Stream:input_type -> gaia.api.v1.StreamRequest
+	4,  // 25: gaia.api.v1.APIClientPool.Do:output_type -> gaia.api.v1.DoResponse
+	6,  // 26: gaia.api.v1.APIClientPool.Batch:output_type -> gaia.api.v1.BatchResponse
+	9,  // 27: gaia.api.v1.APIClientPool.Stream:output_type -> gaia.api.v1.StreamResponse
+	25, // [25:28] is the sub-list for method output_type
+	22, // [22:25] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_gaia_api_v1_api_proto_init() }
@@ -467,13 +1200,14 @@ func file_gaia_api_v1_api_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gaia_api_v1_api_proto_rawDesc), len(file_gaia_api_v1_api_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   5,
+			NumEnums:      3,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_gaia_api_v1_api_proto_goTypes,
 		DependencyIndexes: file_gaia_api_v1_api_proto_depIdxs,
+		EnumInfos:         file_gaia_api_v1_api_proto_enumTypes,
 		MessageInfos:      file_gaia_api_v1_api_proto_msgTypes,
 	}.Build()
 	File_gaia_api_v1_api_proto = out.File

@@ -21,7 +21,9 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	APIClientPool_Do_FullMethodName = "/gaia.api.v1.APIClientPool/Do"
+	APIClientPool_Do_FullMethodName     = "/gaia.api.v1.APIClientPool/Do"
+	APIClientPool_Batch_FullMethodName  = "/gaia.api.v1.APIClientPool/Batch"
+	APIClientPool_Stream_FullMethodName = "/gaia.api.v1.APIClientPool/Stream"
 )
 
 // APIClientPoolClient is the client API for APIClientPool service.
@@ -33,12 +35,35 @@ type APIClientPoolClient interface {
 	// Do sends one request and returns the whole response. An HTTP status of
 	// 400 and above is a response, not an error; errors mean that there is no
 	// complete response, and their text says which phase it was that did not
-	// succeed: resolve, connect, tls, send, headers or body.
+	// succeed: resolve, connect, tls, send, headers or body. A google.rpc.ErrorInfo
+	// of domain "gaia.api.v1" goes with them; its reason is the phase in upper
+	// case, its metadata have "processed": "no", nothing of the request has
+	// reached the server, or "maybe"; and "attempts".
 	//
-	// Errors: InvalidArgument (url, method, headers or timeout), ResourceExhausted
-	// (a body or header section over its limit), DeadlineExceeded, Unavailable
-	// (the server could not be reached or broke off).
+	// Errors: InvalidArgument (url, method, headers, profile or timeout),
+	// PermissionDenied (an egress rule), ResourceExhausted (a body or header
+	// section over its limit, or the domain asked for a pause that is longer than
+	// the call may take), DeadlineExceeded, Unavailable (the server could not be
+	// reached or broke off).
 	Do(ctx context.Context, in *DoRequest, opts ...grpc.CallOption) (*DoResponse, error)
+	// Batch sends several requests and returns a result for each, in their order.
+	// One that fails does not stop the others.
+	//
+	// Limits and policies of the host by domain do not see the requests of a
+	// batch; those of the pool's own domain{} blocks do.
+	//
+	// Errors: InvalidArgument (no request, or more than 1000), ResourceExhausted
+	// (the responses together are over 32 MiB: the rest have this error).
+	Batch(ctx context.Context, in *BatchRequest, opts ...grpc.CallOption) (*BatchResponse, error)
+	// Stream sends one request and returns its response, both bodies in pieces of
+	// any number and size. The first message has the request, the others pieces of
+	// its body; the caller half-closes after the last. The first answer has the
+	// response without its body, then come pieces, and last an answer with `end`.
+	// Bodies are held back by whoever is slower; nothing is buffered but the piece
+	// at hand. Streams are not sent again, except where nothing has left yet.
+	//
+	// Errors: those of Do.
+	Stream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamRequest, StreamResponse], error)
 }
 
 type aPIClientPoolClient struct {
@@ -59,6 +84,29 @@ func (c *aPIClientPoolClient) Do(ctx context.Context, in *DoRequest, opts ...grp
 	return out, nil
 }
 
+func (c *aPIClientPoolClient) Batch(ctx context.Context, in *BatchRequest, opts ...grpc.CallOption) (*BatchResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BatchResponse)
+	err := c.cc.Invoke(ctx, APIClientPool_Batch_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *aPIClientPoolClient) Stream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamRequest, StreamResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &APIClientPool_ServiceDesc.Streams[0], APIClientPool_Stream_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[StreamRequest, StreamResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type APIClientPool_StreamClient = grpc.BidiStreamingClient[StreamRequest, StreamResponse]
+
 // APIClientPoolServer is the server API for APIClientPool service.
 // All implementations must embed UnimplementedAPIClientPoolServer
 // for forward compatibility.
@@ -68,12 +116,35 @@ type APIClientPoolServer interface {
 	// Do sends one request and returns the whole response. An HTTP status of
 	// 400 and above is a response, not an error; errors mean that there is no
 	// complete response, and their text says which phase it was that did not
-	// succeed: resolve, connect, tls, send, headers or body.
+	// succeed: resolve, connect, tls, send, headers or body. A google.rpc.ErrorInfo
+	// of domain "gaia.api.v1" goes with them; its reason is the phase in upper
+	// case, its metadata have "processed": "no", nothing of the request has
+	// reached the server, or "maybe"; and "attempts".
 	//
-	// Errors: InvalidArgument (url, method, headers or timeout), ResourceExhausted
-	// (a body or header section over its limit), DeadlineExceeded, Unavailable
-	// (the server could not be reached or broke off).
+	// Errors: InvalidArgument (url, method, headers, profile or timeout),
+	// PermissionDenied (an egress rule), ResourceExhausted (a body or header
+	// section over its limit, or the domain asked for a pause that is longer than
+	// the call may take), DeadlineExceeded, Unavailable (the server could not be
+	// reached or broke off).
 	Do(context.Context, *DoRequest) (*DoResponse, error)
+	// Batch sends several requests and returns a result for each, in their order.
+	// One that fails does not stop the others.
+	//
+	// Limits and policies of the host by domain do not see the requests of a
+	// batch; those of the pool's own domain{} blocks do.
+	//
+	// Errors: InvalidArgument (no request, or more than 1000), ResourceExhausted
+	// (the responses together are over 32 MiB: the rest have this error).
+	Batch(context.Context, *BatchRequest) (*BatchResponse, error)
+	// Stream sends one request and returns its response, both bodies in pieces of
+	// any number and size. The first message has the request, the others pieces of
+	// its body; the caller half-closes after the last. The first answer has the
+	// response without its body, then come pieces, and last an answer with `end`.
+	// Bodies are held back by whoever is slower; nothing is buffered but the piece
+	// at hand. Streams are not sent again, except where nothing has left yet.
+	//
+	// Errors: those of Do.
+	Stream(grpc.BidiStreamingServer[StreamRequest, StreamResponse]) error
 	mustEmbedUnimplementedAPIClientPoolServer()
 }
 
@@ -86,6 +157,12 @@ type UnimplementedAPIClientPoolServer struct{}
 
 func (UnimplementedAPIClientPoolServer) Do(context.Context, *DoRequest) (*DoResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Do not implemented")
+}
+func (UnimplementedAPIClientPoolServer) Batch(context.Context, *BatchRequest) (*BatchResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Batch not implemented")
+}
+func (UnimplementedAPIClientPoolServer) Stream(grpc.BidiStreamingServer[StreamRequest, StreamResponse]) error {
+	return status.Error(codes.Unimplemented, "method Stream not implemented")
 }
 func (UnimplementedAPIClientPoolServer) mustEmbedUnimplementedAPIClientPoolServer() {}
 func (UnimplementedAPIClientPoolServer) testEmbeddedByValue()                       {}
@@ -126,6 +203,31 @@ func _APIClientPool_Do_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _APIClientPool_Batch_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BatchRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(APIClientPoolServer).Batch(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: APIClientPool_Batch_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(APIClientPoolServer).Batch(ctx, req.(*BatchRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _APIClientPool_Stream_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(APIClientPoolServer).Stream(&grpc.GenericServerStream[StreamRequest, StreamResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type APIClientPool_StreamServer = grpc.BidiStreamingServer[StreamRequest, StreamResponse]
+
 // APIClientPool_ServiceDesc is the grpc.ServiceDesc for APIClientPool service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -137,7 +239,18 @@ var APIClientPool_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "Do",
 			Handler:    _APIClientPool_Do_Handler,
 		},
+		{
+			MethodName: "Batch",
+			Handler:    _APIClientPool_Batch_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Stream",
+			Handler:       _APIClientPool_Stream_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+	},
 	Metadata: "gaia/api/v1/api.proto",
 }

@@ -8,7 +8,8 @@ package apiv1
 
 import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
-	_ "github.com/gaia-go/gaia/proto/gaia/options/v1"
+	v1 "github.com/gaia-go/gaia/proto/gaia/egress/v1"
+	v11 "github.com/gaia-go/gaia/proto/gaia/options/v1"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	durationpb "google.golang.org/protobuf/types/known/durationpb"
@@ -23,6 +24,59 @@ const (
 	// Verify that runtime/protoimpl is sufficiently up-to-date.
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
+
+// Version is a version of TLS.
+type TLS_Version int32
+
+const (
+	// TLS 1.2.
+	TLS_VERSION_UNSPECIFIED TLS_Version = 0
+	// TLS 1.2 or later.
+	TLS_TLS12 TLS_Version = 1
+	// TLS 1.3 or later.
+	TLS_TLS13 TLS_Version = 2
+)
+
+// Enum value maps for TLS_Version.
+var (
+	TLS_Version_name = map[int32]string{
+		0: "VERSION_UNSPECIFIED",
+		1: "TLS12",
+		2: "TLS13",
+	}
+	TLS_Version_value = map[string]int32{
+		"VERSION_UNSPECIFIED": 0,
+		"TLS12":               1,
+		"TLS13":               2,
+	}
+)
+
+func (x TLS_Version) Enum() *TLS_Version {
+	p := new(TLS_Version)
+	*p = x
+	return p
+}
+
+func (x TLS_Version) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (TLS_Version) Descriptor() protoreflect.EnumDescriptor {
+	return file_gaia_api_v1_config_proto_enumTypes[0].Descriptor()
+}
+
+func (TLS_Version) Type() protoreflect.EnumType {
+	return &file_gaia_api_v1_config_proto_enumTypes[0]
+}
+
+func (x TLS_Version) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use TLS_Version.Descriptor instead.
+func (TLS_Version) EnumDescriptor() ([]byte, []int) {
+	return file_gaia_api_v1_config_proto_rawDescGZIP(), []int{7, 0}
+}
 
 // Config is the config{} block of the API client pool.
 type Config struct {
@@ -50,7 +104,34 @@ type Config struct {
 	UserAgent string `protobuf:"bytes,8,opt,name=user_agent,json=userAgent,proto3" json:"user_agent,omitempty"`
 	// Whether to stay on HTTP/1.1 where the server offers HTTP/2. Optional,
 	// default false.
-	DisableHttp2  bool `protobuf:"varint,9,opt,name=disable_http2,json=disableHttp2,proto3" json:"disable_http2,omitempty"`
+	DisableHttp2 bool `protobuf:"varint,9,opt,name=disable_http2,json=disableHttp2,proto3" json:"disable_http2,omitempty"`
+	// Where connections may lead. A client in its rules is the name of a profile,
+	// "" for requests without one.
+	Egress *v1.Egress `protobuf:"bytes,10,opt,name=egress,proto3" json:"egress,omitempty"`
+	// Proxy for all requests without one of their profile:
+	// "http://user:password@127.0.0.1:3128", https:// or socks5h://. Egress rules
+	// by address are then the proxy's to hold. Optional, default none.
+	Proxy string `protobuf:"bytes,11,opt,name=proxy,proto3" json:"proxy,omitempty"`
+	// How requests are sent again.
+	Retry *Retry `protobuf:"bytes,12,opt,name=retry,proto3" json:"retry,omitempty"`
+	// What is kept of responses. Optional, default nothing.
+	Cache *Cache `protobuf:"bytes,13,opt,name=cache,proto3" json:"cache,omitempty"`
+	// Who is called and with which secrets, by the name that callers use.
+	Profile map[string]*Profile `protobuf:"bytes,14,rep,name=profile,proto3" json:"profile,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Bounds of single domains, by name or "*.example.com" for those below it;
+	// "*" is all others.
+	Domain map[string]*Domain `protobuf:"bytes,15,rep,name=domain,proto3" json:"domain,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// TLS for all requests without that of their profile.
+	Tls *TLS `protobuf:"bytes,16,opt,name=tls,proto3" json:"tls,omitempty"`
+	// How long a body may stand still, in either direction. Optional, default
+	// 30s, at most 1h.
+	BodyTimeout *durationpb.Duration `protobuf:"bytes,17,opt,name=body_timeout,json=bodyTimeout,proto3" json:"body_timeout,omitempty"`
+	// Whether identical GETs under way at once share one exchange. Such that
+	// have an Authorization or Cookie header do only with an identical one.
+	// Optional, default true.
+	Coalesce *bool `protobuf:"varint,18,opt,name=coalesce,proto3,oneof" json:"coalesce,omitempty"`
+	// Largest body of a Stream, in each direction. Optional, default no bound.
+	MaxStreamBody uint64 `protobuf:"varint,19,opt,name=max_stream_body,json=maxStreamBody,proto3" json:"max_stream_body,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -148,11 +229,649 @@ func (x *Config) GetDisableHttp2() bool {
 	return false
 }
 
+func (x *Config) GetEgress() *v1.Egress {
+	if x != nil {
+		return x.Egress
+	}
+	return nil
+}
+
+func (x *Config) GetProxy() string {
+	if x != nil {
+		return x.Proxy
+	}
+	return ""
+}
+
+func (x *Config) GetRetry() *Retry {
+	if x != nil {
+		return x.Retry
+	}
+	return nil
+}
+
+func (x *Config) GetCache() *Cache {
+	if x != nil {
+		return x.Cache
+	}
+	return nil
+}
+
+func (x *Config) GetProfile() map[string]*Profile {
+	if x != nil {
+		return x.Profile
+	}
+	return nil
+}
+
+func (x *Config) GetDomain() map[string]*Domain {
+	if x != nil {
+		return x.Domain
+	}
+	return nil
+}
+
+func (x *Config) GetTls() *TLS {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+func (x *Config) GetBodyTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.BodyTimeout
+	}
+	return nil
+}
+
+func (x *Config) GetCoalesce() bool {
+	if x != nil && x.Coalesce != nil {
+		return *x.Coalesce
+	}
+	return false
+}
+
+func (x *Config) GetMaxStreamBody() uint64 {
+	if x != nil {
+		return x.MaxStreamBody
+	}
+	return 0
+}
+
+// Retry is how requests are sent again that HTTP allows to be sent again: after
+// no complete response, or status 429, 502, 503 or 504.
+type Retry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How often at most after the first time. Optional, default 2; 0 is never.
+	Retries *uint32 `protobuf:"varint,1,opt,name=retries,proto3,oneof" json:"retries,omitempty"`
+	// Share of all requests to a domain that may be repetitions, 0.1 for one in
+	// ten. Optional, default 0.1. 10 a domain are always allowed.
+	Budget *float64 `protobuf:"fixed64,2,opt,name=budget,proto3,oneof" json:"budget,omitempty"`
+	// The wait before the n-th repetition is random between 0 and
+	// base_delay x 2^(n-1). Optional, default 100ms.
+	BaseDelay *durationpb.Duration `protobuf:"bytes,3,opt,name=base_delay,json=baseDelay,proto3" json:"base_delay,omitempty"`
+	// Longest such wait. Optional, default 5s.
+	MaxDelay *durationpb.Duration `protobuf:"bytes,4,opt,name=max_delay,json=maxDelay,proto3" json:"max_delay,omitempty"`
+	// Longest pause that a server can ask for, by Retry-After or RateLimit, for
+	// its whole domain. Optional, default 1m; "0s" is none.
+	MaxPause      *durationpb.Duration `protobuf:"bytes,5,opt,name=max_pause,json=maxPause,proto3" json:"max_pause,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Retry) Reset() {
+	*x = Retry{}
+	mi := &file_gaia_api_v1_config_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Retry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Retry) ProtoMessage() {}
+
+func (x *Retry) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_api_v1_config_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Retry.ProtoReflect.Descriptor instead.
+func (*Retry) Descriptor() ([]byte, []int) {
+	return file_gaia_api_v1_config_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Retry) GetRetries() uint32 {
+	if x != nil && x.Retries != nil {
+		return *x.Retries
+	}
+	return 0
+}
+
+func (x *Retry) GetBudget() float64 {
+	if x != nil && x.Budget != nil {
+		return *x.Budget
+	}
+	return 0
+}
+
+func (x *Retry) GetBaseDelay() *durationpb.Duration {
+	if x != nil {
+		return x.BaseDelay
+	}
+	return nil
+}
+
+func (x *Retry) GetMaxDelay() *durationpb.Duration {
+	if x != nil {
+		return x.MaxDelay
+	}
+	return nil
+}
+
+func (x *Retry) GetMaxPause() *durationpb.Duration {
+	if x != nil {
+		return x.MaxPause
+	}
+	return nil
+}
+
+// Cache is what is kept of responses, by the rules of a private cache
+// (RFC 9111). Profiles do not see each other's.
+type Cache struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Memory for responses. Optional, default 64MiB.
+	Memory uint64 `protobuf:"varint,1,opt,name=memory,proto3" json:"memory,omitempty"`
+	// Directory for responses that outlive the plugin. Optional, default none.
+	Dir string `protobuf:"bytes,2,opt,name=dir,proto3" json:"dir,omitempty"`
+	// Space in dir. Optional, default 1GiB.
+	Disk uint64 `protobuf:"varint,3,opt,name=disk,proto3" json:"disk,omitempty"`
+	// Largest response that is kept. Optional, default 1MiB.
+	MaxResponse   uint64 `protobuf:"varint,4,opt,name=max_response,json=maxResponse,proto3" json:"max_response,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cache) Reset() {
+	*x = Cache{}
+	mi := &file_gaia_api_v1_config_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cache) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cache) ProtoMessage() {}
+
+func (x *Cache) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_api_v1_config_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cache.ProtoReflect.Descriptor instead.
+func (*Cache) Descriptor() ([]byte, []int) {
+	return file_gaia_api_v1_config_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Cache) GetMemory() uint64 {
+	if x != nil {
+		return x.Memory
+	}
+	return 0
+}
+
+func (x *Cache) GetDir() string {
+	if x != nil {
+		return x.Dir
+	}
+	return ""
+}
+
+func (x *Cache) GetDisk() uint64 {
+	if x != nil {
+		return x.Disk
+	}
+	return 0
+}
+
+func (x *Cache) GetMaxResponse() uint64 {
+	if x != nil {
+		return x.MaxResponse
+	}
+	return 0
+}
+
+// Profile is who is called and with which secrets. At most one of basic, bearer
+// and oauth2 is set.
+type Profile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where relative URLs start: "https://api.github.com/". Its host is the
+	// first that secrets go to. Optional.
+	BaseUrl string `protobuf:"bytes,1,opt,name=base_url,json=baseUrl,proto3" json:"base_url,omitempty"`
+	// Hosts, with port if it is not the scheme's, that requests may be sent to
+	// with this profile's secrets. Optional, default that of base_url.
+	Hosts []string `protobuf:"bytes,2,rep,name=hosts,proto3" json:"hosts,omitempty"`
+	// Headers that are added where the request has none of the name.
+	Headers map[string]string `protobuf:"bytes,3,rep,name=headers,proto3" json:"headers,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// HTTP Basic authentication.
+	Basic *Basic `protobuf:"bytes,4,opt,name=basic,proto3" json:"basic,omitempty"`
+	// Bearer token.
+	Bearer string `protobuf:"bytes,5,opt,name=bearer,proto3" json:"bearer,omitempty"`
+	// OAuth 2 client credentials (RFC 6749, 4.4).
+	Oauth2 *OAuth2 `protobuf:"bytes,6,opt,name=oauth2,proto3" json:"oauth2,omitempty"`
+	// TLS of this profile, in place of tls{}.
+	Tls *TLS `protobuf:"bytes,7,opt,name=tls,proto3" json:"tls,omitempty"`
+	// Whether cookies are kept and sent. Optional, default false.
+	Cookies bool `protobuf:"varint,8,opt,name=cookies,proto3" json:"cookies,omitempty"`
+	// Proxy, as Config.proxy. Optional; "none" is none.
+	Proxy string `protobuf:"bytes,9,opt,name=proxy,proto3" json:"proxy,omitempty"`
+	// Default timeout of a request. Optional.
+	Timeout       *durationpb.Duration `protobuf:"bytes,10,opt,name=timeout,proto3" json:"timeout,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Profile) Reset() {
+	*x = Profile{}
+	mi := &file_gaia_api_v1_config_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Profile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Profile) ProtoMessage() {}
+
+func (x *Profile) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_api_v1_config_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Profile.ProtoReflect.Descriptor instead.
+func (*Profile) Descriptor() ([]byte, []int) {
+	return file_gaia_api_v1_config_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Profile) GetBaseUrl() string {
+	if x != nil {
+		return x.BaseUrl
+	}
+	return ""
+}
+
+func (x *Profile) GetHosts() []string {
+	if x != nil {
+		return x.Hosts
+	}
+	return nil
+}
+
+func (x *Profile) GetHeaders() map[string]string {
+	if x != nil {
+		return x.Headers
+	}
+	return nil
+}
+
+func (x *Profile) GetBasic() *Basic {
+	if x != nil {
+		return x.Basic
+	}
+	return nil
+}
+
+func (x *Profile) GetBearer() string {
+	if x != nil {
+		return x.Bearer
+	}
+	return ""
+}
+
+func (x *Profile) GetOauth2() *OAuth2 {
+	if x != nil {
+		return x.Oauth2
+	}
+	return nil
+}
+
+func (x *Profile) GetTls() *TLS {
+	if x != nil {
+		return x.Tls
+	}
+	return nil
+}
+
+func (x *Profile) GetCookies() bool {
+	if x != nil {
+		return x.Cookies
+	}
+	return false
+}
+
+func (x *Profile) GetProxy() string {
+	if x != nil {
+		return x.Proxy
+	}
+	return ""
+}
+
+func (x *Profile) GetTimeout() *durationpb.Duration {
+	if x != nil {
+		return x.Timeout
+	}
+	return nil
+}
+
+// Basic is a user of HTTP Basic authentication.
+type Basic struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// User name. Required.
+	User string `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	// Password.
+	Password      string `protobuf:"bytes,2,opt,name=password,proto3" json:"password,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Basic) Reset() {
+	*x = Basic{}
+	mi := &file_gaia_api_v1_config_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Basic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Basic) ProtoMessage() {}
+
+func (x *Basic) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_api_v1_config_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Basic.ProtoReflect.Descriptor instead.
+func (*Basic) Descriptor() ([]byte, []int) {
+	return file_gaia_api_v1_config_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Basic) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Basic) GetPassword() string {
+	if x != nil {
+		return x.Password
+	}
+	return ""
+}
+
+// OAuth2 is how an access token is had. It is asked for when it is needed, kept
+// until shortly before it ends, and asked for anew, once, after a 401.
+type OAuth2 struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where tokens are had. Required.
+	TokenUrl string `protobuf:"bytes,1,opt,name=token_url,json=tokenUrl,proto3" json:"token_url,omitempty"`
+	// Id of the client. Required.
+	ClientId string `protobuf:"bytes,2,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// Secret of the client.
+	ClientSecret string `protobuf:"bytes,3,opt,name=client_secret,json=clientSecret,proto3" json:"client_secret,omitempty"`
+	// Scopes to ask for.
+	Scopes []string `protobuf:"bytes,4,rep,name=scopes,proto3" json:"scopes,omitempty"`
+	// Audience to ask for. Optional.
+	Audience      string `protobuf:"bytes,5,opt,name=audience,proto3" json:"audience,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OAuth2) Reset() {
+	*x = OAuth2{}
+	mi := &file_gaia_api_v1_config_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OAuth2) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OAuth2) ProtoMessage() {}
+
+func (x *OAuth2) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_api_v1_config_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OAuth2.ProtoReflect.Descriptor instead.
+func (*OAuth2) Descriptor() ([]byte, []int) {
+	return file_gaia_api_v1_config_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *OAuth2) GetTokenUrl() string {
+	if x != nil {
+		return x.TokenUrl
+	}
+	return ""
+}
+
+func (x *OAuth2) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *OAuth2) GetClientSecret() string {
+	if x != nil {
+		return x.ClientSecret
+	}
+	return ""
+}
+
+func (x *OAuth2) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+func (x *OAuth2) GetAudience() string {
+	if x != nil {
+		return x.Audience
+	}
+	return ""
+}
+
+// Domain is the bounds of a domain.
+type Domain struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Exchanges at once with each host of the domain. Optional, default
+	// connections_per_host.
+	Connections uint32 `protobuf:"varint,1,opt,name=connections,proto3" json:"connections,omitempty"`
+	// Requests to the domain as a whole, redirects and repetitions included; those
+	// beyond it wait. Optional, default no bound.
+	Rate *v11.Rate `protobuf:"bytes,2,opt,name=rate,proto3" json:"rate,omitempty"`
+	// Requests that may be sent at once after a time of silence. Optional,
+	// default 1.
+	Burst         uint32 `protobuf:"varint,3,opt,name=burst,proto3" json:"burst,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Domain) Reset() {
+	*x = Domain{}
+	mi := &file_gaia_api_v1_config_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Domain) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Domain) ProtoMessage() {}
+
+func (x *Domain) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_api_v1_config_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Domain.ProtoReflect.Descriptor instead.
+func (*Domain) Descriptor() ([]byte, []int) {
+	return file_gaia_api_v1_config_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Domain) GetConnections() uint32 {
+	if x != nil {
+		return x.Connections
+	}
+	return 0
+}
+
+func (x *Domain) GetRate() *v11.Rate {
+	if x != nil {
+		return x.Rate
+	}
+	return nil
+}
+
+func (x *Domain) GetBurst() uint32 {
+	if x != nil {
+		return x.Burst
+	}
+	return 0
+}
+
+// TLS is what is asked of servers and shown to them.
+type TLS struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Oldest version that is accepted. Optional, default "tls12".
+	MinVersion TLS_Version `protobuf:"varint,1,opt,name=min_version,json=minVersion,proto3,enum=gaia.api.v1.TLS_Version" json:"min_version,omitempty"`
+	// CA certificates in PEM, in place of the system's. Optional.
+	Ca string `protobuf:"bytes,2,opt,name=ca,proto3" json:"ca,omitempty"`
+	// Certificate of the client and its chain, in PEM. Optional.
+	Certificate string `protobuf:"bytes,3,opt,name=certificate,proto3" json:"certificate,omitempty"`
+	// Key of the certificate, in PEM.
+	Key           string `protobuf:"bytes,4,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TLS) Reset() {
+	*x = TLS{}
+	mi := &file_gaia_api_v1_config_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TLS) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TLS) ProtoMessage() {}
+
+func (x *TLS) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_api_v1_config_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TLS.ProtoReflect.Descriptor instead.
+func (*TLS) Descriptor() ([]byte, []int) {
+	return file_gaia_api_v1_config_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *TLS) GetMinVersion() TLS_Version {
+	if x != nil {
+		return x.MinVersion
+	}
+	return TLS_VERSION_UNSPECIFIED
+}
+
+func (x *TLS) GetCa() string {
+	if x != nil {
+		return x.Ca
+	}
+	return ""
+}
+
+func (x *TLS) GetCertificate() string {
+	if x != nil {
+		return x.Certificate
+	}
+	return ""
+}
+
+func (x *TLS) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
 var File_gaia_api_v1_config_proto protoreflect.FileDescriptor
 
 const file_gaia_api_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x18gaia/api/v1/config.proto\x12\vgaia.api.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1dgaia/options/v1/options.proto\x1a\x1egoogle/protobuf/duration.proto\"\xbb\x04\n" +
+	"\x18gaia/api/v1/config.proto\x12\vgaia.api.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1bgaia/egress/v1/egress.proto\x1a\x1dgaia/options/v1/options.proto\x1a\x1egoogle/protobuf/duration.proto\"\xc3\t\n" +
 	"\x06Config\x12:\n" +
 	"\x10max_request_body\x18\x01 \x01(\x04B\x10\xbaH\a2\x05\x18\x80\x80\x80\x10\xa2\xcf\x18\x02\b\x01R\x0emaxRequestBody\x12<\n" +
 	"\x11max_response_body\x18\x02 \x01(\x04B\x10\xbaH\a2\x05\x18\x80\x80\x80\x10\xa2\xcf\x18\x02\b\x01R\x0fmaxResponseBody\x12B\n" +
@@ -167,7 +886,81 @@ const file_gaia_api_v1_config_proto_rawDesc = "" +
 	"tlsTimeout\x12'\n" +
 	"\n" +
 	"user_agent\x18\b \x01(\tB\b\xbaH\x05r\x03\x18\x80\x02R\tuserAgent\x12#\n" +
-	"\rdisable_http2\x18\t \x01(\bR\fdisableHttp2B1Z/github.com/gaia-go/gaia/proto/gaia/api/v1;apiv1b\x06proto3"
+	"\rdisable_http2\x18\t \x01(\bR\fdisableHttp2\x12.\n" +
+	"\x06egress\x18\n" +
+	" \x01(\v2\x16.gaia.egress.v1.EgressR\x06egress\x12\x1c\n" +
+	"\x05proxy\x18\v \x01(\tB\x06\xa2\xcf\x18\x02\x10\x01R\x05proxy\x12(\n" +
+	"\x05retry\x18\f \x01(\v2\x12.gaia.api.v1.RetryR\x05retry\x12(\n" +
+	"\x05cache\x18\r \x01(\v2\x12.gaia.api.v1.CacheR\x05cache\x12:\n" +
+	"\aprofile\x18\x0e \x03(\v2 .gaia.api.v1.Config.ProfileEntryR\aprofile\x127\n" +
+	"\x06domain\x18\x0f \x03(\v2\x1f.gaia.api.v1.Config.DomainEntryR\x06domain\x12\"\n" +
+	"\x03tls\x18\x10 \x01(\v2\x10.gaia.api.v1.TLSR\x03tls\x12K\n" +
+	"\fbody_timeout\x18\x11 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
+	"\xaa\x01\a\"\x03\b\x90\x1c*\x00R\vbodyTimeout\x12\x1f\n" +
+	"\bcoalesce\x18\x12 \x01(\bH\x00R\bcoalesce\x88\x01\x01\x12.\n" +
+	"\x0fmax_stream_body\x18\x13 \x01(\x04B\x06\xa2\xcf\x18\x02\b\x01R\rmaxStreamBody\x1aP\n" +
+	"\fProfileEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12*\n" +
+	"\x05value\x18\x02 \x01(\v2\x14.gaia.api.v1.ProfileR\x05value:\x028\x01\x1aN\n" +
+	"\vDomainEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12)\n" +
+	"\x05value\x18\x02 \x01(\v2\x13.gaia.api.v1.DomainR\x05value:\x028\x01B\v\n" +
+	"\t_coalesce\"\xd3\x02\n" +
+	"\x05Retry\x12&\n" +
+	"\aretries\x18\x01 \x01(\rB\a\xbaH\x04*\x02\x18\n" +
+	"H\x00R\aretries\x88\x01\x01\x124\n" +
+	"\x06budget\x18\x02 \x01(\x01B\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00\x00$@)\x00\x00\x00\x00\x00\x00\x00\x00H\x01R\x06budget\x88\x01\x01\x12F\n" +
+	"\n" +
+	"base_delay\x18\x03 \x01(\v2\x19.google.protobuf.DurationB\f\xbaH\t\xaa\x01\x06\"\x02\b<*\x00R\tbaseDelay\x12E\n" +
+	"\tmax_delay\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\r\xbaH\n" +
+	"\xaa\x01\a\"\x03\b\xd8\x04*\x00R\bmaxDelay\x12F\n" +
+	"\tmax_pause\x18\x05 \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x052\x00R\bmaxPauseB\n" +
+	"\n" +
+	"\b_retriesB\t\n" +
+	"\a_budget\"\x9f\x01\n" +
+	"\x05Cache\x12)\n" +
+	"\x06memory\x18\x01 \x01(\x04B\x11\xbaH\b2\x06\x18\x80\x80\x80\x80@\xa2\xcf\x18\x02\b\x01R\x06memory\x12\x1a\n" +
+	"\x03dir\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x03dir\x12\x1a\n" +
+	"\x04disk\x18\x03 \x01(\x04B\x06\xa2\xcf\x18\x02\b\x01R\x04disk\x123\n" +
+	"\fmax_response\x18\x04 \x01(\x04B\x10\xbaH\a2\x05\x18\x80\x80\x80\x10\xa2\xcf\x18\x02\b\x01R\vmaxResponse\"\xdd\x03\n" +
+	"\aProfile\x12#\n" +
+	"\bbase_url\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x10R\abaseUrl\x12\x14\n" +
+	"\x05hosts\x18\x02 \x03(\tR\x05hosts\x12C\n" +
+	"\aheaders\x18\x03 \x03(\v2!.gaia.api.v1.Profile.HeadersEntryB\x06\xa2\xcf\x18\x02\x10\x01R\aheaders\x12(\n" +
+	"\x05basic\x18\x04 \x01(\v2\x12.gaia.api.v1.BasicR\x05basic\x12\x1e\n" +
+	"\x06bearer\x18\x05 \x01(\tB\x06\xa2\xcf\x18\x02\x10\x01R\x06bearer\x12+\n" +
+	"\x06oauth2\x18\x06 \x01(\v2\x13.gaia.api.v1.OAuth2R\x06oauth2\x12\"\n" +
+	"\x03tls\x18\a \x01(\v2\x10.gaia.api.v1.TLSR\x03tls\x12\x18\n" +
+	"\acookies\x18\b \x01(\bR\acookies\x12\x1c\n" +
+	"\x05proxy\x18\t \x01(\tB\x06\xa2\xcf\x18\x02\x10\x01R\x05proxy\x12C\n" +
+	"\atimeout\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationB\x0e\xbaH\v\xaa\x01\b\"\x04\b\x80\xa3\x05*\x00R\atimeout\x1a:\n" +
+	"\fHeadersEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"G\n" +
+	"\x05Basic\x12\x1a\n" +
+	"\x04user\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\x04user\x12\"\n" +
+	"\bpassword\x18\x02 \x01(\tB\x06\xa2\xcf\x18\x02\x10\x01R\bpassword\"\xb3\x01\n" +
+	"\x06OAuth2\x12#\n" +
+	"\ttoken_url\x18\x01 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\btokenUrl\x12#\n" +
+	"\tclient_id\x18\x02 \x01(\tB\x06\xbaH\x03\xc8\x01\x01R\bclientId\x12+\n" +
+	"\rclient_secret\x18\x03 \x01(\tB\x06\xa2\xcf\x18\x02\x10\x01R\fclientSecret\x12\x16\n" +
+	"\x06scopes\x18\x04 \x03(\tR\x06scopes\x12\x1a\n" +
+	"\baudience\x18\x05 \x01(\tR\baudience\"\x80\x01\n" +
+	"\x06Domain\x12*\n" +
+	"\vconnections\x18\x01 \x01(\rB\b\xbaH\x05*\x03\x18\x90NR\vconnections\x12)\n" +
+	"\x04rate\x18\x02 \x01(\v2\x15.gaia.options.v1.RateR\x04rate\x12\x1f\n" +
+	"\x05burst\x18\x03 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=R\x05burst\"\xd0\x01\n" +
+	"\x03TLS\x12C\n" +
+	"\vmin_version\x18\x01 \x01(\x0e2\x18.gaia.api.v1.TLS.VersionB\b\xbaH\x05\x82\x01\x02\x10\x01R\n" +
+	"minVersion\x12\x0e\n" +
+	"\x02ca\x18\x02 \x01(\tR\x02ca\x12 \n" +
+	"\vcertificate\x18\x03 \x01(\tR\vcertificate\x12\x18\n" +
+	"\x03key\x18\x04 \x01(\tB\x06\xa2\xcf\x18\x02\x10\x01R\x03key\"8\n" +
+	"\aVersion\x12\x17\n" +
+	"\x13VERSION_UNSPECIFIED\x10\x00\x12\t\n" +
+	"\x05TLS12\x10\x01\x12\t\n" +
+	"\x05TLS13\x10\x02B1Z/github.com/gaia-go/gaia/proto/gaia/api/v1;apiv1b\x06proto3"
 
 var (
 	file_gaia_api_v1_config_proto_rawDescOnce sync.Once
@@ -181,20 +974,53 @@ func file_gaia_api_v1_config_proto_rawDescGZIP() []byte {
 	return file_gaia_api_v1_config_proto_rawDescData
 }
 
-var file_gaia_api_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 1)
+var file_gaia_api_v1_config_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_gaia_api_v1_config_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_gaia_api_v1_config_proto_goTypes = []any{
-	(*Config)(nil),              // 0: gaia.api.v1.Config
-	(*durationpb.Duration)(nil), // 1: google.protobuf.Duration
+	(TLS_Version)(0),            // 0: gaia.api.v1.TLS.Version
+	(*Config)(nil),              // 1: gaia.api.v1.Config
+	(*Retry)(nil),               // 2: gaia.api.v1.Retry
+	(*Cache)(nil),               // 3: gaia.api.v1.Cache
+	(*Profile)(nil),             // 4: gaia.api.v1.Profile
+	(*Basic)(nil),               // 5: gaia.api.v1.Basic
+	(*OAuth2)(nil),              // 6: gaia.api.v1.OAuth2
+	(*Domain)(nil),              // 7: gaia.api.v1.Domain
+	(*TLS)(nil),                 // 8: gaia.api.v1.TLS
+	nil,                         // 9: gaia.api.v1.Config.ProfileEntry
+	nil,                         // 10: gaia.api.v1.Config.DomainEntry
+	nil,                         // 11: gaia.api.v1.Profile.HeadersEntry
+	(*durationpb.Duration)(nil), // 12: google.protobuf.Duration
+	(*v1.Egress)(nil),           // 13: gaia.egress.v1.Egress
+	(*v11.Rate)(nil),            // 14: gaia.options.v1.Rate
 }
 var file_gaia_api_v1_config_proto_depIdxs = []int32{
-	1, // 0: gaia.api.v1.Config.idle_timeout:type_name -> google.protobuf.Duration
-	1, // 1: gaia.api.v1.Config.connect_timeout:type_name -> google.protobuf.Duration
-	1, // 2: gaia.api.v1.Config.tls_timeout:type_name -> google.protobuf.Duration
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	12, // 0: gaia.api.v1.Config.idle_timeout:type_name -> google.protobuf.Duration
+	12, // 1: gaia.api.v1.Config.connect_timeout:type_name -> google.protobuf.Duration
+	12, // 2: gaia.api.v1.Config.tls_timeout:type_name -> google.protobuf.Duration
+	13, // 3: gaia.api.v1.Config.egress:type_name -> gaia.egress.v1.Egress
+	2,  // 4: gaia.api.v1.Config.retry:type_name -> gaia.api.v1.Retry
+	3,  // 5: gaia.api.v1.Config.cache:type_name -> gaia.api.v1.Cache
+	9,  // 6: gaia.api.v1.Config.profile:type_name -> gaia.api.v1.Config.ProfileEntry
+	10, // 7: gaia.api.v1.Config.domain:type_name -> gaia.api.v1.Config.DomainEntry
+	8,  // 8: gaia.api.v1.Config.tls:type_name -> gaia.api.v1.TLS
+	12, // 9: gaia.api.v1.Config.body_timeout:type_name -> google.protobuf.Duration
+	12, // 10: gaia.api.v1.Retry.base_delay:type_name -> google.protobuf.Duration
+	12, // 11: gaia.api.v1.Retry.max_delay:type_name -> google.protobuf.Duration
+	12, // 12: gaia.api.v1.Retry.max_pause:type_name -> google.protobuf.Duration
+	11, // 13: gaia.api.v1.Profile.headers:type_name -> gaia.api.v1.Profile.HeadersEntry
+	5,  // 14: gaia.api.v1.Profile.basic:type_name -> gaia.api.v1.Basic
+	6,  // 15: gaia.api.v1.Profile.oauth2:type_name -> gaia.api.v1.OAuth2
+	8,  // 16: gaia.api.v1.Profile.tls:type_name -> gaia.api.v1.TLS
+	12, // 17: gaia.api.v1.Profile.timeout:type_name -> google.protobuf.Duration
+	14, // 18: gaia.api.v1.Domain.rate:type_name -> gaia.options.v1.Rate
+	0,  // 19: gaia.api.v1.TLS.min_version:type_name -> gaia.api.v1.TLS.Version
+	4,  // 20: gaia.api.v1.Config.ProfileEntry.value:type_name -> gaia.api.v1.Profile
+	7,  // 21: gaia.api.v1.Config.DomainEntry.value:type_name -> gaia.api.v1.Domain
+	22, // [22:22] is the sub-list for method output_type
+	22, // [22:22] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_gaia_api_v1_config_proto_init() }
@@ -202,18 +1028,21 @@ func file_gaia_api_v1_config_proto_init() {
 	if File_gaia_api_v1_config_proto != nil {
 		return
 	}
+	file_gaia_api_v1_config_proto_msgTypes[0].OneofWrappers = []any{}
+	file_gaia_api_v1_config_proto_msgTypes[1].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gaia_api_v1_config_proto_rawDesc), len(file_gaia_api_v1_config_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   1,
+			NumEnums:      1,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_gaia_api_v1_config_proto_goTypes,
 		DependencyIndexes: file_gaia_api_v1_config_proto_depIdxs,
+		EnumInfos:         file_gaia_api_v1_config_proto_enumTypes,
 		MessageInfos:      file_gaia_api_v1_config_proto_msgTypes,
 	}.Build()
 	File_gaia_api_v1_config_proto = out.File

@@ -266,7 +266,10 @@ type ConfigureRequest struct {
 	// when there is no config{} block.
 	Config []byte `protobuf:"bytes,1,opt,name=config,proto3" json:"config,omitempty"`
 	// subsystem is the name of the subsystem{} block. Required.
-	Subsystem     string `protobuf:"bytes,2,opt,name=subsystem,proto3" json:"subsystem,omitempty"`
+	Subsystem string `protobuf:"bytes,2,opt,name=subsystem,proto3" json:"subsystem,omitempty"`
+	// places are where the blocks in the config{} block are written, for a plugin
+	// that names a block when it applies it. Optional.
+	Places        []*Place `protobuf:"bytes,3,rep,name=places,proto3" json:"places,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -315,6 +318,77 @@ func (x *ConfigureRequest) GetSubsystem() string {
 	return ""
 }
 
+func (x *ConfigureRequest) GetPlaces() []*Place {
+	if x != nil {
+		return x.Places
+	}
+	return nil
+}
+
+// Place is where a block of a config is written.
+type Place struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// path of the block, such as `profile["github"]` or `rule[2]`.
+	Path string `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	// file as the operator named it.
+	File string `protobuf:"bytes,2,opt,name=file,proto3" json:"file,omitempty"`
+	// line of the block's first line, from 1.
+	Line          uint32 `protobuf:"varint,3,opt,name=line,proto3" json:"line,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Place) Reset() {
+	*x = Place{}
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Place) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Place) ProtoMessage() {}
+
+func (x *Place) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Place.ProtoReflect.Descriptor instead.
+func (*Place) Descriptor() ([]byte, []int) {
+	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Place) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Place) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *Place) GetLine() uint32 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
 // ConfigureResponse says what is wrong with the config, if anything.
 type ConfigureResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -326,7 +400,7 @@ type ConfigureResponse struct {
 
 func (x *ConfigureResponse) Reset() {
 	*x = ConfigureResponse{}
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[4]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -338,7 +412,7 @@ func (x *ConfigureResponse) String() string {
 func (*ConfigureResponse) ProtoMessage() {}
 
 func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[4]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -351,7 +425,7 @@ func (x *ConfigureResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfigureResponse.ProtoReflect.Descriptor instead.
 func (*ConfigureResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{4}
+	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ConfigureResponse) GetDiagnostics() []*Diagnostic {
@@ -379,7 +453,7 @@ type Diagnostic struct {
 
 func (x *Diagnostic) Reset() {
 	*x = Diagnostic{}
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[5]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -391,7 +465,7 @@ func (x *Diagnostic) String() string {
 func (*Diagnostic) ProtoMessage() {}
 
 func (x *Diagnostic) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[5]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -404,7 +478,7 @@ func (x *Diagnostic) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Diagnostic.ProtoReflect.Descriptor instead.
 func (*Diagnostic) Descriptor() ([]byte, []int) {
-	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{5}
+	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Diagnostic) GetPath() string {
@@ -440,7 +514,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[6]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -452,7 +526,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[6]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -465,7 +539,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{6}
+	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DrainRequest) GetGrace() *durationpb.Duration {
@@ -486,7 +560,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[7]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -498,7 +572,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[7]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -511,7 +585,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{7}
+	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *DrainResponse) GetUnfinished() uint32 {
@@ -530,7 +604,7 @@ type CollectMetricsRequest struct {
 
 func (x *CollectMetricsRequest) Reset() {
 	*x = CollectMetricsRequest{}
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[8]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -542,7 +616,7 @@ func (x *CollectMetricsRequest) String() string {
 func (*CollectMetricsRequest) ProtoMessage() {}
 
 func (x *CollectMetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[8]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -555,7 +629,7 @@ func (x *CollectMetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectMetricsRequest.ProtoReflect.Descriptor instead.
 func (*CollectMetricsRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{8}
+	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{9}
 }
 
 // CollectMetricsResponse is one exposition of the plugin's metrics.
@@ -573,7 +647,7 @@ type CollectMetricsResponse struct {
 
 func (x *CollectMetricsResponse) Reset() {
 	*x = CollectMetricsResponse{}
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[9]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -585,7 +659,7 @@ func (x *CollectMetricsResponse) String() string {
 func (*CollectMetricsResponse) ProtoMessage() {}
 
 func (x *CollectMetricsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[9]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -598,7 +672,7 @@ func (x *CollectMetricsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectMetricsResponse.ProtoReflect.Descriptor instead.
 func (*CollectMetricsResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{9}
+	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CollectMetricsResponse) GetContentType() string {
@@ -635,10 +709,15 @@ const file_gaia_plugin_v1_plugin_proto_rawDesc = "" +
 	"\bDefaults\x12 \n" +
 	"\vconcurrency\x18\x01 \x01(\rR\vconcurrency\x12\x14\n" +
 	"\x05queue\x18\x02 \x01(\rR\x05queue\x123\n" +
-	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"H\n" +
+	"\atimeout\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\atimeout\"w\n" +
 	"\x10ConfigureRequest\x12\x16\n" +
 	"\x06config\x18\x01 \x01(\fR\x06config\x12\x1c\n" +
-	"\tsubsystem\x18\x02 \x01(\tR\tsubsystem\"Q\n" +
+	"\tsubsystem\x18\x02 \x01(\tR\tsubsystem\x12-\n" +
+	"\x06places\x18\x03 \x03(\v2\x15.gaia.plugin.v1.PlaceR\x06places\"C\n" +
+	"\x05Place\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04file\x18\x02 \x01(\tR\x04file\x12\x12\n" +
+	"\x04line\x18\x03 \x01(\rR\x04line\"Q\n" +
 	"\x11ConfigureResponse\x12<\n" +
 	"\vdiagnostics\x18\x01 \x03(\v2\x1a.gaia.plugin.v1.DiagnosticR\vdiagnostics\"R\n" +
 	"\n" +
@@ -674,40 +753,42 @@ func file_gaia_plugin_v1_plugin_proto_rawDescGZIP() []byte {
 	return file_gaia_plugin_v1_plugin_proto_rawDescData
 }
 
-var file_gaia_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_gaia_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
 var file_gaia_plugin_v1_plugin_proto_goTypes = []any{
 	(*DescribeRequest)(nil),                // 0: gaia.plugin.v1.DescribeRequest
 	(*DescribeResponse)(nil),               // 1: gaia.plugin.v1.DescribeResponse
 	(*Defaults)(nil),                       // 2: gaia.plugin.v1.Defaults
 	(*ConfigureRequest)(nil),               // 3: gaia.plugin.v1.ConfigureRequest
-	(*ConfigureResponse)(nil),              // 4: gaia.plugin.v1.ConfigureResponse
-	(*Diagnostic)(nil),                     // 5: gaia.plugin.v1.Diagnostic
-	(*DrainRequest)(nil),                   // 6: gaia.plugin.v1.DrainRequest
-	(*DrainResponse)(nil),                  // 7: gaia.plugin.v1.DrainResponse
-	(*CollectMetricsRequest)(nil),          // 8: gaia.plugin.v1.CollectMetricsRequest
-	(*CollectMetricsResponse)(nil),         // 9: gaia.plugin.v1.CollectMetricsResponse
-	(*descriptorpb.FileDescriptorSet)(nil), // 10: google.protobuf.FileDescriptorSet
-	(*durationpb.Duration)(nil),            // 11: google.protobuf.Duration
+	(*Place)(nil),                          // 4: gaia.plugin.v1.Place
+	(*ConfigureResponse)(nil),              // 5: gaia.plugin.v1.ConfigureResponse
+	(*Diagnostic)(nil),                     // 6: gaia.plugin.v1.Diagnostic
+	(*DrainRequest)(nil),                   // 7: gaia.plugin.v1.DrainRequest
+	(*DrainResponse)(nil),                  // 8: gaia.plugin.v1.DrainResponse
+	(*CollectMetricsRequest)(nil),          // 9: gaia.plugin.v1.CollectMetricsRequest
+	(*CollectMetricsResponse)(nil),         // 10: gaia.plugin.v1.CollectMetricsResponse
+	(*descriptorpb.FileDescriptorSet)(nil), // 11: google.protobuf.FileDescriptorSet
+	(*durationpb.Duration)(nil),            // 12: google.protobuf.Duration
 }
 var file_gaia_plugin_v1_plugin_proto_depIdxs = []int32{
-	10, // 0: gaia.plugin.v1.DescribeResponse.files:type_name -> google.protobuf.FileDescriptorSet
+	11, // 0: gaia.plugin.v1.DescribeResponse.files:type_name -> google.protobuf.FileDescriptorSet
 	2,  // 1: gaia.plugin.v1.DescribeResponse.defaults:type_name -> gaia.plugin.v1.Defaults
-	11, // 2: gaia.plugin.v1.Defaults.timeout:type_name -> google.protobuf.Duration
-	5,  // 3: gaia.plugin.v1.ConfigureResponse.diagnostics:type_name -> gaia.plugin.v1.Diagnostic
-	11, // 4: gaia.plugin.v1.DrainRequest.grace:type_name -> google.protobuf.Duration
-	0,  // 5: gaia.plugin.v1.Plugin.Describe:input_type -> gaia.plugin.v1.DescribeRequest
-	3,  // 6: gaia.plugin.v1.Plugin.Configure:input_type -> gaia.plugin.v1.ConfigureRequest
-	6,  // 7: gaia.plugin.v1.Plugin.Drain:input_type -> gaia.plugin.v1.DrainRequest
-	8,  // 8: gaia.plugin.v1.Plugin.CollectMetrics:input_type -> gaia.plugin.v1.CollectMetricsRequest
-	1,  // 9: gaia.plugin.v1.Plugin.Describe:output_type -> gaia.plugin.v1.DescribeResponse
-	4,  // 10: gaia.plugin.v1.Plugin.Configure:output_type -> gaia.plugin.v1.ConfigureResponse
-	7,  // 11: gaia.plugin.v1.Plugin.Drain:output_type -> gaia.plugin.v1.DrainResponse
-	9,  // 12: gaia.plugin.v1.Plugin.CollectMetrics:output_type -> gaia.plugin.v1.CollectMetricsResponse
-	9,  // [9:13] is the sub-list for method output_type
-	5,  // [5:9] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	12, // 2: gaia.plugin.v1.Defaults.timeout:type_name -> google.protobuf.Duration
+	4,  // 3: gaia.plugin.v1.ConfigureRequest.places:type_name -> gaia.plugin.v1.Place
+	6,  // 4: gaia.plugin.v1.ConfigureResponse.diagnostics:type_name -> gaia.plugin.v1.Diagnostic
+	12, // 5: gaia.plugin.v1.DrainRequest.grace:type_name -> google.protobuf.Duration
+	0,  // 6: gaia.plugin.v1.Plugin.Describe:input_type -> gaia.plugin.v1.DescribeRequest
+	3,  // 7: gaia.plugin.v1.Plugin.Configure:input_type -> gaia.plugin.v1.ConfigureRequest
+	7,  // 8: gaia.plugin.v1.Plugin.Drain:input_type -> gaia.plugin.v1.DrainRequest
+	9,  // 9: gaia.plugin.v1.Plugin.CollectMetrics:input_type -> gaia.plugin.v1.CollectMetricsRequest
+	1,  // 10: gaia.plugin.v1.Plugin.Describe:output_type -> gaia.plugin.v1.DescribeResponse
+	5,  // 11: gaia.plugin.v1.Plugin.Configure:output_type -> gaia.plugin.v1.ConfigureResponse
+	8,  // 12: gaia.plugin.v1.Plugin.Drain:output_type -> gaia.plugin.v1.DrainResponse
+	10, // 13: gaia.plugin.v1.Plugin.CollectMetrics:output_type -> gaia.plugin.v1.CollectMetricsResponse
+	10, // [10:14] is the sub-list for method output_type
+	6,  // [6:10] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_gaia_plugin_v1_plugin_proto_init() }
@@ -721,7 +802,7 @@ func file_gaia_plugin_v1_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gaia_plugin_v1_plugin_proto_rawDesc), len(file_gaia_plugin_v1_plugin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   11,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

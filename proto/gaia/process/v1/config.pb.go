@@ -38,7 +38,12 @@ type Config struct {
 	// Calls of Run at once. Optional, default 64, at most 10000.
 	MaxRuns uint32 `protobuf:"varint,4,opt,name=max_runs,json=maxRuns,proto3" json:"max_runs,omitempty"`
 	// Size of all logs together. Optional, default 10GiB.
-	MaxLogSize    uint64 `protobuf:"varint,5,opt,name=max_log_size,json=maxLogSize,proto3" json:"max_log_size,omitempty"`
+	MaxLogSize uint64 `protobuf:"varint,5,opt,name=max_log_size,json=maxLogSize,proto3" json:"max_log_size,omitempty"`
+	// Proxy that all processes are told of by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY
+	// and NODE_USE_ENV_PROXY, unless their command sets them:
+	// "http://user:password@127.0.0.1:3128". NO_PROXY has the loopback addresses.
+	// Optional, default none.
+	Proxy         string `protobuf:"bytes,6,opt,name=proxy,proto3" json:"proxy,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -106,6 +111,13 @@ func (x *Config) GetMaxLogSize() uint64 {
 		return x.MaxLogSize
 	}
 	return 0
+}
+
+func (x *Config) GetProxy() string {
+	if x != nil {
+		return x.Proxy
+	}
+	return ""
 }
 
 // Command is a program that callers may start.
@@ -356,14 +368,15 @@ var File_gaia_process_v1_config_proto protoreflect.FileDescriptor
 
 const file_gaia_process_v1_config_proto_rawDesc = "" +
 	"\n" +
-	"\x1cgaia/process/v1/config.proto\x12\x0fgaia.process.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1dgaia/options/v1/options.proto\"\xbf\x02\n" +
+	"\x1cgaia/process/v1/config.proto\x12\x0fgaia.process.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1dgaia/options/v1/options.proto\"\xe5\x02\n" +
 	"\x06Config\x12>\n" +
 	"\acommand\x18\x01 \x03(\v2$.gaia.process.v1.Config.CommandEntryR\acommand\x12!\n" +
 	"\alog_dir\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80 R\x06logDir\x12-\n" +
 	"\rmax_processes\x18\x03 \x01(\rB\b\xbaH\x05*\x03\x18\x90NR\fmaxProcesses\x12#\n" +
 	"\bmax_runs\x18\x04 \x01(\rB\b\xbaH\x05*\x03\x18\x90NR\amaxRuns\x12(\n" +
 	"\fmax_log_size\x18\x05 \x01(\x04B\x06\xa2\xcf\x18\x02\b\x01R\n" +
-	"maxLogSize\x1aT\n" +
+	"maxLogSize\x12$\n" +
+	"\x05proxy\x18\x06 \x01(\tB\x0e\xbaH\x05r\x03\x18\x80\x10\xa2\xcf\x18\x02\x10\x01R\x05proxy\x1aT\n" +
 	"\fCommandEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12.\n" +
 	"\x05value\x18\x02 \x01(\v2\x18.gaia.process.v1.CommandR\x05value:\x028\x01\"\x8c\x04\n" +

@@ -1,0 +1,2 @@
+// Package egress decides which outbound addresses a plugin may reach.
+package egress
