@@ -18,6 +18,7 @@ PLUGINS := $(notdir $(wildcard plugins/*))
 MODULES := proto sdk host $(PLUGINS:%=plugins/%) examples
 # The packages of a plugin's API and config, gaia.X.v1.
 api-client-pool.api     := api egress
+browser-pool.api        := browser egress
 file-manager.api        := file
 network-coordinator.api := network egress
 process-manager.api     := process

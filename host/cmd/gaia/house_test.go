@@ -56,6 +56,7 @@ func programs() map[string]string {
 		"gaia":                             ".",
 		"numbers":                          "./testdata/numbers",
 		"plugins/gaia-api-client-pool":     "../../../plugins/api-client-pool",
+		"plugins/gaia-browser-pool":        "../../../plugins/browser-pool",
 		"plugins/gaia-file-manager":        "../../../plugins/file-manager",
 		"plugins/gaia-network-coordinator": "../../../plugins/network-coordinator",
 		"plugins/gaia-process-manager":     "../../../plugins/process-manager",
