@@ -1,6 +1,5 @@
-// Command gaia-browser-pool is the plugin that opens pages in real browsers for its callers. It is
-
-// started by gaia.
+// Command gaia-browser-pool is the plugin that opens pages in real browsers for its
+// callers. It is started by gaia.
 package main
 
 import (
