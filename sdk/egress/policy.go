@@ -92,9 +92,11 @@ func (p *Policy) Name(t Target) error {
 		case !r.clients.has(t.Client), !r.ports.covers(t.Port) && t.Port != 0:
 		case r.allow && r.reach&^denied != 0:
 			return nil
-		case !r.allow && r.ports.covers(t.Port) && r.classes&^denied != 0:
+		case !r.allow && r.ports.covers(t.Port):
+			if r.classes&^denied&public != 0 {
+				by = it.rule // where the default would allow it
+			}
 			denied |= r.classes
-			by = it.rule
 		}
 	}
 	switch {
