@@ -179,9 +179,8 @@ func TestNamesThatNobodyMayReachAreNotAskedFor(t *testing.T) {
 			config.Default = egressv1.Egress_DENY
 		}
 		err := compiled(t, config).Name(Target{Host: Host{Name: "x"}, Port: test.port})
-		var denied *Denied
 		got := ""
-		if errors.As(err, &denied) {
+		if denied, ok := errors.AsType[*Denied](err); ok {
 			got = denied.Rule
 		}
 		if got != test.want {
