@@ -1,19 +1,109 @@
-// Package pool is the service gaia.browser.v1.BrowserPool.
+// Package pool opens pages in real browsers for many callers: it is the service
+// gaia.browser.v1.BrowserPool.
+//
+// A one-shot travels Pool.Screenshot → Pool.job (a place, a slot, another one if
+// it crashes) → page.Tab (open, wait, take) → Chromium. What a page asks of the
+// network goes Chromium → outlet → egress rules.
 package pool
 
 import (
 	"context"
+	"runtime"
+	"sync"
 
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/engine"
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/slot"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
+	"github.com/gaia-go/gaia/sdk"
+	"github.com/prometheus/client_golang/prometheus"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // Pool is the service. It is safe for concurrent use.
 type Pool struct {
 	browserv1.UnimplementedBrowserPoolServer
+
+	metrics *metrics
+
+	mu      sync.Mutex
+	running *running // nil before Configure and after Close
 }
 
-// New returns a pool with the default configuration. The caller closes it.
-func New() *Pool { return &Pool{} }
+// running is what a configured pool works with.
+type running struct {
+	slots *slot.Pool
+	home  *engine.Home
+	jobs  chan struct{} // a place for each job that may run
+	stop  context.CancelFunc
+	kept  chan struct{} // closed when the upkeep has ended
+}
 
-// Configure puts config into force.
-func (p *Pool) Configure(context.Context, *browserv1.Config) error { return nil }
+// New returns a pool without browsers. The caller ends it with Shutdown.
+func New() *Pool { return &Pool{metrics: newMetrics()} }
+
+// Configure looks for the browsers and starts the first. The error says which
+// field is at fault, or what to install.
+func (p *Pool) Configure(ctx context.Context, config *browserv1.Config) error {
+	o, err := options(ctx, config)
+	if err != nil {
+		return err
+	}
+	o.Log, o.Meter = sdk.Logger().Warn, p.metrics
+	o.Outlets.Reported = p.metrics.denied
+	if o.Launch.Home, err = engine.OpenHome(""); err != nil {
+		return err
+	}
+	if engine.NeedsNoSandbox() {
+		sdk.Logger().Warn("browsers run without Chromium's sandbox: it cannot run as root; run gaia as another user")
+	}
+	r := &running{slots: slot.New(o), home: o.Launch.Home, jobs: make(chan struct{}, intOr(config.GetMaxJobs(), jobsPerCPU*runtime.NumCPU())), kept: make(chan struct{})}
+	keep, stop := context.WithCancel(context.WithoutCancel(ctx))
+	r.stop = stop
+	go func() {
+		defer close(r.kept)
+		r.slots.Run(keep)
+	}()
+	p.mu.Lock()
+	old := p.running
+	p.running = r
+	p.mu.Unlock()
+	p.metrics.watch(r.slots)
+	return old.close()
+}
+
+// use returns what the pool works with.
+func (p *Pool) use() (*running, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.running == nil {
+		return nil, status.Error(codes.Unavailable, "the browser pool is closed")
+	}
+	return p.running, nil
+}
+
+// Drain ends the pool once its calls have ended, as the host asks for before the
+// process does. Close, which the sdk would look for, is a method of the service.
+func (p *Pool) Drain(context.Context) error { return p.Shutdown() }
+
+// Shutdown ends all browsers and removes what they wrote. Calls in flight fail.
+func (p *Pool) Shutdown() error {
+	p.mu.Lock()
+	r := p.running
+	p.running = nil
+	p.mu.Unlock()
+	return r.close()
+}
+
+func (r *running) close() error {
+	if r == nil {
+		return nil
+	}
+	r.stop()
+	<-r.kept
+	r.slots.Close()
+	return r.home.Close()
+}
+
+// Metrics are the pool's own, listed in the plugin's README.
+func (p *Pool) Metrics() prometheus.Gatherer { return p.metrics.registry }

@@ -1,0 +1,174 @@
+package outlet
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/gaia-go/gaia/sdk/egress"
+)
+
+var errClosed = errors.New("the page has been closed") //nolint:gochecknoglobals // a sentinel
+
+// roundTripper is a function as an http.RoundTripper.
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// roundTrip sends a plain HTTP request of the browser on.
+func (o *Outlet) roundTrip(request *http.Request) (*http.Response, error) {
+	o.mu.Lock()
+	transport := o.transport
+	o.mu.Unlock()
+	if transport == nil {
+		return nil, errClosed
+	}
+	response, err := transport.RoundTrip(request)
+	if err != nil {
+		o.failed(withPort(request.URL), err)
+	}
+	return response, err
+}
+
+// withPort is the destination of a plain HTTP request.
+func withPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = "80"
+	}
+	return net.JoinHostPort(u.Hostname(), port)
+}
+
+// newTransport makes connections for plain HTTP requests. Each client of an
+// outlet has its own: what one was allowed, the next may not be.
+func (o *Outlet) newTransport(client string, proxy *url.URL) *http.Transport {
+	return &http.Transport{
+		DisableCompression:  true, // what the browser asks for, it gets
+		MaxIdleConnsPerHost: 16,
+		IdleConnTimeout:     idleTime,
+		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+			return o.dial(ctx, client, proxy, address)
+		},
+	}
+}
+
+// dial connects to a destination, "host:port", if that is allowed: directly, or
+// through a proxy. All a proxy is asked for is a tunnel, so that it makes no
+// difference to what runs over it.
+func (o *Outlet) dial(ctx context.Context, client string, proxy *url.URL, destination string) (net.Conn, error) {
+	target, err := parse(client, destination)
+	if err != nil {
+		return nil, err
+	}
+	if elsewhere := o.rules.Resolve[destination]; elsewhere != "" {
+		if err := o.rules.allow(target); err != nil {
+			return nil, err
+		}
+		return new(net.Dialer).DialContext(ctx, "tcp", elsewhere)
+	}
+	switch {
+	case proxy != nil:
+		return o.through(ctx, proxy, target, func(ctx context.Context, at egress.Target) (net.Conn, error) {
+			return o.dialer.Dial(ctx, at) // a caller named it: it is held by the rules too
+		})
+	case o.rules.Proxy != nil:
+		return o.through(ctx, o.rules.Proxy, target, func(ctx context.Context, at egress.Target) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", net.JoinHostPort(at.Host.String(), strconv.Itoa(int(at.Port))))
+		})
+	}
+	return o.dialer.Dial(ctx, target)
+}
+
+// allow asks about a destination whose addresses are not known here.
+func (r *Rules) allow(target egress.Target) error {
+	err := r.Policy.Name(target)
+	if err == nil {
+		return nil
+	}
+	if denied, ok := errors.AsType[*egress.Denied](err); ok && r.Reported != nil {
+		r.Reported(denied)
+	}
+	if r.Policy.ReportOnly() {
+		return nil
+	}
+	return err
+}
+
+func parse(client, destination string) (egress.Target, error) {
+	name, text, err := net.SplitHostPort(destination)
+	if err != nil {
+		return egress.Target{}, err
+	}
+	host, err := egress.ParseHost(name)
+	if err != nil {
+		return egress.Target{}, err
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return egress.Target{}, fmt.Errorf("port %q is not a number up to 65535", text)
+	}
+	return egress.Target{Client: client, Host: host, Port: uint16(port)}, nil
+}
+
+// through asks a proxy for a tunnel. The name is asked about here; the addresses
+// that it has are the proxy's to know.
+func (o *Outlet) through(ctx context.Context, proxy *url.URL, target egress.Target, dial func(context.Context, egress.Target) (net.Conn, error)) (net.Conn, error) {
+	if err := o.rules.allow(target); err != nil {
+		return nil, err
+	}
+	at, err := parse(target.Client, proxy.Host)
+	if err != nil {
+		return nil, fmt.Errorf("proxy %s: %w", proxy.Redacted(), err)
+	}
+	conn, err := dial(ctx, at)
+	if err != nil {
+		return nil, fmt.Errorf("proxy %s: %w", proxy.Host, err)
+	}
+	if proxy.Scheme == "https" {
+		conn = tls.Client(conn, &tls.Config{ServerName: proxy.Hostname(), MinVersion: tls.VersionTLS12})
+	}
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	err = connect(conn, proxy, net.JoinHostPort(target.Host.String(), strconv.Itoa(int(target.Port))))
+	if !stop() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("proxy %s: %w", proxy.Host, err)
+	}
+	return conn, nil
+}
+
+// connect is the handshake of a CONNECT tunnel.
+func connect(conn net.Conn, proxy *url.URL, destination string) error {
+	header := make(http.Header)
+	if user := proxy.User; user != nil {
+		password, _ := user.Password()
+		header.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password)))
+	}
+	request := &http.Request{Method: http.MethodConnect, URL: &url.URL{Opaque: destination}, Host: destination, Header: header}
+	if err := request.Write(conn); err != nil {
+		return err
+	}
+	reader := bufio.NewReader(io.LimitReader(conn, 64<<10))
+	response, err := http.ReadResponse(reader, request)
+	if err != nil {
+		return err
+	}
+	_ = response.Body.Close() // of a CONNECT, it has none
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("it answers %s", response.Status)
+	}
+	if reader.Buffered() > 0 {
+		return errors.New("it sent data before the tunnel was used")
+	}
+	return nil
+}

@@ -1,0 +1,199 @@
+// Package outlet is the way out for pages: a proxy on loopback for each browser
+// context, through which all its traffic goes. Browsers reach nothing else, and
+// look up no name themselves. An outlet knows whose traffic it carries, asks the
+// egress rules about each connection, and remembers why one failed, which a
+// browser does not tell.
+package outlet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/netip"
+	"net/url"
+	"sync"
+	"time"
+
+	"github.com/gaia-go/gaia/sdk/egress"
+)
+
+const (
+	// headerTime is how long a browser may take over a request's header. It is
+	// the only client, and sends one at once.
+	headerTime = 30 * time.Second
+
+	// idleTime is how long a connection without a request is kept.
+	idleTime = 90 * time.Second
+
+	// maxFailures is how many destinations are remembered as failed.
+	maxFailures = 256
+)
+
+// Rules are what all outlets of a pool have in common. The fields do not change
+// once an outlet is open.
+type Rules struct {
+	// Policy is asked about each connection; nil allows public addresses.
+	Policy *egress.Policy
+	// Resolve has destinations, "host:port", that are found elsewhere.
+	Resolve map[string]string
+	// Proxy is where all connections go, unless nil. It is the operator's, so
+	// that no rule is asked about its own address.
+	Proxy *url.URL
+	// Reported is called for each connection that is denied; see egress.Dialer.
+	Reported func(*egress.Denied)
+
+	mu    sync.Mutex
+	ports map[uint16]bool // of open outlets, which no page may reach
+}
+
+// Outlet is the way out of one browser context. Its methods are safe for
+// concurrent use.
+type Outlet struct {
+	rules    *Rules
+	dialer   egress.Dialer
+	listener net.Listener
+	server   *http.Server
+	served   chan struct{}
+	closing  context.Context //nolint:containedctx // ends what the outlet has under way, with the outlet
+	close    context.CancelFunc
+	requests sync.WaitGroup
+
+	mu        sync.Mutex
+	closed    bool
+	client    string
+	proxy     *url.URL // of the page, in place of Rules.Proxy
+	transport *http.Transport
+	failures  map[string]error // by "host:port"
+}
+
+// Open opens an outlet. It carries nothing until Use. The caller closes it.
+func (r *Rules) Open(ctx context.Context) (*Outlet, error) {
+	listener, err := new(net.ListenConfig).Listen(ctx, "tcp4", "127.0.0.1:0")
+	if err != nil {
+		return nil, fmt.Errorf("way out for pages: %w", err)
+	}
+	o := &Outlet{rules: r, listener: listener, served: make(chan struct{}), failures: make(map[string]error)}
+	o.dialer = egress.Dialer{Policy: r.Policy, Own: r.isOwn, Reported: r.Reported}
+	o.closing, o.close = context.WithCancel(context.WithoutCancel(ctx))
+	forward := &httputil.ReverseProxy{
+		Rewrite:       func(*httputil.ProxyRequest) {},
+		Transport:     roundTripper(o.roundTrip),
+		FlushInterval: -1, // what arrives is shown
+		ErrorHandler:  func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
+	}
+	o.server = &http.Server{
+		ReadHeaderTimeout: headerTime,
+		IdleTimeout:       idleTime,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+			if !o.enter() {
+				panic(http.ErrAbortHandler)
+			}
+			defer o.requests.Done()
+			if request.Method == http.MethodConnect {
+				o.tunnel(w, request)
+				return
+			}
+			forward.ServeHTTP(w, request)
+		}),
+	}
+	r.own(o.port(), true)
+	go func() {
+		defer close(o.served)
+		_ = o.server.Serve(listener) // until Close
+	}()
+	return o, nil
+}
+
+// own notes a port that is one of ours, or no longer.
+func (r *Rules) own(port uint16, isOwn bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ports == nil {
+		r.ports = make(map[uint16]bool)
+	}
+	if isOwn {
+		r.ports[port] = true
+	} else {
+		delete(r.ports, port)
+	}
+}
+
+func (r *Rules) isOwn(at netip.AddrPort) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ports[at.Port()] && (at.Addr().Unmap().IsLoopback() || at.Addr().IsUnspecified())
+}
+
+func (o *Outlet) port() uint16 {
+	return o.listener.Addr().(*net.TCPAddr).AddrPort().Port() //nolint:errcheck,forcetypeassert // it listens on TCP
+}
+
+// Address is what a browser context has as its proxy.
+func (o *Outlet) Address() string { return "http://" + o.listener.Addr().String() }
+
+// Use says whose traffic is carried from here on, and through which proxy of
+// their own, if that is not nil. Failures of earlier traffic are forgotten.
+func (o *Outlet) Use(client string, proxy *url.URL) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.transport != nil && (client != o.client || proxy != o.proxy) {
+		o.transport.CloseIdleConnections() // they were allowed to somebody else
+		o.transport = nil
+	}
+	o.client, o.proxy = client, proxy
+	clear(o.failures)
+	if o.transport == nil {
+		o.transport = o.newTransport(client, proxy)
+	}
+}
+
+// Why is why the last connection to a destination, "host:port", failed; nil if
+// none has. It is an *egress.Denied, an *egress.DialError or one of the proxy's.
+func (o *Outlet) Why(destination string) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.failures[destination]
+}
+
+func (o *Outlet) failed(destination string, err error) {
+	if errors.Is(err, context.Canceled) {
+		return // the page gave up
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.failures) < maxFailures || o.failures[destination] != nil {
+		o.failures[destination] = err
+	}
+}
+
+// enter counts a request in, unless the outlet is closed.
+func (o *Outlet) enter() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.closed {
+		o.requests.Add(1)
+	}
+	return !o.closed
+}
+
+// Close ends all connections and returns when nothing of the outlet is left.
+func (o *Outlet) Close() {
+	o.mu.Lock()
+	o.closed = true
+	o.mu.Unlock()
+	o.close()
+	_ = o.server.Close() // of a listener on loopback
+	<-o.served
+	o.requests.Wait()
+	o.mu.Lock()
+	transport := o.transport
+	o.transport = nil
+	o.mu.Unlock()
+	if transport != nil {
+		transport.CloseIdleConnections()
+	}
+	o.rules.own(o.port(), false)
+}

@@ -1,0 +1,211 @@
+package page
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"math"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/cdp/jsonv2"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/performance"
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
+	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	// maxSide is the longest side of a picture in device pixels. Beyond it
+	// Chromium repeats or leaves out parts.
+	maxSide = 16384
+
+	// maxPixels bounds a picture's memory, four bytes a pixel in several copies.
+	maxPixels = 100_000_000
+
+	// maxResult is the longest HTML or text that is returned.
+	maxResult = 32 << 20
+)
+
+// CheckPicture returns the fault of a picture's options; field as in Check.
+func CheckPicture(p *browserv1.Picture, field string) error {
+	if p.GetQuality() > 100 {
+		return status.Errorf(codes.InvalidArgument, "%s.quality: %d, it is 1 to 100", field, p.GetQuality())
+	}
+	kinds := 0
+	for _, isSet := range []bool{p.GetFullPage(), p.GetSelector() != "", p.GetClip() != nil} {
+		if isSet {
+			kinds++
+		}
+	}
+	if kinds > 1 {
+		return status.Errorf(codes.InvalidArgument, "%s: one of full_page, selector and clip", field)
+	}
+	if c := p.GetClip(); c != nil && !(c.GetWidth() > 0 && c.GetHeight() > 0 && c.GetX() >= 0 && c.GetY() >= 0 &&
+		c.GetWidth() < math.MaxInt32 && c.GetHeight() < math.MaxInt32 && c.GetX() < math.MaxInt32 && c.GetY() < math.MaxInt32) {
+		return status.Errorf(codes.InvalidArgument, "%s.clip: x and y are at least 0, width and height above it", field)
+	}
+	return nil
+}
+
+// Picture takes a picture of the page.
+func (t *Tab) Picture(ctx context.Context, p *browserv1.Picture) ([]byte, error) {
+	params := page.CaptureScreenshotParams{Format: page.CaptureScreenshotFormatPng, OptimizeForSpeed: new(true)}
+	switch p.GetFormat() {
+	case browserv1.Picture_JPEG:
+		params.Format = page.CaptureScreenshotFormatJpeg
+	case browserv1.Picture_WEBP:
+		params.Format = page.CaptureScreenshotFormatWebp
+	case browserv1.Picture_FORMAT_UNSPECIFIED, browserv1.Picture_PNG:
+	}
+	if params.Format != page.CaptureScreenshotFormatPng {
+		quality := int64(p.GetQuality())
+		if quality == 0 {
+			quality = 80
+		}
+		params.Quality = &quality
+	}
+	area, err := t.area(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	if area != nil {
+		params.Clip, params.CaptureBeyondViewport = area, new(true)
+	}
+	if p.GetTransparent() {
+		// cdproto leaves out an alpha of 0, which the browser takes for 1.
+		clear := devtools.Command{Method: emulation.CommandSetDefaultBackgroundColorOverride, Params: jsonv2.Value(`{"color":{"r":0,"g":0,"b":0,"a":0}}`)}
+		restore := devtools.Do(emulation.SetDefaultBackgroundColorOverride, emulation.SetDefaultBackgroundColorOverrideParams{})
+		var taken page.CaptureScreenshotResult
+		err := t.Batch(ctx, clear, devtools.Ask(page.CaptureScreenshot, params, &taken), restore)
+		return taken.Data, t.Fault(ctx, err, "the picture")
+	}
+	taken, err := devtools.Call(ctx, t.Session, page.CaptureScreenshot, params)
+	return taken.Data, t.Fault(ctx, err, "the picture")
+}
+
+// area is the part of the page that is wanted; nil for the viewport.
+func (t *Tab) area(ctx context.Context, p *browserv1.Picture) (*page.Viewport, error) {
+	area := &page.Viewport{Scale: 1}
+	switch {
+	case p.GetFullPage():
+		metrics, err := devtools.Call(ctx, t.Session, page.GetLayoutMetrics, cdp.Empty{})
+		if err != nil {
+			return nil, t.Fault(ctx, err, "the size of the page")
+		}
+		area.Width, area.Height = math.Ceil(metrics.CSSContentSize.Width), math.Ceil(metrics.CSSContentSize.Height)
+	case p.GetSelector() != "":
+		var box []float64
+		if err := t.call(ctx, ownWorld, boxOf, &box, p.GetSelector()); err != nil {
+			return nil, t.Fault(ctx, err, "the element")
+		}
+		if len(box) != 4 {
+			return nil, status.Errorf(codes.NotFound, "no element fits selector %q and has a size", p.GetSelector())
+		}
+		area.X, area.Y, area.Width, area.Height = box[0], box[1], box[2], box[3]
+	case p.GetClip() != nil:
+		c := p.GetClip()
+		area.X, area.Y, area.Width, area.Height = c.GetX(), c.GetY(), c.GetWidth(), c.GetHeight()
+	default:
+		return nil, nil //nolint:nilnil // no area is the viewport
+	}
+	width, height := area.Width*t.viewport.scale, area.Height*t.viewport.scale
+	if width > maxSide || height > maxSide || width*height > maxPixels {
+		return nil, status.Errorf(codes.FailedPrecondition, "the picture would have %.0f x %.0f pixels; at most %d on a side and %d in all: ask for a clip or a smaller viewport.scale",
+			width, height, maxSide, maxPixels)
+	}
+	return area, nil
+}
+
+// boxOf is where an element is on the page: x, y, width, height.
+const boxOf = `function(selector) {
+	const element = document.querySelector(selector)
+	if (!element) return null
+	const box = element.getBoundingClientRect()
+	if (box.width <= 0 || box.height <= 0) return null
+	return [box.x + scrollX, box.y + scrollY, box.width, box.height]
+}`
+
+// HTML is the document as it is now, doctype included.
+func (t *Tab) HTML(ctx context.Context) (string, error) {
+	const function = `function(most) {
+		const doctype = document.doctype ? new XMLSerializer().serializeToString(document.doctype) + "\n" : ""
+		const html = document.documentElement ? document.documentElement.outerHTML : ""
+		return html.length > most ? null : doctype + html
+	}`
+	return t.text(ctx, function, "the document", maxResult/4)
+}
+
+//go:embed text.js
+var readable string //nolint:gochecknoglobals // embedded, never changed
+
+// Text is what a person would read on the page, or in the element that a selector
+// fits.
+func (t *Tab) Text(ctx context.Context, selector string) (string, error) {
+	if selector == "" {
+		return t.text(ctx, readable, "the text", maxResult/4, "")
+	}
+	var isThere bool
+	if err := t.call(ctx, ownWorld, `function(selector) { return document.querySelector(selector) !== null }`, &isThere, selector); err != nil {
+		return "", t.Fault(ctx, err, "the element")
+	}
+	if !isThere {
+		return "", status.Errorf(codes.NotFound, "no element fits selector %q", selector)
+	}
+	return t.text(ctx, readable, "the text", maxResult/4, selector)
+}
+
+// text calls a function that returns a text, or null if it is longer than the
+// first of its args.
+func (t *Tab) text(ctx context.Context, function, what string, args ...any) (string, error) {
+	var text *string
+	if err := t.call(ctx, ownWorld, function, &text, args...); err != nil {
+		return "", t.Fault(ctx, err, what)
+	}
+	if text == nil {
+		return "", status.Errorf(codes.ResourceExhausted, "%s has more than %v characters", what, args[0])
+	}
+	return *text, nil
+}
+
+// Info is the page as it is now. The caller adds isolation and engine.
+func (t *Tab) Info(ctx context.Context) (*browserv1.PageInfo, error) {
+	var title string
+	const function = `function() { return String(document.title).slice(0, 4096) }`
+	if err := t.call(ctx, ownWorld, function, &title); err != nil {
+		return nil, t.Fault(ctx, err, "the title")
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	info := &browserv1.PageInfo{Url: t.url, Title: title}
+	if t.document.loader == t.loader && t.loader != "" {
+		info.Status, info.ContentType = t.document.status, t.document.mimeType
+	}
+	return info, nil
+}
+
+// Usage is what the page's job has used until now.
+type Usage struct {
+	CPU      float64 // seconds of its renderer, since that started
+	Requests uint32
+	Received uint64
+}
+
+// Used asks for the renderer's CPU time and tells it with what was counted here.
+func (t *Tab) Used(ctx context.Context) (Usage, error) {
+	metrics, err := devtools.Call(ctx, t.Session, performance.GetMetrics, cdp.Empty{})
+	if err != nil {
+		return Usage{}, fmt.Errorf("usage: %w", err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	usage := Usage{Requests: t.requests, Received: t.received}
+	for _, m := range metrics.Metrics {
+		if m.Name == "ProcessTime" {
+			usage.CPU = m.Value
+		}
+	}
+	return usage, nil
+}

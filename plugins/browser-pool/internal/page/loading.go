@@ -1,0 +1,264 @@
+package page
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
+	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// milestone is how far a document is. Browsers lose events when a page changes
+// its renderer, so that each milestone has several signs, and the document itself
+// is asked now and then.
+type milestone uint8
+
+const (
+	nothing   milestone = iota
+	committed           // its response has begun
+	parsed              // DOMContentLoaded
+	loaded              // with all it includes
+)
+
+const (
+	// probeEvery is how often a document is asked how far it is, should events
+	// have been lost.
+	probeEvery = 250 * time.Millisecond
+
+	// quietTime is how long there is no request when the network is idle.
+	quietTime = 500 * time.Millisecond
+
+	// pollEvery is how often a selector or an expression is looked at.
+	pollEvery = 25 * time.Millisecond
+)
+
+func (t *Tab) navigated(e *page.EventFrameNavigated) {
+	if e.Frame.ParentID != "" {
+		return
+	}
+	t.update(func() {
+		t.loader, t.url, t.milestone = e.Frame.LoaderID, e.Frame.URL+e.Frame.URLFragment, committed
+	})
+}
+
+func (t *Tab) moved(e *page.EventNavigatedWithinDocument) {
+	if t.isMain(e.FrameID) {
+		t.update(func() { t.url = e.URL })
+	}
+}
+
+func (t *Tab) reached(e *page.EventLifecycleEvent) {
+	if !t.isMain(e.FrameID) {
+		return
+	}
+	switch e.Name {
+	case "DOMContentLoaded":
+		t.reach(e.LoaderID, parsed)
+	case "load":
+		t.reach(e.LoaderID, loaded)
+	}
+}
+
+func (t *Tab) stopped(e *page.EventFrameStoppedLoading) {
+	if t.isMain(e.FrameID) {
+		t.mu.Lock()
+		loader, isThere := t.loader, t.milestone >= committed
+		t.mu.Unlock()
+		if isThere {
+			t.reach(loader, loaded)
+		}
+	}
+}
+
+// reach notes a milestone of the document that is there.
+func (t *Tab) reach(loader cdp.LoaderID, m milestone) {
+	t.update(func() {
+		if t.loader == loader && t.milestone != nothing {
+			t.milestone = max(t.milestone, m)
+		}
+	})
+}
+
+// Open goes to a URL and waits. The errors are those of the service; why tells
+// more of a connection, "host:port", that failed, and may be nil.
+func (t *Tab) Open(ctx context.Context, url string, wait *browserv1.Wait, why func(string) error) error {
+	t.mu.Lock()
+	t.milestone = nothing
+	t.mu.Unlock()
+	result, err := devtools.Call(ctx, t.Session, page.Navigate, page.NavigateParams{URL: url})
+	switch {
+	case err != nil:
+		return t.Fault(ctx, err, "the response of "+origin(url))
+	case result.IsDownload:
+		return status.Errorf(codes.FailedPrecondition, "%s is a file to download, not a page", origin(url))
+	case result.ErrorText != "":
+		return unreachable(t.asked(), result.ErrorText, why)
+	case result.LoaderID == "": // within the same document
+		t.update(func() { t.milestone = loaded })
+	}
+	return t.Wait(ctx, wait)
+}
+
+// Write shows html in place of a page, and waits.
+func (t *Tab) Write(ctx context.Context, html string, wait *browserv1.Wait) error {
+	t.update(func() { t.milestone = committed })
+	const write = `function(html) { document.open(); document.write(html); document.close() }`
+	if err := t.call(ctx, mainWorld, write, nil, html); err != nil {
+		return t.Fault(ctx, err, "the document")
+	}
+	return t.Wait(ctx, wait)
+}
+
+// Wait returns when all that is waited for holds.
+func (t *Tab) Wait(ctx context.Context, wait *browserv1.Wait) error {
+	if err := t.until(ctx, wait.GetUntil()); err != nil {
+		return err
+	}
+	if selector := wait.GetSelector(); selector != "" {
+		if err := t.poll(ctx, fmt.Sprintf("selector %q", selector), isVisible, selector); err != nil {
+			return err
+		}
+	}
+	if expression := wait.GetExpression(); expression != "" {
+		return t.pollExpression(ctx, expression)
+	}
+	return nil
+}
+
+func (t *Tab) until(ctx context.Context, until browserv1.Wait_Until) error {
+	reached := func(m milestone) func() (bool, time.Duration) {
+		return func() (bool, time.Duration) { return t.milestone >= m, 0 }
+	}
+	switch until {
+	case browserv1.Wait_COMMIT:
+		return t.await(ctx, "the response", reached(committed))
+	case browserv1.Wait_DOM_CONTENT_LOADED:
+		return t.await(ctx, "DOM_CONTENT_LOADED", reached(parsed))
+	case browserv1.Wait_NETWORK_IDLE:
+		return t.await(ctx, "NETWORK_IDLE", func() (bool, time.Duration) {
+			if t.milestone < loaded || len(t.open) > 0 {
+				return false, 0
+			}
+			quiet := time.Since(t.activity)
+			return quiet >= quietTime, quietTime - quiet
+		})
+	case browserv1.Wait_UNTIL_UNSPECIFIED, browserv1.Wait_LOAD:
+	}
+	return t.await(ctx, "LOAD", reached(loaded))
+}
+
+// await returns when holds does, which is asked under the lock whenever something
+// has changed, and again after the time that it names, if any.
+func (t *Tab) await(ctx context.Context, what string, holds func() (bool, time.Duration)) error {
+	probe := time.NewTicker(probeEvery)
+	defer probe.Stop()
+	for {
+		t.mu.Lock()
+		ok, again := holds()
+		changed := t.changed
+		t.mu.Unlock()
+		if ok {
+			return nil
+		}
+		var later <-chan time.Time
+		if again > 0 {
+			later = time.After(again)
+		}
+		select {
+		case <-changed:
+		case <-later:
+		case <-probe.C:
+			t.probe(ctx)
+		case <-ctx.Done():
+			return t.Fault(ctx, context.Cause(ctx), what)
+		case <-t.Ended():
+			return t.Fault(ctx, t.Err(), what)
+		}
+	}
+}
+
+// probe asks the document itself how far it is.
+func (t *Tab) probe(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, probeEvery)
+	defer cancel()
+	t.mu.Lock()
+	loader, isThere := t.loader, t.milestone >= committed
+	t.mu.Unlock()
+	var state string
+	if !isThere || t.call(ctx, mainWorld, `function() { return document.readyState }`, &state) != nil {
+		return
+	}
+	switch state {
+	case "interactive":
+		t.reach(loader, parsed)
+	case "complete":
+		t.reach(loader, loaded)
+	}
+}
+
+// poll calls a function in the page until it returns true. One that throws, as
+// all do while a page goes elsewhere, is called again.
+func (t *Tab) poll(ctx context.Context, what, function string, args ...any) error {
+	return t.repeat(ctx, what, func() (bool, error) {
+		var ok bool
+		err := t.call(ctx, ownWorld, function, &ok, args...)
+		return ok, err
+	})
+}
+
+func (t *Tab) pollExpression(ctx context.Context, expression string) error {
+	return t.repeat(ctx, fmt.Sprintf("expression %q", clip(expression, 200)), func() (bool, error) {
+		result, err := devtools.Call(ctx, t.Session, runtime.Evaluate, runtime.EvaluateParams{
+			Expression: "Promise.resolve(" + expression + ").then(Boolean)", AwaitPromise: new(true), ReturnByValue: new(true),
+		})
+		return err == nil && result.Result != nil && string(result.Result.Value) == "true", exception(result.ExceptionDetails, err)
+	})
+}
+
+func (t *Tab) repeat(ctx context.Context, what string, holds func() (bool, error)) error {
+	ticker := time.NewTicker(pollEvery)
+	defer ticker.Stop()
+	var last error
+	for {
+		ok, err := holds()
+		if ok {
+			return nil
+		}
+		if err != nil && ctx.Err() == nil {
+			last = err
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			if thrown, isThrown := last.(*Exception); isThrown { //nolint:errorlint // it is not wrapped
+				what += " (" + thrown.Error() + ")"
+			}
+			return t.Fault(ctx, context.Cause(ctx), what)
+		case <-t.Ended():
+			return t.Fault(ctx, t.Err(), what)
+		}
+	}
+}
+
+// isVisible reports whether the first element that fits a selector can be seen.
+const isVisible = `function(selector) {
+	const element = document.querySelector(selector)
+	if (!element) return false
+	const box = element.getBoundingClientRect()
+	const style = getComputedStyle(element)
+	return box.width > 0 && box.height > 0 && style.visibility !== "hidden" && style.display !== "none"
+}`
+
+func clip(text string, most int) string {
+	if len(text) > most {
+		return strings.ToValidUTF8(text[:most], "") + "…"
+	}
+	return text
+}

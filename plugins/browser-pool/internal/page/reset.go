@@ -1,0 +1,51 @@
+package page
+
+import (
+	"context"
+
+	"github.com/chromedp/cdproto/browser"
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/cdproto/storage"
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
+)
+
+// Reset takes away all that a job left, so that the next one of the same client
+// finds the tab as a new one: the page and its history, cookies, the storage of
+// all origins, service workers, HTTP cache, permissions, window.name and what Set
+// has set. The renderer stays, which is what makes it worth while. What the
+// browser has no command for it leaves, and whoever needs it does not reset:
+// passwords given to servers, and the names of servers that asked for HTTPS only.
+//
+// The page goes first: while it is there it could write again.
+func (t *Tab) Reset(ctx context.Context) error {
+	var left page.NavigateResult
+	leave := append(t.undo, devtools.Ask(page.Navigate, page.NavigateParams{URL: "about:blank"}, &left))
+	if err := t.Batch(ctx, leave...); err != nil {
+		return err
+	}
+	t.undo = t.undo[:0]
+	t.forget()
+	if err := t.Batch(ctx,
+		devtools.Do(storage.ClearDataForOrigin, storage.ClearDataForOriginParams{Origin: "*", StorageTypes: "all"}),
+		devtools.Do(network.ClearBrowserCache, cdp.Empty{}),
+		devtools.Do(page.ResetNavigationHistory, cdp.Empty{}),
+		devtools.Do(runtime.Evaluate, runtime.EvaluateParams{Expression: "window.name = ''"}),
+	); err != nil {
+		return err
+	}
+	return t.Browser.Batch(ctx,
+		devtools.Do(storage.ClearCookies, storage.ClearCookiesParams{BrowserContextID: t.Context}),
+		devtools.Do(browser.ResetPermissions, browser.ResetPermissionsParams{BrowserContextID: t.Context}),
+	)
+}
+
+// forget starts counting anew.
+func (t *Tab) forget() {
+	t.update(func() {
+		t.state = state{loader: t.loader, url: t.url, milestone: t.milestone, open: t.open}
+		clear(t.open)
+	})
+}

@@ -1,0 +1,200 @@
+// Package page works on the page in a tab: it opens one, waits, and takes what is
+// there. A Tab follows what its browser tells; see loading.go for when a page
+// counts as loaded.
+package page
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/cdp/jsonv2"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/inspector"
+	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/performance"
+	"github.com/chromedp/cdproto/target"
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
+)
+
+const (
+	// DefaultWidth and DefaultHeight are those of a viewport that nobody asked
+	// for.
+	DefaultWidth, DefaultHeight = 1280, 720
+
+	// maxOpen is how many requests in flight are told apart; a page that has
+	// more has them counted only.
+	maxOpen = 4096
+)
+
+// ErrCrashed is the end of a tab whose renderer has died.
+var ErrCrashed = errors.New("the page has crashed") //nolint:gochecknoglobals // a sentinel
+
+// Tab is a page in a browser. Its methods are safe for concurrent use, but one
+// job at a time works on it.
+type Tab struct {
+	*devtools.Session
+
+	Target  target.ID
+	Browser *devtools.Session
+	Context cdp.BrowserContextID
+
+	viewport viewport
+	undo     []devtools.Command // what wipes the overrides of the job; of its goroutine
+
+	mu      sync.Mutex
+	changed chan struct{} // closed when what follows has changed
+	state
+}
+
+// state is what the browser has told of the page.
+type state struct {
+	loader    cdp.LoaderID // of the document that is there
+	url       string
+	request   string // URL of the newest main document that was asked for
+	milestone milestone
+	document  response // of the newest main document
+	requests  uint32
+	received  uint64
+	open      map[network.RequestID]struct{}
+	activity  time.Time // when a request last began or ended
+	dialogs   uint32
+
+	interception *interception
+}
+
+// response is the beginning of a document's.
+type response struct {
+	loader   cdp.LoaderID
+	status   uint32
+	mimeType string
+}
+
+// Attach makes the tab of a target ready for work: when it returns, its domains
+// are enabled and acknowledged, so that no event of the first page is lost.
+func Attach(ctx context.Context, conn *devtools.Conn, context cdp.BrowserContextID, id target.ID) (*Tab, error) {
+	attached, err := devtools.Call(ctx, conn.Session, target.AttachToTarget, target.AttachToTargetParams{TargetID: id, Flatten: new(true)})
+	if err != nil {
+		return nil, err
+	}
+	t := &Tab{Target: id, Browser: conn.Session, Context: context, changed: make(chan struct{})}
+	t.open = make(map[network.RequestID]struct{})
+	t.Session = conn.Open(attached.SessionID, t.handle)
+	t.viewport = viewport{width: DefaultWidth, height: DefaultHeight, scale: 1}
+	err = t.Batch(ctx,
+		devtools.Do(page.Enable, page.EnableParams{}),
+		devtools.Do(page.SetLifecycleEventsEnabled, page.SetLifecycleEventsEnabledParams{Enabled: true}),
+		devtools.Do(network.Enable, network.EnableParams{}),
+		devtools.Do(inspector.Enable, cdp.Empty{}),
+		devtools.Do(performance.Enable, performance.EnableParams{}),
+		devtools.Do(emulation.SetDeviceMetricsOverride, t.viewport.params()),
+		devtools.Do(emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}),
+	)
+	if err != nil {
+		t.End(err)
+		return nil, err
+	}
+	return t, nil
+}
+
+// handle follows the browser's events. It runs for all pages of the browser on
+// one goroutine.
+func (t *Tab) handle(e devtools.Event) {
+	switch e.Method {
+	case "Page.frameNavigated":
+		read(e, t.navigated)
+	case "Page.navigatedWithinDocument":
+		read(e, t.moved)
+	case "Page.lifecycleEvent":
+		read(e, t.reached)
+	case "Page.frameStoppedLoading":
+		read(e, t.stopped)
+	case "Page.javascriptDialogOpening":
+		read(e, t.dialog)
+	case "Network.requestWillBeSent":
+		read(e, t.requested)
+	case "Network.responseReceived":
+		read(e, t.responded)
+	case "Network.loadingFinished":
+		read(e, func(f *network.EventLoadingFinished) { t.finished(f.RequestID, f.EncodedDataLength) })
+	case "Network.loadingFailed":
+		read(e, func(f *network.EventLoadingFailed) { t.finished(f.RequestID, 0) })
+	case "Fetch.requestPaused":
+		read(e, t.paused)
+	case "Fetch.authRequired":
+		read(e, t.authenticate)
+	case "Inspector.targetCrashed":
+		t.End(ErrCrashed)
+	}
+}
+
+// read hands an event on in its own type. One that cannot be read, of a newer
+// browser say, is passed over.
+func read[E any](e devtools.Event, use func(*E)) {
+	var event E
+	if jsonv2.Unmarshal(e.Params, &event, jsonv2.AllowInvalidUTF8(true)) == nil {
+		use(&event)
+	}
+}
+
+// update changes the state and wakes whoever waits for a change.
+func (t *Tab) update(change func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	change()
+	close(t.changed)
+	t.changed = make(chan struct{})
+}
+
+func (t *Tab) isMain(frame cdp.FrameID) bool { return string(frame) == string(t.Target) }
+
+func (t *Tab) requested(e *network.EventRequestWillBeSent) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.requests++
+	t.activity = time.Now()
+	if e.Type == network.ResourceTypeDocument && t.isMain(e.FrameID) {
+		t.request = e.Request.URL
+	}
+	if e.Type != network.ResourceTypeEventSource && len(t.open) < maxOpen {
+		t.open[e.RequestID] = struct{}{}
+	}
+}
+
+func (t *Tab) responded(e *network.EventResponseReceived) {
+	if e.Type != network.ResourceTypeDocument || !t.isMain(e.FrameID) {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.document = response{loader: e.LoaderID, status: uint32(max(0, min(e.Response.Status, 999))), mimeType: e.Response.MimeType}
+}
+
+func (t *Tab) finished(id network.RequestID, bytes float64) {
+	t.update(func() {
+		t.received += uint64(max(0, bytes))
+		t.activity = time.Now()
+		delete(t.open, id)
+	})
+}
+
+// dialog answers one at once: nobody is there to see it, and the page stands
+// still until it is gone.
+func (t *Tab) dialog(e *page.EventJavascriptDialogOpening) {
+	t.mu.Lock()
+	t.dialogs++
+	t.mu.Unlock()
+	// Leaving a page is our own wish.
+	t.Post(page.CommandHandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: e.Type == page.DialogTypeBeforeunload})
+}
+
+// asked is the URL of the newest main document that was asked for, after
+// redirects.
+func (t *Tab) asked() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.request
+}

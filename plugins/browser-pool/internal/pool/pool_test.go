@@ -1,0 +1,84 @@
+package pool
+
+import (
+	"bytes"
+	"image"
+	"image/color"
+	"image/png"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
+	egressv1 "github.com/gaia-go/gaia/proto/gaia/egress/v1"
+)
+
+// loopback lets pages reach the servers of tests.
+func loopback() *egressv1.Egress {
+	return &egressv1.Egress{Rule: []*egressv1.Rule{{Action: egressv1.Rule_ALLOW, Addresses: []string{"loopback"}}}}
+}
+
+// start returns a pool that ends with the test. Without a browser here, the test
+// is skipped.
+func start(t testing.TB, config *browserv1.Config) *Pool {
+	t.Helper()
+	if config == nil {
+		config = &browserv1.Config{}
+	}
+	if config.Egress == nil {
+		config.Egress = loopback()
+	}
+	p := New()
+	if err := p.Configure(t.Context(), config); err != nil {
+		t.Skipf("no browser: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := p.Shutdown(); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+// serve answers with HTML by path.
+func serve(t testing.TB, pages map[string]string) string {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		page, ok := pages[r.URL.Path]
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = w.Write([]byte(page))
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+func picture(t *testing.T, content []byte) image.Image {
+	t.Helper()
+	decoded, err := png.Decode(bytes.NewReader(content))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return decoded
+}
+
+func at(i image.Image, x, y int) color.RGBA { return color.RGBAModel.Convert(i.At(x, y)).(color.RGBA) }
+
+func TestAScreenshotShowsThePage(t *testing.T) {
+	p := start(t, nil)
+	url := serve(t, map[string]string{"/": `<title>Red</title><body style="background:#f00">`})
+	response, err := p.Screenshot(t.Context(), &browserv1.ScreenshotRequest{Url: url + "/"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := picture(t, response.GetContent())
+	if got, want := i.Bounds(), image.Rect(0, 0, 1280, 720); got != want {
+		t.Errorf("size: got %v, want %v", got, want)
+	}
+	if got, want := at(i, 640, 360), (color.RGBA{255, 0, 0, 255}); got != want {
+		t.Errorf("colour: got %v, want %v", got, want)
+	}
+	t.Log(response.GetPage(), response.GetCost())
+}

@@ -1,0 +1,129 @@
+package slot
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/cdp/jsonv2"
+	"github.com/chromedp/cdproto/target"
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/engine"
+	pagepkg "github.com/gaia-go/gaia/plugins/browser-pool/internal/page"
+	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// Engine is a kind of browser: HEADLESS_SHELL or CHROMIUM.
+type Engine = browserv1.Engine
+
+// browser is one of the pool's, with its slots.
+type browser struct {
+	*engine.Browser
+
+	number uint64
+	engine Engine
+	born   time.Time
+	ready  chan struct{} // closed when it has started, or not
+	err    error         // why not; written before ready is closed
+
+	// Of the pool's lock.
+	tabs     int       // slots, and those being made
+	retiring bool      // gets no more slots
+	idle     time.Time // without a job since then
+
+	mu    sync.Mutex
+	slots map[cdp.BrowserContextID]*Slot
+	fat   time.Time // when a renderer was last killed for its memory
+}
+
+// start starts the browser and lets those who wait for it go on.
+func (b *browser) start(ctx context.Context, o engine.Options) {
+	defer close(b.ready)
+	o.Handle = b.handle
+	b.Browser, b.err = engine.Start(ctx, o)
+	if b.err != nil {
+		return
+	}
+	_, err := devtools.Call(ctx, b.Session, target.SetDiscoverTargets, target.SetDiscoverTargetsParams{Discover: true})
+	if err != nil {
+		b.Close()
+		b.err = fmt.Errorf("start browser: %w", err)
+	}
+}
+
+// isUp reports whether the browser has started and lives.
+func (b *browser) isUp() bool {
+	select {
+	case <-b.ready:
+		return b.err == nil && b.Err() == nil
+	default:
+		return false
+	}
+}
+
+func (b *browser) add(s *Slot) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.slots[s.context] = s
+}
+
+func (b *browser) remove(s *Slot) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.slots, s.context)
+}
+
+// handle follows what the browser tells of its targets.
+func (b *browser) handle(e devtools.Event) {
+	switch e.Method {
+	case "Target.targetCreated":
+		var created target.EventTargetCreated
+		if jsonv2.Unmarshal(e.Params, &created) == nil {
+			b.opened(created.TargetInfo)
+		}
+	case "Target.targetCrashed":
+		var crashed target.EventTargetCrashed
+		if jsonv2.Unmarshal(e.Params, &crashed) == nil {
+			b.ended(crashed.TargetID)
+		}
+	case "Target.targetDestroyed":
+		var destroyed target.EventTargetDestroyed
+		if jsonv2.Unmarshal(e.Params, &destroyed) == nil {
+			b.ended(destroyed.TargetID)
+		}
+	}
+}
+
+// opened closes the window that a page has opened, unless it may have some.
+func (b *browser) opened(info *target.Info) {
+	b.mu.Lock()
+	s := b.slots[info.BrowserContextID]
+	b.mu.Unlock()
+	if s != nil && info.Type == "page" && info.TargetID != s.Tab.Target && !s.Popups {
+		b.Post(target.CommandCloseTarget, target.CloseTargetParams{TargetID: info.TargetID})
+	}
+}
+
+// ended ends the slot whose page is no more.
+func (b *browser) ended(id target.ID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, s := range b.slots {
+		if s.Tab.Target == id {
+			s.Tab.End(b.why())
+			return
+		}
+	}
+}
+
+// why is why a page of this browser has crashed. Called with the lock.
+func (b *browser) why() error {
+	if !b.fat.IsZero() && time.Since(b.fat) < time.Second {
+		return status.Error(codes.ResourceExhausted, "the page's renderer was ended: it used more memory than max_tab_memory")
+	}
+	return pagepkg.ErrCrashed
+}
