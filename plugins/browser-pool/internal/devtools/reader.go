@@ -13,7 +13,7 @@ import (
 // documents, a third longer than they are themselves.
 const maxMessage = 256 << 20
 
-var errTooLong = fmt.Errorf("the browser's answer is longer than %d MiB", maxMessage>>20) //nolint:gochecknoglobals // a sentinel
+var errTooLong = fmt.Errorf("the browser's answer is longer than %d MiB", maxMessage>>20)
 
 // reader cuts the browser's stream into messages, each of which ends with a zero
 // byte.

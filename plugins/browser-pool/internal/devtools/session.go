@@ -12,7 +12,7 @@ import (
 )
 
 // ErrClosed is the end of a connection: the browser has gone.
-var ErrClosed = errors.New("the browser has exited") //nolint:gochecknoglobals // a sentinel
+var ErrClosed = errors.New("the browser has exited")
 
 // Session is a conversation with one page, worker or frame, or with the browser.
 // Its methods are safe for concurrent use.

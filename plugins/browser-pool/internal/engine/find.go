@@ -104,8 +104,8 @@ func fieldOf(engine browserv1.Engine) string {
 func versionOf(ctx context.Context, path string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, versionTime)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "--version") //nolint:gosec // G204: the operator's browser
-	cmd.WaitDelay = time.Second                        // a wrapper script may leave a child that holds the pipe
+	cmd := exec.CommandContext(ctx, path, "--version")
+	cmd.WaitDelay = time.Second // a wrapper script may leave a child that holds the pipe
 	output, err := cmd.Output()
 	if err != nil {
 		return "", fmt.Errorf("%s --version: %w", path, err)

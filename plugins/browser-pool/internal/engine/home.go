@@ -113,6 +113,9 @@ func remove(dir string) {
 	_ = removeAll(dir) // the next start tries again
 }
 
+// Dir is the directory.
+func (h *Home) Dir() string { return h.dir }
+
 // profile makes the directory of one browser.
 func (h *Home) profile() (string, error) {
 	dir, err := os.MkdirTemp(h.dir, "")

@@ -21,6 +21,7 @@ var errClosed = errors.New("the page has been closed") //nolint:gochecknoglobals
 // roundTripper is a function as an http.RoundTripper.
 type roundTripper func(*http.Request) (*http.Response, error)
 
+// RoundTrip calls the function.
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // roundTrip sends a plain HTTP request of the browser on.

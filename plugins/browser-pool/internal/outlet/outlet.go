@@ -128,7 +128,7 @@ func (r *Rules) isOwn(at netip.AddrPort) bool {
 }
 
 func (o *Outlet) port() uint16 {
-	return o.listener.Addr().(*net.TCPAddr).AddrPort().Port() //nolint:errcheck,forcetypeassert // it listens on TCP
+	return o.listener.Addr().(*net.TCPAddr).AddrPort().Port() // it listens on TCP
 }
 
 // Address is what a browser context has as its proxy.

@@ -76,11 +76,11 @@ func (t *Tab) Picture(ctx context.Context, p *browserv1.Picture) ([]byte, error)
 	}
 	if p.GetTransparent() {
 		// cdproto leaves out an alpha of 0, which the browser takes for 1.
-		clear := devtools.Command{Method: emulation.CommandSetDefaultBackgroundColorOverride, Params: jsonv2.Value(`{"color":{"r":0,"g":0,"b":0,"a":0}}`)}
-		restore := devtools.Do(emulation.SetDefaultBackgroundColorOverride, emulation.SetDefaultBackgroundColorOverrideParams{})
-		var taken page.CaptureScreenshotResult
-		err := t.Batch(ctx, clear, devtools.Ask(page.CaptureScreenshot, params, &taken), restore)
-		return taken.Data, t.Fault(ctx, err, "the picture")
+		none := jsonv2.Value(`{"color":{"r":0,"g":0,"b":0,"a":0}}`)
+		if err := t.Call(ctx, emulation.CommandSetDefaultBackgroundColorOverride, none, nil); err != nil {
+			return nil, t.Fault(ctx, err, "the picture")
+		}
+		defer t.Post(emulation.CommandSetDefaultBackgroundColorOverride, emulation.SetDefaultBackgroundColorOverrideParams{})
 	}
 	taken, err := devtools.Call(ctx, t.Session, page.CaptureScreenshot, params)
 	return taken.Data, t.Fault(ctx, err, "the picture")
@@ -139,7 +139,7 @@ func (t *Tab) HTML(ctx context.Context) (string, error) {
 }
 
 //go:embed text.js
-var readable string //nolint:gochecknoglobals // embedded, never changed
+var readable string
 
 // Text is what a person would read on the page, or in the element that a selector
 // fits.

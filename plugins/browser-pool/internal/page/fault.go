@@ -45,6 +45,9 @@ func fromEnd(why error) error {
 	if s, ok := status.FromError(why); ok && s.Code() != codes.Unknown {
 		return why
 	}
+	if errors.Is(why, devtools.ErrClosed) {
+		why = devtools.ErrClosed // without what the pipe said
+	}
 	return status.Error(codes.Aborted, why.Error())
 }
 

@@ -81,7 +81,7 @@ func (t *Tab) paused(e *fetch.EventRequestPaused) {
 // blocks reports whether a rule is against a request. The page's own document is
 // not meant by its type.
 func (i *interception) blocks(e *fetch.EventRequestPaused, isMain bool) bool {
-	if i.types[e.ResourceType] && !(isMain && e.ResourceType == network.ResourceTypeDocument) {
+	if i.types[e.ResourceType] && (!isMain || e.ResourceType != network.ResourceTypeDocument) {
 		return true
 	}
 	return slices.ContainsFunc(i.urls, func(pattern string) bool { return fits(pattern, e.Request.URL) })

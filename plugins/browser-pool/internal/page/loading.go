@@ -99,11 +99,27 @@ func (t *Tab) Open(ctx context.Context, url string, wait *browserv1.Wait, why fu
 	case result.IsDownload:
 		return status.Errorf(codes.FailedPrecondition, "%s is a file to download, not a page", origin(url))
 	case result.ErrorText != "":
+		if result.ErrorText == "net::ERR_ABORTED" && t.dies() {
+			return fromEnd(t.Err())
+		}
 		return unreachable(t.asked(), result.ErrorText, why)
 	case result.LoaderID == "": // within the same document
 		t.update(func() { t.milestone = loaded })
 	}
 	return t.Wait(ctx, wait)
+}
+
+// dies reports whether the page is about to be told dead: a navigation whose
+// renderer dies is aborted first.
+func (t *Tab) dies() bool {
+	timer := time.NewTimer(200 * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-t.Ended():
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // Write shows html in place of a page, and waits.

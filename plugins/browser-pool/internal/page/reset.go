@@ -10,6 +10,7 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/cdproto/storage"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
+	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 )
 
 // Reset takes away all that a job left, so that the next one of the same client
@@ -21,12 +22,15 @@ import (
 //
 // The page goes first: while it is there it could write again.
 func (t *Tab) Reset(ctx context.Context) error {
-	var left page.NavigateResult
-	leave := append(t.undo, devtools.Ask(page.Navigate, page.NavigateParams{URL: "about:blank"}, &left))
+	t.update(func() { t.milestone = nothing })
+	leave := append(t.undo, devtools.Do(page.Navigate, page.NavigateParams{URL: "about:blank"}))
+	t.undo = nil
 	if err := t.Batch(ctx, leave...); err != nil {
 		return err
 	}
-	t.undo = t.undo[:0]
+	if err := t.until(ctx, browserv1.Wait_LOAD); err != nil {
+		return err
+	}
 	t.forget()
 	if err := t.Batch(ctx,
 		devtools.Do(storage.ClearDataForOrigin, storage.ClearDataForOriginParams{Origin: "*", StorageTypes: "all"}),

@@ -21,9 +21,10 @@ import (
 )
 
 const (
-	// DefaultWidth and DefaultHeight are those of a viewport that nobody asked
-	// for.
-	DefaultWidth, DefaultHeight = 1280, 720
+	// DefaultWidth is that of a viewport that nobody asked for, in CSS pixels.
+	DefaultWidth = 1280
+	// DefaultHeight is its height.
+	DefaultHeight = 720
 
 	// maxOpen is how many requests in flight are told apart; a page that has
 	// more has them counted only.
@@ -31,7 +32,7 @@ const (
 )
 
 // ErrCrashed is the end of a tab whose renderer has died.
-var ErrCrashed = errors.New("the page has crashed") //nolint:gochecknoglobals // a sentinel
+var ErrCrashed = errors.New("the page has crashed")
 
 // Tab is a page in a browser. Its methods are safe for concurrent use, but one
 // job at a time works on it.
@@ -42,6 +43,7 @@ type Tab struct {
 	Browser *devtools.Session
 	Context cdp.BrowserContextID
 
+	crashed  func() error
 	viewport viewport
 	undo     []devtools.Command // what wipes the overrides of the job; of its goroutine
 
@@ -74,13 +76,14 @@ type response struct {
 }
 
 // Attach makes the tab of a target ready for work: when it returns, its domains
-// are enabled and acknowledged, so that no event of the first page is lost.
-func Attach(ctx context.Context, conn *devtools.Conn, context cdp.BrowserContextID, id target.ID) (*Tab, error) {
+// are enabled and acknowledged, so that no event of the first page is lost. crashed
+// says why the renderer has died, when it has: ErrCrashed, or a status.
+func Attach(ctx context.Context, conn *devtools.Conn, context cdp.BrowserContextID, id target.ID, crashed func() error) (*Tab, error) {
 	attached, err := devtools.Call(ctx, conn.Session, target.AttachToTarget, target.AttachToTargetParams{TargetID: id, Flatten: new(true)})
 	if err != nil {
 		return nil, err
 	}
-	t := &Tab{Target: id, Browser: conn.Session, Context: context, changed: make(chan struct{})}
+	t := &Tab{Target: id, Browser: conn.Session, Context: context, crashed: crashed, changed: make(chan struct{})}
 	t.open = make(map[network.RequestID]struct{})
 	t.Session = conn.Open(attached.SessionID, t.handle)
 	t.viewport = viewport{width: DefaultWidth, height: DefaultHeight, scale: 1}
@@ -127,7 +130,7 @@ func (t *Tab) handle(e devtools.Event) {
 	case "Fetch.authRequired":
 		read(e, t.authenticate)
 	case "Inspector.targetCrashed":
-		t.End(ErrCrashed)
+		t.End(t.crashed())
 	}
 }
 

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/url"
@@ -21,7 +22,7 @@ const (
 	maxAttempts = 3
 
 	// defaultTimeout is of opening a page where neither the request nor the call
-	// has one.
+	// has one, and of what is done with it then.
 	defaultTimeout = 30 * time.Second
 )
 
@@ -53,6 +54,11 @@ func (p *Pool) do(ctx context.Context, j job) (*browserv1.PageInfo, *browserv1.C
 	}
 	if need.Engine == browserv1.Engine_ENGINE_UNSPECIFIED {
 		need.Engine = r.slots.Default
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, cmp.Or(j.page.GetTimeout().AsDuration(), defaultTimeout)+defaultTimeout)
+		defer cancel()
 	}
 	cost := &browserv1.Cost{}
 	for {
@@ -117,20 +123,13 @@ func (p *Pool) attempt(ctx context.Context, r *running, need slot.Need, j job, b
 
 // isHang reports whether a page may still be busy with what the job asked of it.
 func isHang(ctx context.Context, err error) bool {
-	switch status.Code(err) {
-	case codes.DeadlineExceeded, codes.Canceled, codes.Internal:
-		return true
-	}
-	return ctx.Err() != nil
+	code := status.Code(err)
+	return ctx.Err() != nil || code == codes.DeadlineExceeded || code == codes.Canceled || code == codes.Internal
 }
 
 // open opens the job's page.
 func (p *Pool) open(ctx context.Context, s *slot.Slot, j job) error {
-	limit := j.page.GetTimeout().AsDuration()
-	if _, ok := ctx.Deadline(); !ok && limit == 0 {
-		limit = defaultTimeout
-	}
-	if limit > 0 {
+	if limit := j.page.GetTimeout().AsDuration(); limit > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()

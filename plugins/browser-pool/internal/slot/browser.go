@@ -65,6 +65,16 @@ func (b *browser) isUp() bool {
 	}
 }
 
+// isDead reports whether the browser has not started, or has ended.
+func (b *browser) isDead() bool {
+	select {
+	case <-b.ready:
+		return b.err != nil || b.Err() != nil
+	default:
+		return false
+	}
+}
+
 func (b *browser) add(s *Slot) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -110,18 +120,21 @@ func (b *browser) opened(info *target.Info) {
 
 // ended ends the slot whose page is no more.
 func (b *browser) ended(id target.ID) {
+	why := b.why()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, s := range b.slots {
 		if s.Tab.Target == id {
-			s.Tab.End(b.why())
+			s.Tab.End(why)
 			return
 		}
 	}
 }
 
-// why is why a page of this browser has crashed. Called with the lock.
+// why is why a page of this browser has crashed.
 func (b *browser) why() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if !b.fat.IsZero() && time.Since(b.fat) < time.Second {
 		return status.Error(codes.ResourceExhausted, "the page's renderer was ended: it used more memory than max_tab_memory")
 	}

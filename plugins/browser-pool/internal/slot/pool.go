@@ -2,11 +2,13 @@ package slot
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/engine"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/outlet"
 	"google.golang.org/grpc/codes"
@@ -59,7 +61,7 @@ type Pool struct {
 	number   uint64  // of the newest browser
 	filling  bool    // with warm slots
 	memory   uint64  // as it was last measured
-	since    int     // slots made since then
+	since    uint64  // slots made since then
 }
 
 // New returns a pool without browsers. Run keeps it; the caller closes it.
@@ -76,13 +78,18 @@ func (p *Pool) Acquire(ctx context.Context, n Need) (*Slot, error) {
 	if _, ok := p.Programs[n.Engine]; !ok {
 		return nil, status.Errorf(codes.FailedPrecondition, "engine %v is not installed here", n.Engine)
 	}
-	for {
+	for tries := 1; ; {
 		s, b, wait, err := p.next(ctx, n)
 		if err != nil {
 			return nil, err
 		}
 		if b != nil {
-			if s, err = p.fill(ctx, b); err != nil {
+			s, err = p.fill(ctx, b)
+			if errors.Is(err, devtools.ErrClosed) && tries < attempts {
+				tries++
+				continue // another one will do
+			}
+			if err != nil {
 				return nil, asStatus(ctx, err)
 			}
 		}
@@ -120,7 +127,7 @@ func (p *Pool) next(ctx context.Context, n Need) (*Slot, *browser, <-chan struct
 	if s := p.take(n); s != nil {
 		return s, nil, nil, nil
 	}
-	if used := p.memory + uint64(p.since)*newTabMemory; used > p.Memory {
+	if used := p.memory + p.since*newTabMemory; used > p.Memory {
 		if !p.evict(ctx, "memory") {
 			return nil, nil, nil, status.Errorf(codes.ResourceExhausted, "browsers use %d MiB, limit %d MiB (memory)", used>>20, p.Memory>>20)
 		}
@@ -186,7 +193,7 @@ func (p *Pool) place(ctx context.Context, kind Engine) *browser {
 	share := (p.MaxTabs + p.MaxBrowsers - 1) / p.MaxBrowsers
 	var best *browser
 	for _, b := range p.browsers {
-		if b.engine == kind && !b.retiring && (best == nil || b.tabs < best.tabs) {
+		if b.engine == kind && !b.retiring && !b.isDead() && (best == nil || b.tabs < best.tabs) {
 			best = b
 		}
 	}

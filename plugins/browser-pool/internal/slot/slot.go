@@ -97,14 +97,14 @@ func (p *Pool) make(ctx context.Context, b *browser) (*Slot, error) {
 	return nil, err
 }
 
-func (p *Pool) try(ctx context.Context, b *browser, limit time.Duration) (s *Slot, err error) {
+func (p *Pool) try(ctx context.Context, b *browser, limit time.Duration) (_ *Slot, err error) {
 	step, cancel := context.WithTimeoutCause(ctx, limit, errSlow)
 	defer cancel()
 	out, err := p.Outlets.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s = &Slot{browser: b, Outlet: out, born: time.Now()}
+	s := &Slot{browser: b, Outlet: out, born: time.Now()}
 	defer func() {
 		if err != nil {
 			p.dispose(ctx, s)
@@ -129,7 +129,7 @@ func (p *Pool) try(ctx context.Context, b *browser, limit time.Duration) (s *Slo
 	}); err != nil {
 		return nil, err
 	}
-	if s.Tab, err = pagepkg.Attach(step, b.Conn, s.context, tab.TargetID); err != nil {
+	if s.Tab, err = pagepkg.Attach(step, b.Conn, s.context, tab.TargetID, b.why); err != nil {
 		return nil, err
 	}
 	b.add(s)
