@@ -32,9 +32,13 @@ func awaitExit(b *Browser) {
 	}
 }
 
-// runsWith reports whether a process runs with a directory among its arguments:
-// ids are used again.
+// runsWith reports whether a process runs with a directory as its profile: ids are
+// used again. Chromium writes its arguments anew, with spaces between them.
 func runsWith(pid int, dir string) bool {
 	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
-	return err == nil && bytes.Contains(args, []byte(dir+"\x00"))
+	if err != nil {
+		return false
+	}
+	args = bytes.ReplaceAll(args, []byte{0}, []byte{' '})
+	return bytes.Contains(args, []byte(" --user-data-dir="+dir+" "))
 }

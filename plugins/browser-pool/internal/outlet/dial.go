@@ -16,7 +16,7 @@ import (
 	"github.com/gaia-go/gaia/sdk/egress"
 )
 
-var errClosed = errors.New("the page has been closed") //nolint:gochecknoglobals // a sentinel
+var errClosed = errors.New("the page has been closed")
 
 // roundTripper is a function as an http.RoundTripper.
 type roundTripper func(*http.Request) (*http.Response, error)

@@ -55,6 +55,7 @@ const look = `<!DOCTYPE html><title>busy</title><body><script>(async () => {
 
 // stores serves them; /cached tells how often it was asked for, and may be kept.
 func stores(t testing.TB) string {
+	t.Helper()
 	var asked atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {

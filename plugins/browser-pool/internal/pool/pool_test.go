@@ -42,6 +42,7 @@ func start(t testing.TB, config *browserv1.Config) *Pool {
 
 // serve answers with HTML by path.
 func serve(t testing.TB, pages map[string]string) string {
+	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		page, ok := pages[r.URL.Path]
 		if !ok {

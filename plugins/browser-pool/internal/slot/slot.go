@@ -38,8 +38,8 @@ const (
 )
 
 var (
-	errSlow = errors.New("the browser did not answer in time") //nolint:gochecknoglobals // a sentinel
-	errGone = errors.New("the slot has been given back")       //nolint:gochecknoglobals // a sentinel
+	errSlow = errors.New("the browser did not answer in time")
+	errGone = errors.New("the slot has been given back")
 )
 
 // Slot is a tab for one job or session at a time.
