@@ -96,16 +96,20 @@ func (c *Conn) Run() {
 // ends it.
 func (c *Conn) Open(id target.SessionID, handle Handler) *Session {
 	s := &Session{id: id, conn: c, handle: handle, ended: make(chan struct{})}
+	c.open(s)
+	return s
+}
+
+func (c *Conn) open(s *Session) {
 	c.mu.Lock()
 	closed := c.sessions == nil
 	if !closed {
-		c.sessions[id] = s
+		c.sessions[s.id] = s
 	}
 	c.mu.Unlock()
 	if closed {
 		s.end(ErrClosed)
 	}
-	return s
 }
 
 func (c *Conn) write() {
@@ -126,12 +130,21 @@ func (c *Conn) read() error {
 	for {
 		var m cdproto.Message
 		text, err := messages.next()
+		relayed := c.relayed(text)
 		switch {
+		case errors.Is(err, errTooLong) && relayed != nil:
+			if text = tooLong(text, relayed.id); text != nil {
+				relayed.relay(text)
+			}
+			continue
 		case errors.Is(err, errTooLong):
 			c.answer(headID(text), reply{err: err})
 			continue
 		case err != nil:
 			return err
+		case relayed != nil:
+			relayed.relay(text)
+			continue
 		}
 		if err := jsonv2.Unmarshal(text, &m, lax()...); err != nil {
 			return fmt.Errorf("message of the browser: %w", err)

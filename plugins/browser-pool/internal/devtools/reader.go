@@ -6,12 +6,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 )
 
 // maxMessage bounds one message. The longest that are meant are pictures and
 // documents, a third longer than they are themselves.
 const maxMessage = 256 << 20
+
+// headLength and tailLength are what is kept of a message that is too long: the
+// one has its id, the other its session.
+const (
+	headLength = 64
+	tailLength = 128
+)
 
 var errTooLong = fmt.Errorf("the browser's answer is longer than %d MiB", maxMessage>>20)
 
@@ -27,15 +35,19 @@ func newReader(r io.Reader) *reader {
 }
 
 // next returns the next message, which the caller owns. Of one that is too long
-// it returns the beginning with an errTooLong, and has read it to its end.
+// it returns the beginning and the end with an errTooLong, and has read it whole.
 func (r *reader) next() ([]byte, error) {
 	var message []byte
 	tooLong := false
 	for {
 		part, err := r.buffered.ReadSlice(0)
-		tooLong = tooLong || len(message)+len(part) > r.limit
-		if !tooLong {
-			message = append(message, part...)
+		if !tooLong && len(message)+len(part) > r.limit {
+			tooLong = true
+			message = message[:min(len(message), headLength)]
+		}
+		message = append(message, part...)
+		if tooLong && len(message) > headLength+tailLength {
+			message = slices.Delete(message, headLength, len(message)-tailLength)
 		}
 		switch {
 		case errors.Is(err, bufio.ErrBufferFull):
@@ -43,7 +55,7 @@ func (r *reader) next() ([]byte, error) {
 		case err != nil:
 			return nil, err
 		case tooLong:
-			return message[:min(len(message), 64)], errTooLong
+			return message[:len(message)-1], errTooLong
 		}
 		return message[:len(message)-1], nil
 	}

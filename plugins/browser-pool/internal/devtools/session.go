@@ -20,6 +20,7 @@ type Session struct {
 	id     target.SessionID
 	conn   *Conn
 	handle Handler
+	relay  func(text []byte) // in place of handle, see Conn.Relay
 
 	endOnce sync.Once
 	ended   chan struct{} // closed by end

@@ -3,6 +3,8 @@ package slot
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -35,9 +37,10 @@ type browser struct {
 	retiring bool      // gets no more slots
 	idle     time.Time // without a job since then
 
-	mu    sync.Mutex
-	slots map[cdp.BrowserContextID]*Slot
-	fat   time.Time // when a renderer was last killed for its memory
+	mu     sync.Mutex
+	slots  map[cdp.BrowserContextID]*Slot
+	guests map[*Guest]bool
+	fat    time.Time // when a renderer was last killed for its memory
 }
 
 // start starts the browser and lets those who wait for it go on.
@@ -89,6 +92,7 @@ func (b *browser) remove(s *Slot) {
 
 // handle follows what the browser tells of its targets.
 func (b *browser) handle(e devtools.Event) {
+	b.tell(e)
 	switch e.Method {
 	case "Target.targetCreated":
 		var created target.EventTargetCreated
@@ -105,6 +109,16 @@ func (b *browser) handle(e devtools.Event) {
 		if jsonv2.Unmarshal(e.Params, &destroyed) == nil {
 			b.ended(destroyed.TargetID)
 		}
+	}
+}
+
+// tell passes on what guests want to know.
+func (b *browser) tell(e devtools.Event) {
+	b.mu.Lock()
+	guests := slices.Collect(maps.Keys(b.guests))
+	b.mu.Unlock()
+	for _, g := range guests {
+		g.watch(e)
 	}
 }
 

@@ -127,20 +127,27 @@ func (p *Pool) next(ctx context.Context, n Need) (*Slot, *browser, <-chan struct
 	if s := p.take(n); s != nil {
 		return s, nil, nil, nil
 	}
+	b, wait, err := p.reserve(ctx, n.Engine)
+	return nil, b, wait, err
+}
+
+// reserve finds a browser with a place for one more tab, or else what to wait
+// for. Called with the lock.
+func (p *Pool) reserve(ctx context.Context, kind Engine) (*browser, <-chan struct{}, error) {
 	if used := p.memory + p.since*newTabMemory; used > p.Memory {
 		if !p.evict(ctx, "memory") {
-			return nil, nil, nil, status.Errorf(codes.ResourceExhausted, "browsers use %d MiB, limit %d MiB (memory)", used>>20, p.Memory>>20)
+			return nil, nil, overMemory(used, p.Memory)
 		}
-		return nil, nil, p.changed, nil
+		return nil, p.changed, nil
 	}
 	if p.tabs >= p.MaxTabs {
 		p.evict(ctx, "room")
-		return nil, nil, p.changed, nil
+		return nil, p.changed, nil
 	}
-	if b := p.place(ctx, n.Engine); b != nil {
-		return nil, b, nil, nil
+	if b := p.place(ctx, kind); b != nil {
+		return b, nil, nil
 	}
-	return nil, nil, p.changed, nil
+	return nil, p.changed, nil
 }
 
 // newTabMemory is what a tab takes about, until memory is measured again.
@@ -238,7 +245,7 @@ func (p *Pool) launch(ctx context.Context, kind Engine) *browser {
 	p.number++
 	b := &browser{
 		number: p.number, engine: kind, born: time.Now(), idle: time.Now(),
-		ready: make(chan struct{}), slots: make(map[cdp.BrowserContextID]*Slot),
+		ready: make(chan struct{}), slots: make(map[cdp.BrowserContextID]*Slot), guests: make(map[*Guest]bool),
 	}
 	p.browsers = append(p.browsers, b)
 	options := p.Launch

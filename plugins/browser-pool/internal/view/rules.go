@@ -1,0 +1,430 @@
+package view
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"strings"
+
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/cdp/jsonv2"
+	"github.com/chromedp/cdproto/target"
+)
+
+// Receive takes a message of the client's. What is wrong with it is answered to
+// the client; the error says that the view has ended.
+func (v *View) Receive(ctx context.Context, text []byte) error {
+	if v.alive.Err() != nil {
+		return context.Cause(v.alive)
+	}
+	c, err := parse(text)
+	if err != nil {
+		v.tell(c.refusal(fmt.Errorf("message: %w", err)))
+		return nil
+	}
+	s := v.sessionOf(&c)
+	if s == nil {
+		v.tell(c.refusal(errors.New("Session with given id not found.")))
+		return nil
+	}
+	if !s.isWide && isPlain(c.method) {
+		return v.conn.Forward(ctx, c.in(s.ID(), nil))
+	}
+	if ask := v.own(c.method); ask != nil && s.isWide {
+		return v.ask(ctx, &c, ask)
+	}
+	params, err := v.judge(s, &c)
+	if err != nil {
+		v.tell(c.refusal(err))
+		return nil
+	}
+	return v.conn.Forward(ctx, c.in(s.ID(), params))
+}
+
+func (v *View) sessionOf(c *command) *session {
+	if c.session == "" {
+		return v.root
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.sessions[c.session]
+}
+
+// isPlain reports whether a command of a page's session reaches that page only,
+// and its own browser context. Of domains that are not named here nothing is
+// known, so that what Chromium learns next year is refused at first.
+func isPlain(method string) bool {
+	domain, _, _ := strings.Cut(method, ".")
+	switch domain {
+	case "Page", "DOM", "Input", "Network":
+		switch method {
+		case "Page.navigate", // files of this machine
+			"Page.setDownloadBehavior", "DOM.setFileInputFiles", "Input.dispatchDragEvent", "Network.loadNetworkResource":
+			return false
+		}
+		return true
+	case "Accessibility", "Animation", "Audits", "BackgroundService", "CSS", "CacheStorage", "Console", "DOMDebugger", "DOMSnapshot", "DOMStorage",
+		"Debugger", "DeviceOrientation", "Emulation", "EventBreakpoints", "Fetch", "HeapProfiler", "IO", "IndexedDB", "Inspector", "LayerTree", "Log",
+		"Media", "Overlay", "Performance", "PerformanceTimeline", "Preload", "Profiler", "Runtime", "Schema", "Security", "ServiceWorker",
+		"WebAudio", "WebAuthn":
+		return true
+	}
+	return false
+}
+
+// members are the parameters of a command.
+type members map[string]jsonv2.Value
+
+func (c *command) members() (members, error) {
+	m := make(members)
+	if c.params == nil {
+		return m, nil
+	}
+	if err := jsonv2.Unmarshal(c.params, &m, jsonv2.DefaultOptionsV2()); err != nil {
+		return nil, fmt.Errorf("%s: params: %w", c.method, err)
+	}
+	return m, nil
+}
+
+// text is a member that is a text, "" if it is not there.
+func (m members) text(name string) (string, error) {
+	var text string
+	if value, ok := m[name]; ok {
+		if err := jsonv2.Unmarshal(value, &text); err != nil {
+			return "", fmt.Errorf("%s is no text", name)
+		}
+	}
+	return text, nil
+}
+
+func (m members) encode() (jsonv2.Value, error) {
+	return jsonv2.Marshal(m, jsonv2.DefaultOptionsV2())
+}
+
+// judge decides about a command that is not plain. It is to be sent with other
+// parameters, unless they are nil, or is refused with the error.
+func (v *View) judge(s *session, c *command) (jsonv2.Value, error) {
+	m, err := c.members()
+	if err != nil {
+		return nil, err
+	}
+	switch c.method {
+	case "Target.setAutoAttach":
+		return nil, m.isFlat()
+	case "Target.detachFromTarget":
+		return nil, v.checkSession(m)
+	case "Page.navigate":
+		return nil, m.checkURL()
+	case "Input.dispatchDragEvent":
+		return nil, m.checkDrag()
+	case "Browser.getVersion", "Target.setDiscoverTargets":
+		return nil, nil
+	case "Browser.getWindowForTarget":
+		return nil, v.checkTarget(m, !s.isWide)
+	case "Browser.setDownloadBehavior":
+		m["behavior"] = jsonv2.Value(`"deny"`)
+		delete(m, "downloadPath")
+		return v.inContext(m)
+	}
+	if strings.HasPrefix(c.method, "Storage.") && !s.isWide {
+		return nil, v.checkContext(m)
+	}
+	if s.isWide {
+		return v.judgeWide(c, m)
+	}
+	return nil, refused(c.method)
+}
+
+// judgeWide is judge for the commands that a session of the browser has alone.
+func (v *View) judgeWide(c *command, m members) (jsonv2.Value, error) {
+	switch c.method {
+	case "Target.attachToTarget":
+		return nil, errors.Join(m.isFlat(), v.checkTarget(m, false), v.checkSessions())
+	case "Target.attachToBrowserTarget":
+		return nil, v.checkSessions()
+	case "Target.getTargetInfo":
+		return nil, v.checkTarget(m, true)
+	case "Target.activateTarget", "Target.closeTarget", "Target.autoAttachRelated":
+		return nil, v.checkTarget(m, false)
+	case "Storage.getCookies", "Storage.setCookies", "Storage.clearCookies", "Browser.grantPermissions", "Browser.setPermission", "Browser.resetPermissions":
+		return v.inContext(m)
+	}
+	return nil, refused(c.method)
+}
+
+func refused(method string) error {
+	return fmt.Errorf("%s is not for clients of a shared browser", method)
+}
+
+func (m members) isFlat() error {
+	var isFlat, isOn bool
+	on, ok := m["autoAttach"]
+	if ok && jsonv2.Unmarshal(on, &isOn) == nil && !isOn {
+		return nil
+	}
+	if jsonv2.Unmarshal(m["flatten"], &isFlat) != nil || !isFlat {
+		return errors.New("flatten has to be true: sessions within messages are of another time")
+	}
+	return nil
+}
+
+// checkURL lets pages of the web through, and no files of this machine.
+func (m members) checkURL() error {
+	text, err := m.text("url")
+	if err != nil || text == "" {
+		return err
+	}
+	text = strings.TrimLeft(strings.NewReplacer("\t", "", "\n", "", "\r", "").Replace(text), "\x00\x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\x0e\x0f\x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f ")
+	scheme, _, _ := strings.Cut(text, ":")
+	switch strings.ToLower(scheme) {
+	case "http", "https", "about", "data", "blob":
+		return nil
+	}
+	return fmt.Errorf("url %.80q: only pages of http, https, about, data and blob are shown", text)
+}
+
+// checkDrag keeps files of this machine from being dropped on a page.
+func (m members) checkDrag() error {
+	var data struct {
+		Files jsonv2.Value `json:"files"`
+	}
+	if value, ok := m["data"]; ok {
+		if err := jsonv2.Unmarshal(value, &data, jsonv2.DefaultOptionsV2()); err != nil {
+			return err
+		}
+	}
+	if data.Files != nil && string(data.Files) != "[]" {
+		return errors.New("files of the browser's machine cannot be dropped")
+	}
+	return nil
+}
+
+func (v *View) checkTarget(m members, mayBeNone bool) error {
+	id, err := m.text("targetId")
+	if err != nil || id == "" && mayBeNone {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if _, ok := v.targets[target.ID(id)]; !ok {
+		return errors.New("No target with given id found")
+	}
+	return nil
+}
+
+func (v *View) checkSession(m members) error {
+	id, err := m.text("sessionId")
+	if err != nil {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if s := v.sessions[target.SessionID(id)]; s == nil || s == v.root {
+		return errors.New("No session with given id")
+	}
+	return nil
+}
+
+func (v *View) checkSessions() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(v.sessions) >= maxSessions {
+		return fmt.Errorf("%d sessions, limit %d: detach from some first", len(v.sessions), maxSessions)
+	}
+	return nil
+}
+
+// checkContext looks whether a context that is named is the client's.
+func (v *View) checkContext(m members) error {
+	id, err := m.text("browserContextId")
+	if err != nil || id == "" {
+		return err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.contexts[cdp.BrowserContextID(id)] == nil {
+		return fmt.Errorf("Failed to find browser context for id %.40s", id)
+	}
+	return nil
+}
+
+// inContext are parameters that name a context: the one that the client names, or
+// its default.
+func (v *View) inContext(m members) (jsonv2.Value, error) {
+	if err := v.checkContext(m); err != nil {
+		return nil, err
+	}
+	if id, err := m.text("browserContextId"); err == nil && id == "" {
+		m["browserContextId"] = jsonv2.Value(fmt.Sprintf("%q", v.standard))
+	}
+	return m.encode()
+}
+
+// parseProxy reads a proxy as browsers have them: a URL, or host and port.
+func parseProxy(text string) (*url.URL, error) {
+	if text == "" {
+		return nil, nil //nolint:nilnil // no proxy is no fault
+	}
+	if !strings.Contains(text, "://") {
+		text = "http://" + text
+	}
+	proxy, err := url.Parse(text)
+	if err != nil || proxy.Host == "" || strings.ContainsAny(text, ";,") {
+		return nil, errors.New("proxyServer is no URL of one proxy") // its text may have a password
+	}
+	switch proxy.Scheme {
+	case "http", "https", "socks5":
+		return proxy, nil
+	}
+	return nil, fmt.Errorf("proxyServer: scheme %q: http, https and socks5 are possible", proxy.Scheme)
+}
+
+// answer is what a command that is answered here does.
+type answer func(ctx context.Context, c *command) (any, error)
+
+// own is how a command of a session of the browser is answered here; nil for
+// those that are not.
+func (v *View) own(method string) answer {
+	switch method {
+	case "Browser.close":
+		return v.leave
+	case "Target.getTargets":
+		return v.getTargets
+	case "Target.createTarget":
+		return v.createTarget
+	case "Target.getBrowserContexts":
+		return v.getContexts
+	case "Target.createBrowserContext":
+		return v.createContext
+	case "Target.disposeBrowserContext":
+		return v.disposeContext
+	}
+	return nil
+}
+
+// ask answers a command beside those that come after it.
+func (v *View) ask(ctx context.Context, c *command, do answer) error {
+	select {
+	case v.asked <- struct{}{}:
+	case <-v.alive.Done():
+		return context.Cause(v.alive)
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	v.spawn(func() {
+		defer func() { <-v.asked }()
+		ctx, cancel := context.WithTimeoutCause(v.alive, commandTime, errSlowBrowser)
+		defer cancel()
+		result, err := do(ctx, c)
+		if err != nil {
+			v.tell(c.refusal(err))
+			return
+		}
+		v.tell(c.result(result))
+		if c.method == "Browser.close" {
+			v.end(io.EOF)
+		}
+	})
+	return nil
+}
+
+// leave ends the client's browser, once it has the answer.
+func (v *View) leave(context.Context, *command) (any, error) { return struct{}{}, nil }
+
+func (v *View) getTargets(ctx context.Context, c *command) (any, error) {
+	params := c.params
+	if params == nil {
+		params = jsonv2.Value(`{}`)
+	}
+	var all target.GetTargetsResult
+	if err := v.conn.Call(ctx, c.method, params, &all); err != nil {
+		return nil, err
+	}
+	own := make([]*target.Info, 0, len(all.TargetInfos))
+	for _, info := range all.TargetInfos {
+		if v.isOwn(info) {
+			own = append(own, info)
+		}
+	}
+	return map[string]any{"targetInfos": own}, nil
+}
+
+func (v *View) createTarget(ctx context.Context, c *command) (any, error) {
+	m, err := c.members()
+	if err != nil {
+		return nil, err
+	}
+	if err := m.checkURL(); err != nil {
+		return nil, err
+	}
+	for name := range m {
+		switch name {
+		case "url", "left", "top", "width", "height", "windowState", "browserContextId", "newWindow", "background", "forTab", "focus":
+		default:
+			delete(m, name) // a hidden one would never end, the rest is for one operating system each
+		}
+	}
+	params, err := v.inContext(m)
+	if err != nil {
+		return nil, err
+	}
+	v.mu.Lock()
+	tabs := v.tabs() + v.creating + 1
+	if tabs <= v.MaxTabs {
+		v.creating++
+	}
+	v.mu.Unlock()
+	if tabs > v.MaxTabs {
+		return nil, fmt.Errorf("%d tabs are open, limit %d for one client (cdp.max_tabs): close one first", tabs-1, v.MaxTabs)
+	}
+	defer v.locked(func() { v.creating-- })
+	if err := v.guest.Resize(ctx, tabs); err != nil {
+		return nil, err
+	}
+	var made jsonv2.Value
+	err = v.conn.Call(ctx, c.method, params, &made)
+	return made, err
+}
+
+// getContexts are those that the client has made: no browser lists its default.
+func (v *View) getContexts(context.Context, *command) (any, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	made := make([]cdp.BrowserContextID, 0, len(v.contexts))
+	for id := range v.contexts {
+		if id != v.standard {
+			made = append(made, id)
+		}
+	}
+	return map[string]any{"browserContextIds": made}, nil
+}
+
+func (v *View) createContext(ctx context.Context, c *command) (any, error) {
+	m, err := c.members()
+	if err != nil {
+		return nil, err
+	}
+	proxy, err := m.text("proxyServer")
+	if err != nil {
+		return nil, err
+	}
+	id, err := v.newContext(ctx, target.CreateBrowserContextParams{ProxyServer: proxy})
+	return map[string]any{"browserContextId": id}, err
+}
+
+func (v *View) disposeContext(ctx context.Context, c *command) (any, error) {
+	m, err := c.members()
+	if err != nil {
+		return nil, err
+	}
+	id, err := m.text("browserContextId")
+	if err != nil {
+		return nil, err
+	}
+	if err := v.checkContext(m); err != nil || id == "" || cdp.BrowserContextID(id) == v.standard {
+		return nil, errors.Join(errors.New("Failed to find context with id"), err)
+	}
+	return struct{}{}, v.dispose(ctx, cdp.BrowserContextID(id))
+}
