@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.23.0
+	github.com/coder/websocket v1.8.15
 	github.com/gaia-go/gaia/proto v0.0.0
 	github.com/gaia-go/gaia/sdk v0.0.0
 	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875

@@ -19,7 +19,8 @@ type metrics struct {
 	recycles, crashes           *prometheus.CounterVec
 	retries, denials            prometheus.Counter
 	requests, received, seconds prometheus.Counter
-	memory                      prometheus.Gauge
+	memory, clients             prometheus.Gauge
+	messages, bytes             *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -40,8 +41,11 @@ func newMetrics() *metrics {
 		memory: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "gaia_browser_memory_bytes", Help: "Memory of all browsers together (proportional set size), as measured each second.",
 		}),
+		clients:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "gaia_browser_cdp_clients", Help: "Clients of the door for scripts."}),
+		messages: counters("gaia_browser_cdp_messages_total", "Messages that passed the door for scripts.", "from", "client", "browser"),
+		bytes:    counters("gaia_browser_cdp_bytes_total", "Bytes of messages that passed the door for scripts.", "from", "client", "browser"),
 	}
-	m.registry.MustRegister(m.starts, m.made, m.load, m.wipe, m.recycles, m.crashes, m.retries, m.denials, m.requests, m.received, m.seconds, m.memory)
+	m.registry.MustRegister(m.starts, m.made, m.load, m.wipe, m.recycles, m.crashes, m.retries, m.denials, m.requests, m.received, m.seconds, m.memory, m.clients, m.messages, m.bytes)
 	m.gauge("gaia_browser_browsers", "Browsers that run or start.", nil, func(c slot.Counts) int { return c.Browsers })
 	m.gauge("gaia_browser_tabs", "Tabs, each in a context of its own.", nil, func(c slot.Counts) int { return c.Tabs })
 	for state, count := range map[string]func(slot.Counts) int{
@@ -113,3 +117,18 @@ func (m *metrics) Crashed(what string) { m.crashes.WithLabelValues(what).Inc() }
 
 // Sampled notes the memory of all browsers.
 func (m *metrics) Sampled(memory uint64) { m.memory.Set(float64(memory)) }
+
+// The methods of door.Meter.
+
+// Client counts a client that has come, or with -1 one that has gone.
+func (m *metrics) Client(more int) { m.clients.Add(float64(more)) }
+
+// Message counts one that has passed.
+func (m *metrics) Message(fromClient bool, bytes int) {
+	from := "browser"
+	if fromClient {
+		from = "client"
+	}
+	m.messages.WithLabelValues(from).Inc()
+	m.bytes.WithLabelValues(from).Add(float64(bytes))
+}

@@ -8,9 +8,11 @@ package pool
 
 import (
 	"context"
+	"errors"
 	"runtime"
 	"sync"
 
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/door"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/engine"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/slot"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
@@ -33,6 +35,7 @@ type Pool struct {
 // running is what a configured pool works with.
 type running struct {
 	slots *slot.Pool
+	door  *door.Door // nil without one
 	home  *engine.Home
 	jobs  chan struct{} // a place for each job that may run
 	stop  context.CancelFunc
@@ -64,6 +67,9 @@ func (p *Pool) Configure(ctx context.Context, config *browserv1.Config) error {
 		defer close(r.kept)
 		r.slots.Run(keep)
 	}()
+	if r.door, err = p.openDoor(ctx, config.GetCdp(), &o, r.slots); err != nil {
+		return errors.Join(err, r.close())
+	}
 	p.mu.Lock()
 	old := p.running
 	p.running = r
@@ -98,6 +104,9 @@ func (p *Pool) Shutdown() error {
 func (r *running) close() error {
 	if r == nil {
 		return nil
+	}
+	if r.door != nil {
+		r.door.Close()
 	}
 	r.stop()
 	<-r.kept

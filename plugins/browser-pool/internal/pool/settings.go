@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/door"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/engine"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/outlet"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/slot"
@@ -24,6 +25,10 @@ const (
 	defaultMaxAge       = time.Hour
 	defaultIdleTimeout  = 5 * time.Minute
 	defaultMaxTabMemory = 512 << 20
+
+	defaultMaxClients    = 100
+	defaultMaxClientTabs = 10
+	defaultClientIdle    = 10 * time.Minute
 
 	// defaultMemory is for machines whose own is not known.
 	defaultMemory = 4 << 30
@@ -133,6 +138,33 @@ func programs(ctx context.Context, config *browserv1.Config) (map[slot.Engine]en
 		faults = append(faults, missing)
 	}
 	return found, standard, errors.Join(faults...)
+}
+
+// openDoor opens the door for scripts, if there is to be one.
+func (p *Pool) openDoor(ctx context.Context, config *browserv1.CDP, o *slot.Options, slots *slot.Pool) (*door.Door, error) {
+	if config == nil {
+		return nil, nil //nolint:nilnil // no door is no fault
+	}
+	token, err := door.Token(config.GetToken(), config.GetTokenFile())
+	if err != nil {
+		field := "cdp.token"
+		if config.GetToken() == "" && config.GetTokenFile() != "" {
+			field = "cdp.token_file"
+		}
+		return nil, sdk.Invalid(field, "%v", err)
+	}
+	program := o.Programs[o.Default]
+	opened, err := door.Open(ctx, door.Options{
+		Listen: config.GetListen(), Token: token, Product: "Chrome/" + program.Version, Engine: o.Default,
+		MaxClients:  intOr(config.GetMaxClients(), defaultMaxClients),
+		MaxTabs:     intOr(config.GetMaxTabs(), defaultMaxClientTabs),
+		IdleTimeout: durationOr(config.GetIdleTimeout(), defaultClientIdle),
+		Slots:       slots, Outlets: o.Outlets, Meter: p.metrics,
+	})
+	if err != nil {
+		return nil, sdk.Invalid("cdp.listen", "%v", err)
+	}
+	return opened, nil
 }
 
 func intOr(n uint32, standard int) int {

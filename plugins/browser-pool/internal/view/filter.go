@@ -3,6 +3,7 @@ package view
 import (
 	"bytes"
 	"fmt"
+	"maps"
 
 	"github.com/chromedp/cdproto/cdp/jsonv2"
 	"github.com/chromedp/cdproto/target"
@@ -46,12 +47,15 @@ func (v *View) isFor(s *session, text []byte) bool {
 	}
 	switch n.Method {
 	case "Target.attachedToTarget":
-		isWide := n.Params.Info.Type == "browser"
-		if s.isWide && !isWide && !v.isOwn(&n.Params.Info) {
+		of := n.Params.Info.TargetID
+		if n.Params.Info.Type == "browser" {
+			of = ""
+		}
+		if s.isWide() && of != "" && !v.isOwn(&n.Params.Info) {
 			v.release(s, n.Params.SessionID)
 			return false
 		}
-		return v.adopt(n.Params.SessionID, isWide) != nil
+		return v.adopt(n.Params.SessionID, of) != nil
 	case "Target.detachedFromTarget":
 		return v.abandon(n.Params.SessionID)
 	case "Target.targetCreated", "Target.targetInfoChanged":
@@ -136,6 +140,7 @@ func (v *View) closed(id target.ID) {
 	v.mu.Lock()
 	wasTab := v.targets[id]
 	delete(v.targets, id)
+	maps.DeleteFunc(v.windows, func(_ int64, of target.ID) bool { return of == id })
 	tabs := v.tabs() + v.creating
 	v.mu.Unlock()
 	if wasTab {

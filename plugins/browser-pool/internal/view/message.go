@@ -18,7 +18,8 @@ type command struct {
 	method  string
 	params  jsonv2.Value // of the text; nil for none
 	session target.SessionID
-	text    []byte // the whole of it
+	target  target.ID // that the session is of
+	text    []byte    // the whole of it
 }
 
 var (

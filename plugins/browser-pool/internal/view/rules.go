@@ -29,10 +29,11 @@ func (v *View) Receive(ctx context.Context, text []byte) error {
 		v.tell(c.refusal(errors.New("Session with given id not found.")))
 		return nil
 	}
-	if !s.isWide && isPlain(c.method) {
+	if !s.isWide() && isPlain(c.method) {
 		return v.conn.Forward(ctx, c.in(s.ID(), nil))
 	}
-	if ask := v.own(c.method); ask != nil && s.isWide {
+	c.target = s.target
+	if ask := v.own(c.method); ask != nil && (s.isWide() || c.method == "Browser.getWindowForTarget") {
 		return v.ask(ctx, &c, ask)
 	}
 	params, err := v.judge(s, &c)
@@ -121,17 +122,17 @@ func (v *View) judge(s *session, c *command) (jsonv2.Value, error) {
 		return nil, m.checkDrag()
 	case "Browser.getVersion", "Target.setDiscoverTargets":
 		return nil, nil
-	case "Browser.getWindowForTarget":
-		return nil, v.checkTarget(m, !s.isWide)
+	case "Browser.getWindowBounds", "Browser.setWindowBounds", "Browser.setContentsSize":
+		return nil, v.checkWindow(m)
 	case "Browser.setDownloadBehavior":
 		m["behavior"] = jsonv2.Value(`"deny"`)
 		delete(m, "downloadPath")
 		return v.inContext(m)
 	}
-	if strings.HasPrefix(c.method, "Storage.") && !s.isWide {
+	if strings.HasPrefix(c.method, "Storage.") && !s.isWide() {
 		return nil, v.checkContext(m)
 	}
-	if s.isWide {
+	if s.isWide() {
 		return v.judgeWide(c, m)
 	}
 	return nil, refused(c.method)
@@ -210,6 +211,20 @@ func (v *View) checkTarget(m members, mayBeNone bool) error {
 	defer v.mu.Unlock()
 	if _, ok := v.targets[target.ID(id)]; !ok {
 		return errors.New("No target with given id found")
+	}
+	return nil
+}
+
+// checkWindow looks whether a window is one that the client was told of.
+func (v *View) checkWindow(m members) error {
+	var id int64
+	if err := jsonv2.Unmarshal(m["windowId"], &id); err != nil {
+		return errors.New("windowId is no integer")
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.windows[id] == "" {
+		return errors.New("Browser window not found")
 	}
 	return nil
 }
@@ -300,6 +315,8 @@ func (v *View) own(method string) answer {
 		return v.createContext
 	case "Target.disposeBrowserContext":
 		return v.disposeContext
+	case "Browser.getWindowForTarget":
+		return v.getWindow
 	}
 	return nil
 }
@@ -427,4 +444,31 @@ func (v *View) disposeContext(ctx context.Context, c *command) (any, error) {
 		return nil, errors.Join(errors.New("Failed to find context with id"), err)
 	}
 	return struct{}{}, v.dispose(ctx, cdp.BrowserContextID(id))
+}
+
+// getWindow is the window of a target of the client's, or of the session's own.
+func (v *View) getWindow(ctx context.Context, c *command) (any, error) {
+	m, err := c.members()
+	if err != nil {
+		return nil, err
+	}
+	if err := v.checkTarget(m, c.target != ""); err != nil {
+		return nil, err
+	}
+	id, err := m.text("targetId")
+	if id == "" {
+		id = string(c.target)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var window struct {
+		ID     int64        `json:"windowId"`
+		Bounds jsonv2.Value `json:"bounds"`
+	}
+	err = v.conn.Call(ctx, c.method, map[string]string{"targetId": id}, &window)
+	if err == nil {
+		v.locked(func() { v.windows[window.ID] = target.ID(id) })
+	}
+	return window, err
 }

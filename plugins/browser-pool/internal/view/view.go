@@ -76,6 +76,7 @@ type View struct {
 	contexts map[cdp.BrowserContextID]*outlet.Outlet
 	standard cdp.BrowserContextID // where tabs go of which nothing else is said
 	targets  map[target.ID]bool   // all that are in contexts; true for a tab
+	windows  map[int64]target.ID  // that the client has asked about
 	creating int                  // tabs
 	opening  int                  // contexts
 }
@@ -84,8 +85,8 @@ type View struct {
 type session struct {
 	*devtools.Session
 
-	isWide bool               // of the browser, not of one of its targets
-	known  map[target.ID]bool // that the client has been told of here; of the view's lock
+	target target.ID          // that it is of; "" for the browser as a whole
+	known  map[target.ID]bool // targets that the client has been told of here; of the view's lock
 }
 
 // Open lets a client into one of the pool's browsers. It waits for a place until
@@ -96,6 +97,7 @@ func Open(ctx context.Context, slots *slot.Pool, o Options) (_ *View, err error)
 		sessions: make(map[target.SessionID]*session),
 		contexts: make(map[cdp.BrowserContextID]*outlet.Outlet),
 		targets:  make(map[target.ID]bool),
+		windows:  make(map[int64]target.ID),
 	}
 	v.alive, v.end = context.WithCancelCause(context.WithoutCancel(ctx))
 	if v.guest, err = slots.Join(ctx, o.Engine, v.watch); err != nil {
@@ -113,13 +115,16 @@ func Open(ctx context.Context, slots *slot.Pool, o Options) (_ *View, err error)
 	if err != nil {
 		return nil, err
 	}
-	v.root = v.adopt(attached.SessionID, true)
+	v.root = v.adopt(attached.SessionID, "")
 	v.standard, err = v.newContext(ctx, target.CreateBrowserContextParams{})
 	return v, err
 }
 
+// isWide reports whether it is a session of the browser as a whole.
+func (s *session) isWide() bool { return s.target == "" }
+
 // adopt makes a session one of the client's; nil after Close.
-func (v *View) adopt(id target.SessionID, isWide bool) *session {
+func (v *View) adopt(id target.SessionID, of target.ID) *session {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.sessions == nil {
@@ -128,7 +133,7 @@ func (v *View) adopt(id target.SessionID, isWide bool) *session {
 	if s := v.sessions[id]; s != nil {
 		return s
 	}
-	s := &session{isWide: isWide, known: make(map[target.ID]bool)}
+	s := &session{target: of, known: make(map[target.ID]bool)}
 	s.Session = v.conn.Relay(id, func(text []byte) { v.hear(s, text) })
 	v.sessions[id] = s
 	return s

@@ -1,0 +1,130 @@
+package pool
+
+import (
+	"context"
+	"html"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/remote"
+	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
+)
+
+const doorToken = "0123456789abcdef-test"
+
+// withDoor is a pool whose door is open, and the address of the door.
+func withDoor(t *testing.T, cdp *browserv1.CDP) (*Pool, string) {
+	t.Helper()
+	cdp.Listen, cdp.Token = "127.0.0.1:0", doorToken
+	p := start(t, &browserv1.Config{MaxBrowsers: 1, MaxTabs: 20, Warm: new(uint32(0)), Cdp: cdp})
+	return p, p.running.door.Addr()
+}
+
+// formSite greets who fills in its form, and sets a cookie with the name.
+func formSite(t *testing.T) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		who := html.EscapeString(r.FormValue("name"))
+		pages := map[string]string{
+			"/form":  `<form action=/hello><input id=name name=name><button id=send>Send</button></form>`,
+			"/hello": `<title>Hello</title><h1>Hello ` + who + `</h1><iframe src=/frame></iframe><a id=popup href=/popup target=_blank rel=opener>more</a>`,
+			"/frame": `<p>in a frame</p>`, "/popup": `<title>popup</title>`,
+		}
+		if r.URL.Path == "/hello" {
+			http.SetCookie(w, &http.Cookie{Name: "who", Value: who, Path: "/"}) //nolint:gosec // G124: a test's
+		}
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = w.Write([]byte(pages[r.URL.Path]))
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// scripts is a directory with the scripts and what they import. Without npm or
+// its registry the test is skipped.
+func scripts(t *testing.T) string {
+	t.Helper()
+	npm, err := exec.LookPath("npm")
+	if err != nil {
+		t.Skip("no npm here: Playwright and Puppeteer are not tried")
+	}
+	dir := t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "cp", "-r", "testdata/scripts/.", dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	install := exec.CommandContext(ctx, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline") //nolint:gosec // G204: as it was found
+	install.Dir = dir
+	if out, err := install.CombinedOutput(); err != nil {
+		t.Skipf("npm ci: %v: %.500s", err, out)
+	}
+	return dir
+}
+
+func runScript(t *testing.T, dir, script string, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	node := exec.CommandContext(ctx, "node", append([]string{script}, args...)...) //nolint:gosec // G204: of the test
+	node.Dir = dir
+	if out, err := node.CombinedOutput(); err != nil || !strings.Contains(string(out), "done") {
+		t.Errorf("%s: %v\n%s", script, err, out)
+	}
+}
+
+func TestPlaywrightAndPuppeteerScriptsRunUnchangedAtOnceOnOneBrowser(t *testing.T) {
+	p, door := withDoor(t, &browserv1.CDP{})
+	dir, site := scripts(t), formSite(t)
+	t.Run("clients", func(t *testing.T) {
+		for _, who := range []string{"ann", "bob"} {
+			t.Run("playwright "+who, func(t *testing.T) {
+				t.Parallel()
+				runScript(t, dir, "playwright.mjs", "http://"+door+"/?token="+doorToken, site, who)
+			})
+			t.Run("puppeteer "+who, func(t *testing.T) {
+				t.Parallel()
+				runScript(t, dir, "puppeteer.mjs", "ws://"+door+"?token="+doorToken, site, who)
+			})
+		}
+	})
+	if got := p.running.slots.Counts().Browsers; got != 1 {
+		t.Errorf("browsers: got %d, want 1", got)
+	}
+	eventually(t, "all places are free", func() bool { return p.running.slots.Counts().Tabs == 0 })
+}
+
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	deadline := time.After(5 * time.Second)
+	for !holds() {
+		select {
+		case <-poll.C:
+		case <-deadline:
+			t.Errorf("not within 5 s: %s", what)
+			return
+		}
+	}
+}
+
+func TestAChromedpScriptRunsThroughTheDoor(t *testing.T) {
+	_, door := withDoor(t, &browserv1.CDP{})
+	site := formSite(t)
+	ctx, cancel := remote.NewAllocator(t.Context(), "ws://"+door+"/devtools/browser/any?token="+doorToken)
+	defer cancel()
+	ctx, cancel = chromedp.NewContext(ctx)
+	defer cancel()
+	if err := chromedp.Do(ctx, chromedp.Navigate(site+"/hello?name=cho")); err != nil {
+		t.Fatal(err)
+	}
+	if title, err := chromedp.Run(ctx, chromedp.Title()); err != nil || title != "Hello" {
+		t.Errorf("got %q, %v", title, err)
+	}
+}
