@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/chromedp/cdproto/target"
 )
@@ -35,7 +36,7 @@ func (c *Conn) Forward(ctx context.Context, text []byte) error {
 	default:
 	}
 	select {
-	case c.queue <- append(text[:len(text):len(text)], 0):
+	case c.queue <- append(slices.Clip(text), 0):
 		return nil
 	case <-c.done:
 		return ErrClosed

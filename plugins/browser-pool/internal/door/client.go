@@ -20,6 +20,9 @@ const (
 
 	// writeTime is how long a client may take to read one message.
 	writeTime = 30 * time.Second
+
+	// goodbyeTime is how long a client may take to say goodbye.
+	goodbyeTime = 500 * time.Millisecond
 )
 
 var (
@@ -100,6 +103,8 @@ func (d *Door) serve(socket *websocket.Conn, v *view.View) {
 	}()
 	err := d.send(ctx, socket, v)
 	v.Close() // nobody waits for a client that does not say goodbye
+	late := time.AfterFunc(goodbyeTime, func() { _ = socket.CloseNow() })
+	defer late.Stop()
 	_ = socket.Close(closing(err))
 	end(err)
 	<-received

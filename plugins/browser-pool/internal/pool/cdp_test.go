@@ -2,17 +2,23 @@ package pool
 
 import (
 	"context"
+	"fmt"
 	"html"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/remote"
+	"github.com/coder/websocket"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 const doorToken = "0123456789abcdef-test"
@@ -59,7 +65,7 @@ func scripts(t *testing.T) string {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	install := exec.CommandContext(ctx, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline") //nolint:gosec // G204: as it was found
+	install := exec.CommandContext(ctx, npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefer-offline")
 	install.Dir = dir
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Skipf("npm ci: %v: %.500s", err, out)
@@ -71,7 +77,7 @@ func runScript(t *testing.T, dir, script string, args ...string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	node := exec.CommandContext(ctx, "node", append([]string{script}, args...)...) //nolint:gosec // G204: of the test
+	node := exec.CommandContext(ctx, "node", append([]string{script}, args...)...)
 	node.Dir = dir
 	if out, err := node.CombinedOutput(); err != nil || !strings.Contains(string(out), "done") {
 		t.Errorf("%s: %v\n%s", script, err, out)
@@ -127,4 +133,79 @@ func TestAChromedpScriptRunsThroughTheDoor(t *testing.T) {
 	if title, err := chromedp.Run(ctx, chromedp.Title()); err != nil || title != "Hello" {
 		t.Errorf("got %q, %v", title, err)
 	}
+}
+
+// dial connects to the door over a connection that the test can break.
+func dial(t *testing.T, door string) (*websocket.Conn, *net.TCPConn, error) {
+	t.Helper()
+	var raw *net.TCPConn
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err == nil {
+			raw = conn.(*net.TCPConn)
+		}
+		return conn, err
+	}}
+	t.Cleanup(transport.CloseIdleConnections)
+	socket, response, err := websocket.Dial(t.Context(), "ws://"+door+"/?token="+doorToken, &websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}}) //nolint:bodyclose // its body is in memory, says Dial
+	if err != nil {
+		if response != nil {
+			text, _ := io.ReadAll(response.Body)
+			err = fmt.Errorf("%d %s", response.StatusCode, text)
+		}
+		return nil, nil, err
+	}
+	t.Cleanup(func() { _ = socket.CloseNow() })
+	socket.SetReadLimit(-1)
+	if err := socket.Write(t.Context(), websocket.MessageText, []byte(`{"id":1,"method":"Target.createTarget","params":{"url":"about:blank"}}`)); err != nil {
+		t.Fatal(err)
+	}
+	if _, text, err := socket.Read(t.Context()); err != nil || !strings.Contains(string(text), "targetId") {
+		t.Fatalf("create a tab: %s, %v", text, err)
+	}
+	return socket, raw, nil
+}
+
+func TestWhatAClientHadIsGoneAsSoonAsItIsReset(t *testing.T) {
+	p, door := withDoor(t, &browserv1.CDP{MaxClients: 1})
+	_, raw, err := dial(t, door)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := dial(t, door); err == nil || !strings.HasPrefix(err.Error(), "503 ") || !strings.Contains(err.Error(), "max_clients") {
+		t.Errorf("a second client: got %v, want a 503", err)
+	}
+	_ = raw.SetLinger(0)
+	_ = raw.Close()
+	begin := time.Now()
+	eventually(t, "its place is free", func() bool { return p.running.slots.Counts().Tabs == 0 })
+	t.Log("gone after", time.Since(begin))
+}
+
+func TestASilentClientIsSentAway(t *testing.T) {
+	_, door := withDoor(t, &browserv1.CDP{IdleTimeout: durationpb.New(100 * time.Millisecond)})
+	socket, _, err := dial(t, door)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := socket.Read(t.Context()); websocket.CloseStatus(err) != websocket.StatusPolicyViolation {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestADoorThatClosesLeavesNothing(t *testing.T) {
+	before := runtime.NumGoroutine()
+	p, door := withDoor(t, &browserv1.CDP{})
+	socket, _, err := dial(t, door)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Shutdown(); err != nil {
+		t.Error(err)
+	}
+	if _, _, err := socket.Read(t.Context()); err == nil {
+		t.Error("its client is still in")
+	}
+	_ = socket.CloseNow()
+	eventually(t, "goroutines have ended", func() bool { return runtime.NumGoroutine() <= before+2 }) // of the client's transport
 }

@@ -107,11 +107,11 @@ func (c *command) number(token jsontext.Token) error {
 func (c *command) in(id target.SessionID, params jsonv2.Value) []byte {
 	switch {
 	case params != nil:
-		return fmt.Appendf(nil, `{"id":%d,"method":%q,"params":%s,"sessionId":%q}`, c.id, c.method, params, id)
+		return fmt.Appendf(nil, `{"id":%d,"method":%s,"params":%s,"sessionId":%s}`, c.id, quote(c.method), params, quote(string(id)))
 	case c.session != "":
 		return c.text
 	}
-	return fmt.Appendf(make([]byte, 0, len(c.text)+64), `{"sessionId":%q,%s`, id, c.text[1:])
+	return fmt.Appendf(make([]byte, 0, len(c.text)+64), `{"sessionId":%s,%s`, quote(string(id)), c.text[1:])
 }
 
 // result answers the command.
@@ -125,7 +125,7 @@ func (c *command) result(params any) []byte {
 
 // refusal answers the command with an error, as the browser writes its own.
 func (c *command) refusal(err error) []byte {
-	value, _ := jsonv2.Marshal(struct { //nolint:errcheck // a number and a text
+	value, _ := jsonv2.Marshal(struct {
 		Code    int    `json:"code"`
 		Message string `json:"message"`
 	}{-32000, err.Error()}, jsonv2.AllowInvalidUTF8(true))
@@ -136,6 +136,11 @@ func (c *command) answer(kind string, value []byte) []byte {
 	if c.session == "" {
 		return fmt.Appendf(nil, `{"id":%d,%q:%s}`, max(c.id, 0), kind, value)
 	}
-	session, _ := jsontext.AppendQuote(nil, string(c.session)) // of a text that was JSON
-	return fmt.Appendf(nil, `{"id":%d,%q:%s,"sessionId":%s}`, max(c.id, 0), kind, value, session)
+	return fmt.Appendf(nil, `{"id":%d,%q:%s,"sessionId":%s}`, max(c.id, 0), kind, value, quote(string(c.session)))
+}
+
+// quote writes a text that has come in JSON, so that it is one, as JSON.
+func quote(text string) []byte {
+	quoted, _ := jsontext.AppendQuote(nil, text)
+	return quoted
 }

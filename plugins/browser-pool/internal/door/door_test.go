@@ -1,0 +1,80 @@
+package door
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+const secret = "0123456789abcdef"
+
+func TestTheDoorLetsInWhoShowsTheTokenAndIsNoPage(t *testing.T) {
+	d := &Door{Options: Options{Listen: "127.0.0.1:9222", Token: secret, Product: "Chrome/1"}}
+	for _, c := range []struct {
+		url, bearer, host, origin string
+		want                      int
+	}{
+		{url: "/json/version?token=" + secret, want: 200},
+		{url: "/json/version/?token=" + secret, want: 200},
+		{url: "/" + secret + "/json/version", want: 200},
+		{url: "/json/version", bearer: secret, want: 200},
+		{url: "/json/list", bearer: secret, want: 200},
+		{url: "/json/version", bearer: secret, host: "localhost:9222", want: 200},
+		{url: "/json/version", bearer: secret, host: "[::1]:9222", want: 200},
+		{url: "/json/version", want: 401},
+		{url: "/json/version?token=", want: 401},
+		{url: "/json/version?token=" + secret[1:], want: 401},
+		{url: "/", want: 401},
+		{url: "/devtools/browser/x", want: 401},
+		{url: "/json/version", bearer: secret, host: "evil.example:9222", want: 403},
+		{url: "/json/version", bearer: secret, origin: "http://127.0.0.1:9222", want: 403},
+		{url: "/devtools/browser/x", bearer: secret, origin: "null", want: 403},
+		{url: "/devtools/browser/x", bearer: secret, want: 426},
+		{url: "/other", bearer: secret, want: 404},
+	} {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, c.url, nil)
+		r.Host = "127.0.0.1:9222"
+		if c.host != "" {
+			r.Host = c.host
+		}
+		if c.bearer != "" {
+			r.Header.Set("Authorization", "Bearer "+c.bearer)
+		}
+		if c.origin != "" {
+			r.Header.Set("Origin", c.origin)
+		}
+		w := httptest.NewRecorder()
+		d.ServeHTTP(w, r)
+		if w.Code != c.want {
+			t.Errorf("%+v: got %d", c, w.Code)
+		}
+		if w.Code != 200 && strings.Contains(w.Body.String(), secret) {
+			t.Errorf("%+v: the token is told to somebody who has none", c)
+		}
+	}
+}
+
+func TestATokenFileIsMadeOnceAndKeptFromOthers(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	made, err := Token("", file)
+	if err != nil || len(made) < minToken {
+		t.Fatalf("got %d characters, %v", len(made), err)
+	}
+	if again, err := Token("", file); err != nil || again != made {
+		t.Errorf("again: another one, %v", err)
+	}
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Token("", file); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+		t.Errorf("readable by others: got %v", err)
+	}
+	for _, bad := range []string{"", "short", strings.Repeat("/", 20)} {
+		if _, err := Token(bad, ""); err == nil || bad != "" && strings.Contains(err.Error(), bad) {
+			t.Errorf("%q: got %v", bad, err)
+		}
+	}
+}

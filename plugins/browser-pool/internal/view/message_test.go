@@ -1,0 +1,56 @@
+package view
+
+import (
+	"bytes"
+	"encoding/json"
+	"testing"
+)
+
+func TestMessagesThatTheBrowserMayReadOtherwiseAreNoMessages(t *testing.T) {
+	for _, text := range []string{
+		``, `1`, `[]`, `{`, `{}`, `{"id":1}`, `{"method":"A.b"}`, `{"id":-1,"method":"A.b"}`, `{"id":1.5,"method":"A.b"}`, `{"id":2147483648,"method":"A.b"}`,
+		`{"id":"1","method":"A.b"}`, `{"id":1,"method":2}`, `{"id":1,"method":"A.b"} {}`, "{\"id\":1,\"method\":\"A.b\"}\x00{\"id\":2,\"method\":\"Browser.close\"}",
+		`{"id":1,"method":"A.b","method":"Browser.close"}`, `{"id":1,"method":"A.b","sessionId":"X","session\u0049d":"Y"}`, `{"id":1,"method":"A.b","sessionId":""}`,
+		"{\"id\":1,\"method\":\"A.b\",\"params\":{\"x\":\"\x00\"}}", `{"id":1,"method":"A.b","params":{"url":"a","url":"b"}}`,
+	} {
+		if c, err := parse([]byte(text)); err == nil {
+			t.Errorf("%s: got %+v", text, c)
+		}
+	}
+}
+
+func FuzzACommandIsReadAsTheBrowserReadsIt(f *testing.F) {
+	for _, text := range []string{
+		`{"id":1,"method":"Page.navigate","params":{"url":"http://a/"},"sessionId":"0123456789ABCDEF0123456789ABCDEF"}`,
+		`{"params":{},"sess\u0069onId":"A","\u006dethod":"Browser.close","id":0}`, ` {"id":7,"method":"A\"b","x":[{"id":2}]}`, "{\"id\":1,\"method\":\"\x00\"}",
+	} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := parse(text)
+		for _, message := range [][]byte{c.refusal(errNoOne), c.result(1)} {
+			if !json.Valid(message) {
+				t.Fatalf("answer: %s", message)
+			}
+		}
+		if err != nil {
+			return
+		}
+		for _, sent := range [][]byte{c.in("S", nil), c.in("S", []byte(`{}`))} {
+			if bytes.ContainsRune(sent, 0) {
+				t.Fatalf("sent %q: the pipe's end of a message is in it", sent)
+			}
+			var members map[string]json.RawMessage
+			if err := json.Unmarshal(sent, &members); err != nil {
+				t.Fatalf("sent %q: %v", sent, err)
+			}
+			var method, session string
+			if err := json.Unmarshal(members["method"], &method); err != nil || method != c.method {
+				t.Errorf("method of %q: got %q, want %q", sent, method, c.method)
+			}
+			if err := json.Unmarshal(members["sessionId"], &session); err != nil || session != "S" && session != string(c.session) {
+				t.Errorf("session of %q: got %q", sent, session)
+			}
+		}
+	})
+}
