@@ -37,7 +37,7 @@ func formSite(t *testing.T) string {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		who := html.EscapeString(r.FormValue("name"))
 		pages := map[string]string{
-			"/form":  `<form action=/hello><input id=name name=name><button id=send>Send</button></form>`,
+			"/form":  `<form action=/hello><input id=name name=name><button id=send>Send</button></form><input id=file type=file><a id=get href=/popup download=x.html>get</a>`,
 			"/hello": `<title>Hello</title><h1>Hello ` + who + `</h1><iframe src=/frame></iframe><a id=popup href=/popup target=_blank rel=opener>more</a>`,
 			"/frame": `<p>in a frame</p>`, "/popup": `<title>popup</title>`,
 		}

@@ -129,7 +129,7 @@ func TestWhatReachesTheMachineOrAllClientsIsRefused(t *testing.T) {
 			{"Browser.crash", `{}`}, {"Browser.getBrowserCommandLine", `{}`}, {"SystemInfo.getInfo", `{}`}, {"SystemInfo.getProcessInfo", `{}`},
 			{"Tracing.start", `{}`}, {"Tethering.bind", `{"port":9000}`}, {"Target.exposeDevToolsProtocol", `{}`}, {"Nothing.known", `{}`},
 			{"Target.sendMessageToTarget", `{"message":"{}"}`}, {"Target.setRemoteLocations", `{"locations":[]}`}, {"Extensions.loadUnpacked", `{"path":"/"}`},
-			{"Page.navigate", `{"url":"file:///etc/passwd"}`}, {"Page.navigate", `{"url":" \tFI\nLE:///etc/passwd"}`}, {"Page.navigate", `{"url":"view-source:file:///"}`},
+			{"Page.navigate", `{"url":"file:///etc/passwd"}`}, {"Page.navigate", `{"url":" \tFI\nLE:///etc/passwd"}`}, {"Page.navigate", `{"url":"about:blank","url":"file:///etc/passwd"}`}, {"Page.navigate", `{"url":"view-source:file:///"}`},
 			{"Page.navigate", `{"url":"chrome://version"}`}, {"Target.createTarget", `{"url":"file:///etc/passwd"}`},
 			{"Target.setAutoAttach", `{"autoAttach":true,"waitForDebuggerOnStart":true}`},
 			{"DOM.setFileInputFiles", `{"files":["/etc/passwd"],"backendNodeId":1}`}, {"Page.setDownloadBehavior", `{"behavior":"allow","downloadPath":"/tmp"}`},

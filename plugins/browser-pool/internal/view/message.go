@@ -23,6 +23,7 @@ type command struct {
 }
 
 var (
+	errTwice   = errors.New("id, method, params or sessionId is there twice")
 	errNoOne   = errors.New("the message has no method")
 	errBadID   = errors.New("id is no integer from 0 to 2147483647")
 	errTrailer = errors.New("the message goes on after its end")
@@ -32,7 +33,7 @@ var (
 // takes for the method, the session and the end of the message is the same.
 func parse(text []byte) (command, error) {
 	c := command{id: -1, text: bytes.TrimSpace(text)}
-	decoder := jsontext.NewDecoder(bytes.NewBuffer(c.text))
+	decoder := jsontext.NewDecoder(bytes.NewBuffer(c.text), jsontext.AllowDuplicateNames(true)) // c.member looks for those that matter
 	token, err := decoder.ReadToken()
 	if err != nil {
 		return c, err
@@ -59,8 +60,8 @@ func parse(text []byte) (command, error) {
 	return c, nil
 }
 
-// member reads one name with its value. Names that are there twice are an error
-// of the decoder's.
+// member reads one name with its value. Of two with the same name the browser
+// might read the other one; those in params are looked for by who reads them.
 func (c *command) member(decoder *jsontext.Decoder) error {
 	name, err := decoder.ReadToken()
 	if err != nil {
@@ -68,6 +69,9 @@ func (c *command) member(decoder *jsontext.Decoder) error {
 	}
 	switch key := name.String(); key {
 	case "params":
+		if c.params != nil {
+			return errTwice
+		}
 		value, err := decoder.ReadValue()
 		c.params = jsonv2.Value(value)
 		return err
@@ -76,6 +80,8 @@ func (c *command) member(decoder *jsontext.Decoder) error {
 		switch {
 		case err != nil:
 			return err
+		case key == "id" && c.id >= 0, key == "method" && c.method != "", key == "sessionId" && c.session != "":
+			return errTwice
 		case key == "id":
 			return c.number(token)
 		case token.Kind() != '"' || token.String() == "":

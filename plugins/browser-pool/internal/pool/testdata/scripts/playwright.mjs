@@ -10,6 +10,10 @@ assert.equal(browser.contexts()[0].pages().length, 0, 'no page of others');
 for (const context of [browser.contexts()[0], await browser.newContext()]) {
   const page = await context.newPage();
   await page.goto(`${site}/form?who=${who}`);
+  await page.setInputFiles('#file', { name: 'a.txt', mimeType: 'text/plain', buffer: Buffer.from('of a buffer') });
+  assert.equal(await page.evaluate(() => document.querySelector('#file').files[0].text()), 'of a buffer');
+  const [download] = await Promise.all([page.waitForEvent('download'), page.click('#get')]);
+  assert.equal(await download.failure(), 'canceled', 'downloads are off');
   await page.fill('#name', who);
   await page.click('#send');
   await page.waitForURL('**/hello?*');
