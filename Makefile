@@ -49,11 +49,14 @@ test-slow: compiler ## Run the soaks: thousands of kills of plugins, writers and
 		./plugins/file-manager ./plugins/file-manager/internal/files ./plugins/process-manager/internal/logs
 
 .PHONY: bench
-bench: build ## Measure calls, the gate, files, processes, streams and a restart, each beside a baseline
+bench: build ## Measure calls, the gate, files, processes, HTTP, tunnels, DNS, streams and a restart, each beside a baseline
 	@bin/gaia bench dispatch
+	@bin/gaia bench dns
 	@bin/gaia bench files
 	@bin/gaia bench gate
+	@bin/gaia bench http
 	@bin/gaia bench processes
+	@bin/gaia bench proxy
 	@bin/gaia bench restart
 	@go test -run '^$$' -bench 'BenchmarkStream' ./host/cmd/gaia
 
