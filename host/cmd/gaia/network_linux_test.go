@@ -93,7 +93,7 @@ func connect(ctx context.Context, proxy, target, user, password string) (conn ne
 		_ = response.Body.Close()
 		return nil, response.StatusCode, fmt.Errorf("the proxy answers %s", response.Status)
 	}
-	return conn, response.StatusCode, nil //nolint:bodyclose // a tunnel has none
+	return conn, response.StatusCode, nil
 }
 
 // echoServer is a TCP server that sends back what it gets, and its address.
