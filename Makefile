@@ -109,11 +109,12 @@ DRIVEN := promtool:prometheus curl:curl /usr/lib/chromium/chromium-headless-shel
 
 .PHONY: driven
 driven:
-	@missing=; for d in $(DRIVEN); do command -v "$${d%:*}" >/dev/null || missing+=" $${d##*:}"; done; \
-	if [ -z "$$missing" ]; then :; \
-	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-		apt-get update -qq && apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
-	else echo "some tests are skipped: apt-get install$$missing"; fi
+	@missing=(); for d in $(DRIVEN); do command -v "$${d%:*}" >/dev/null || missing+=("$${d##*:}"); done; \
+	apt=false; if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt=apt-get; fi; \
+	if [ $${#missing[@]} -gt 0 ]; then $$apt update -qq || true; fi; \
+	for m in "$${missing[@]}"; do \
+		$$apt install -y -qq --no-install-recommends "$$m" >/dev/null || echo "some tests are skipped: apt-get install $$m"; \
+	done
 
 .PHONY: clean
 clean: ## Remove what was built and what runs left
