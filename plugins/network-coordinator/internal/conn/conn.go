@@ -12,8 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	networkv1 "github.com/gaia-go/gaia/proto/gaia/network/v1"
 	"github.com/gaia-go/gaia/plugins/network-coordinator/internal/relay"
+	networkv1 "github.com/gaia-go/gaia/proto/gaia/network/v1"
 	"github.com/gaia-go/gaia/sdk/egress"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -213,3 +213,9 @@ func (c *Conn) Describe() *networkv1.Connection { return c.describe(c.Opened, c.
 
 // ID names the connection; it is not used again in the life of its table.
 func (c *Conn) ID() string { return strconv.FormatUint(c.id, 10) }
+
+// Local is the address from which the connection was made.
+func (c *Conn) Local() netip.AddrPort {
+	at, _ := netip.ParseAddrPort(c.host.LocalAddr().String())
+	return at
+}

@@ -58,10 +58,14 @@ func (t *Table) sweep(now time.Time) time.Duration {
 	return max(min(least/8, longestSweep), time.Millisecond)
 }
 
-// look notes whether bytes have been carried since it was last called. The
-// table's lock is held.
+// look notes whether something has been carried since it was last called, be it
+// the end of a direction. The table's lock is held.
 func (c *Conn) look(now time.Time) {
-	if carried := c.sent.Load() + c.received.Load(); carried != c.carried {
+	carried := c.sent.Load() + c.received.Load()
+	if c.half.Load() {
+		carried++
+	}
+	if carried != c.carried {
 		c.carried, c.since = carried, now
 	}
 }

@@ -111,10 +111,12 @@ func copyExactly(to io.Writer, from *reader, length int64, buffer []byte) error 
 	return nil
 }
 
+// room is what a chunk's size takes at most, with its CRLF.
+const room = 18
+
 // copyChunks carries chunks and trailers, each written anew, so that the one
 // behind reads what was read here. Extensions are dropped, as RFC 9112 allows.
 func copyChunks(to io.Writer, from *reader, buffer []byte, decode bool) error {
-	out := &chunkWriter{to: to, decode: decode}
 	for {
 		line, err := from.line(maxLine)
 		if err != nil {
@@ -125,12 +127,9 @@ func copyChunks(to io.Writer, from *reader, buffer []byte, decode bool) error {
 			return fault{err}
 		}
 		if size == 0 {
-			return out.end(from)
+			return copyTrailers(to, from, decode)
 		}
-		if err := out.begin(size); err != nil {
-			return err
-		}
-		if err := copyExactly(to, from, size, buffer); err != nil {
+		if err := copyChunk(to, from, size, buffer, decode); err != nil {
 			return err
 		}
 		if line, err = from.line(2); err != nil || len(line) > 0 {
@@ -139,32 +138,35 @@ func copyChunks(to io.Writer, from *reader, buffer []byte, decode bool) error {
 	}
 }
 
-// chunkWriter writes what stands between the contents of chunks.
-type chunkWriter struct {
-	to     io.Writer
-	decode bool
-	later  bool // not the first chunk
+// copyChunk carries the content of a chunk, each part that comes as a chunk of
+// its own, in one write.
+func copyChunk(to io.Writer, from *reader, size int64, buffer []byte, decode bool) error {
+	content := buffer[room : len(buffer)-2]
+	for size > 0 {
+		n, err := from.Read(content[:min(size, int64(len(content)))])
+		if n == 0 && err != nil {
+			if errors.Is(err, io.EOF) {
+				err = io.ErrUnexpectedEOF
+			}
+			return fault{err}
+		}
+		size -= int64(n)
+		out := content[:n]
+		if !decode {
+			line := append(strconv.AppendInt(make([]byte, 0, room), int64(n), 16), "\r\n"...)
+			copy(buffer[room-len(line):], line)
+			out = append(buffer[room-len(line):room+n], "\r\n"...)
+		}
+		if _, err := to.Write(out); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-func (c *chunkWriter) begin(size int64) error {
-	if c.decode {
-		return nil
-	}
-	line := make([]byte, 0, 24)
-	if c.later {
-		line = append(line, "\r\n"...)
-	}
-	c.later = true
-	_, err := c.to.Write(append(strconv.AppendInt(line, size, 16), "\r\n"...))
-	return err
-}
-
-// end writes the last chunk and the trailers.
-func (c *chunkWriter) end(from *reader) error {
-	tail := strings.Builder{}
-	if c.later {
-		tail.WriteString("\r\n")
-	}
+// copyTrailers carries what follows the last chunk's size.
+func copyTrailers(to io.Writer, from *reader, decode bool) error {
+	var tail strings.Builder
 	tail.WriteString("0\r\n")
 	for {
 		line, err := from.line(maxLine)
@@ -185,11 +187,11 @@ func (c *chunkWriter) end(from *reader) error {
 			return fault{errors.New("trailers that do not end")}
 		}
 	}
-	if c.decode {
+	if decode {
 		return nil
 	}
 	tail.WriteString("\r\n")
-	_, err := io.WriteString(c.to, tail.String())
+	_, err := io.WriteString(to, tail.String())
 	return err
 }
 

@@ -24,7 +24,7 @@ func (f fields) values(name string) []string {
 	return all
 }
 
-// tokens reports whether a list-valued field such as Connection has a token.
+// has reports whether a list-valued field such as Connection has a token.
 func (f fields) has(name, token string) bool {
 	for _, x := range f {
 		if !strings.EqualFold(x.name, name) {
@@ -53,6 +53,9 @@ type response struct {
 	reason string
 	fields fields
 }
+
+// maxFields is how many fields a head may have. Browsers send some 20.
+const maxFields = 500
 
 // errVersion is a request of HTTP/2 or of no HTTP/1.
 var errVersion = errors.New("not HTTP/1.0 or HTTP/1.1")
@@ -106,7 +109,7 @@ func parseVersion(version string) (minor int, err error) {
 
 // parseFields reads lines up to an empty one.
 func parseFields(lines string) (fields, error) {
-	all := make(fields, 0, strings.Count(lines, "\n"))
+	all := make(fields, 0, min(strings.Count(lines, "\n"), maxFields))
 	for {
 		line, rest, found := strings.Cut(lines, "\r\n")
 		if line == "" {
@@ -115,6 +118,9 @@ func parseFields(lines string) (fields, error) {
 		f, err := parseField(line)
 		if err != nil || !found {
 			return nil, err
+		}
+		if len(all) == maxFields {
+			return nil, errTooLong
 		}
 		all, lines = append(all, f), rest
 	}
