@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/gaia-go/gaia/plugins/network-coordinator/internal/relay"
+	"github.com/gaia-go/gaia/plugins/network-coordinator/internal/shape"
 	networkv1 "github.com/gaia-go/gaia/proto/gaia/network/v1"
 	"github.com/gaia-go/gaia/sdk/egress"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -35,7 +36,7 @@ const (
 )
 
 // Conn is an open connection to a host. It belongs to whoever opened it, who
-// calls End; others may do so before.
+// closes it; others may end it before.
 type Conn struct {
 	Target egress.Target
 	Addr   netip.Addr // connected to
@@ -48,8 +49,8 @@ type Conn struct {
 	host           *net.TCPConn
 	sent, received atomic.Uint64
 	half           atomic.Bool // one direction has ended
-	up, down       relay.Meter
-	leave          func()          // of limits
+	flow           *shape.Flow
+	leave          func()          // of admission
 	life           context.Context //nolint:containedctx // of the connection; a meter waits within it
 	cancel         context.CancelFunc
 
@@ -71,9 +72,9 @@ func (c *Conn) Attach(client net.Conn) bool {
 	return c.ended == ""
 }
 
-// End ends the connection and frees what it holds. The first reason counts; all
-// but Done break the connection off, so that nobody takes what it got for the
-// whole. It reports whether this call ended it.
+// End ends the connection for its owner, whose reads and writes fail from now on.
+// The first reason counts; all but Done break the connection off, so that nobody
+// takes what it got for the whole. It reports whether this call ended it.
 func (c *Conn) End(why Reason) bool {
 	c.mu.Lock()
 	if c.ended != "" {
@@ -96,6 +97,13 @@ func (c *Conn) End(why Reason) bool {
 	return true
 }
 
+// Close ends the connection, unless it has ended, and frees what it holds. It is
+// called once, when no Read, Write or Tunnel is under way any more.
+func (c *Conn) Close(why Reason) {
+	c.End(why)
+	c.flow.Leave()
+}
+
 // Ended returns why the connection has ended, "" if it has not.
 func (c *Conn) Ended() Reason {
 	c.mu.Lock()
@@ -111,20 +119,15 @@ func Abort(c net.Conn) {
 	_ = c.Close()
 }
 
-// Read reads what comes from the host, within the bounds of bandwidth.
+// Read reads what comes from the host. It returns once the bounds of bandwidth
+// allow what it has read: to ask before would hold a share of them while nothing
+// comes.
 func (c *Conn) Read(p []byte) (int, error) {
-	granted := len(p)
-	if c.down != nil {
-		var err error
-		if granted, err = c.down.Take(c.life, len(p)); err != nil {
-			return 0, err
-		}
-	}
-	n, err := c.host.Read(p[:granted])
-	if c.down != nil && n < granted {
-		c.down.Return(granted - n)
-	}
+	n, err := c.host.Read(p)
 	c.received.Add(uint64(n)) //nolint:gosec // a count of bytes is not negative
+	if fault := c.flow.Down.Pay(c.life, n); fault != nil {
+		return 0, fault
+	}
 	return n, err
 }
 
@@ -132,12 +135,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 func (c *Conn) Write(p []byte) (int, error) {
 	written := 0
 	for written < len(p) {
-		granted := len(p) - written
-		if c.up != nil {
-			var err error
-			if granted, err = c.up.Take(c.life, granted); err != nil {
-				return written, err
-			}
+		granted, err := c.flow.Up.Take(c.life, len(p)-written)
+		if err != nil {
+			return written, err
 		}
 		n, err := c.host.Write(p[written : written+granted])
 		c.sent.Add(uint64(n)) //nolint:gosec // a count of bytes is not negative
@@ -165,17 +165,18 @@ func (c *Conn) Alive() bool {
 }
 
 // Tunnel carries bytes between the client and the host until both directions
-// have ended or the connection has, and ends it.
+// have ended or the connection has, and closes it.
 func (c *Conn) Tunnel(client *net.TCPConn) {
 	if !c.Attach(client) {
 		Abort(client)
+		c.Close(Reset)
 		return
 	}
 	var other sync.WaitGroup
-	other.Go(func() { c.carry(relay.Direction{From: client, To: c.host, Count: &c.sent, Meter: c.up}) })
-	c.carry(relay.Direction{From: c.host, To: client, Count: &c.received, Meter: c.down})
+	other.Go(func() { c.carry(relay.Direction{From: client, To: c.host, Count: &c.sent, Meter: c.flow.Up}) })
+	c.carry(relay.Direction{From: c.host, To: client, Count: &c.received, Meter: c.flow.Down})
 	other.Wait()
-	c.End(Done)
+	c.Close(Done)
 }
 
 // carry carries bytes one way, and tells the other side of the end.

@@ -7,6 +7,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/gaia-go/gaia/plugins/network-coordinator/internal/admit"
 	"github.com/gaia-go/gaia/sdk/egress"
 )
 
@@ -28,21 +29,13 @@ const (
 	Ending           // the coordinator, or who asked
 )
 
-// Limit is what the errors of Limits.Enter are.
-type Limit interface {
-	error
-	// RetryAfter is when a rate allows the next; 0 where connections have to end
-	// before.
-	RetryAfter() time.Duration
-}
-
 // KindOf says what an error of Open means.
 func KindOf(err error) Kind {
 	if _, ok := errors.AsType[*egress.Denied](err); ok {
 		return Denied
 	}
-	if limit, ok := errors.AsType[Limit](err); ok {
-		if limit.RetryAfter() > 0 {
+	if limit, ok := errors.AsType[*admit.Refusal](err); ok {
+		if limit.RetryAfter > 0 {
 			return Paced
 		}
 		return Limited
@@ -68,8 +61,8 @@ func KindOf(err error) Kind {
 
 // RetryAfter is when it is worth asking again after such an error; 0 is unknown.
 func RetryAfter(err error) time.Duration {
-	if limit, ok := errors.AsType[Limit](err); ok {
-		return limit.RetryAfter()
+	if limit, ok := errors.AsType[*admit.Refusal](err); ok {
+		return limit.RetryAfter
 	}
 	return 0
 }

@@ -11,7 +11,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gaia-go/gaia/plugins/network-coordinator/internal/admit"
 	"github.com/gaia-go/gaia/plugins/network-coordinator/internal/relay"
+	"github.com/gaia-go/gaia/plugins/network-coordinator/internal/shape"
 	networkv1 "github.com/gaia-go/gaia/proto/gaia/network/v1"
 	"github.com/gaia-go/gaia/sdk/egress"
 )
@@ -24,14 +26,6 @@ type Way struct {
 	Lifetime time.Duration // 0 is no bound
 }
 
-// Limits are the bounds that connections share.
-type Limits struct {
-	// Enter counts a connection in, or says which limit does not allow it.
-	Enter func(client, host string) (leave func(), err error)
-	// Join takes a share of the bandwidth, until leave. A nil meter bounds nothing.
-	Join func(client, host string) (up, down relay.Meter, leave func())
-}
-
 // Observer is told what becomes of connections. Its methods do not block.
 type Observer interface {
 	// Connected took that long, from the rules to the open connection.
@@ -42,10 +36,11 @@ type Observer interface {
 
 // Table has the open connections. It is safe for concurrent use.
 type Table struct {
-	limits   Limits
-	observer Observer
-	relay    relay.Relay
-	way      atomic.Pointer[Way]
+	admission *admit.Admission
+	shaper    *shape.Shaper
+	observer  Observer
+	relay     relay.Relay
+	way       atomic.Pointer[Way]
 
 	mu     sync.Mutex
 	open   map[uint64]*Conn
@@ -56,12 +51,12 @@ type Table struct {
 
 // NewTable returns an empty table, through which nothing can be opened before
 // Use. The caller closes it.
-func NewTable(limits Limits, observer Observer) *Table {
-	return &Table{limits: limits, observer: observer, open: map[uint64]*Conn{}}
+func NewTable(admission *admit.Admission, shaper *shape.Shaper, observer Observer) *Table {
+	return &Table{admission: admission, shaper: shaper, observer: observer, open: map[uint64]*Conn{}}
 }
 
 // Open opens a connection to the target. The error is an *egress.Denied, an
-// *egress.DialError, one of Limits.Enter, or net.ErrClosed.
+// *egress.DialError, an *admit.Refusal, or net.ErrClosed.
 func (t *Table) Open(ctx context.Context, door networkv1.Door, target egress.Target) (*Conn, error) {
 	way := t.way.Load()
 	if way == nil {
@@ -73,7 +68,7 @@ func (t *Table) Open(ctx context.Context, door networkv1.Door, target egress.Tar
 	// What no rule allows takes nothing of the limits; the dialer says so.
 	if policy := way.Dialer.Policy; policy.ReportOnly() || policy.Name(target) == nil {
 		var err error
-		if leave, err = t.limits.Enter(target.Client, host); err != nil {
+		if leave, err = t.admission.Enter(target.Client, host); err != nil {
 			return nil, err
 		}
 	}
@@ -87,17 +82,15 @@ func (t *Table) Open(ctx context.Context, door networkv1.Door, target egress.Tar
 	c.Addr = addressOf(c.host)
 	c.Rule = way.Dialer.Policy.Decide(target, c.Addr).Rule
 	c.life, c.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	var part func()
-	c.up, c.down, part = t.limits.Join(target.Client, host)
-	c.leave = func() { part(); leave() }
+	c.flow, c.leave = t.shaper.Join(target.Client, host), leave
 	c.since = c.Opened
 	if !t.add(c) {
-		c.End(Shutdown)
+		c.Close(Shutdown)
 		return nil, net.ErrClosed
 	}
 	t.observer.Connected(door, time.Since(begun))
 	if now := t.way.Load(); now != way && !now.allows(c) {
-		c.End(Revoked)
+		c.Close(Revoked)
 		return nil, now.Dialer.Policy.Check(target, c.Addr)
 	}
 	return c, nil

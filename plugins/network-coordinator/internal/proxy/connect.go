@@ -31,7 +31,7 @@ func (s *session) connect(ctx context.Context, client string, r request) bool {
 	}
 	_ = s.client.SetWriteDeadline(time.Time{})
 	if _, err := s.client.Write([]byte("HTTP/1.1 200 Connection established\r\n\r\n")); err != nil {
-		c.End(conn.Reset)
+		c.Close(conn.Reset)
 		return false
 	}
 	s.tunnel(c)

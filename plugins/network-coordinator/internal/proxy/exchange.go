@@ -289,7 +289,7 @@ func (s *session) drop(why conn.Reason) {
 		return
 	}
 	s.host.Attach(nil)
-	s.host.End(why)
+	s.host.Close(why)
 	s.server.giveBack(s.fromHost)
 	s.host, s.fromHost = nil, nil
 }

@@ -71,7 +71,7 @@ func (s *session) tunnel(c *conn.Conn) {
 			return
 		}
 		if _, err := c.Write(rest); err != nil {
-			c.End(conn.Reset)
+			c.Close(conn.Reset)
 			return
 		}
 	}

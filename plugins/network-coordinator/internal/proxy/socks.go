@@ -58,7 +58,7 @@ func (s *session) socks(ctx context.Context) {
 		return
 	}
 	if s.socksReply(socksOK, c.Local()) != nil {
-		c.End(conn.Reset)
+		c.Close(conn.Reset)
 		return
 	}
 	s.tunnel(c)

@@ -12,22 +12,15 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/gaia-go/gaia/plugins/network-coordinator/internal/shape"
 	"golang.org/x/sys/unix"
 )
-
-// Meter grants the bytes that may pass. A nil one bounds nothing.
-type Meter interface {
-	// Take waits until at least one byte may pass, and grants up to want.
-	Take(ctx context.Context, want int) (granted int, err error)
-	// Return gives back what was granted and not used.
-	Return(n int)
-}
 
 // Direction is one way of a tunnel.
 type Direction struct {
 	From, To *net.TCPConn
 	Count    *atomic.Uint64 // bytes that To has taken
-	Meter    Meter          // nil bounds nothing
+	Meter    *shape.Meter
 }
 
 const (
@@ -80,20 +73,30 @@ type mover struct {
 
 // step moves some bytes and says how many; 0 is the end of From.
 func (m *mover) step(ctx context.Context) (int, error) {
-	want := chunk
-	if m.Meter != nil {
-		// What is granted is taken from others, so there has to be something to move.
-		if err := m.await(); err != nil {
-			return 0, err
-		}
-		var err error
-		if want, err = m.Meter.Take(ctx, chunk); err != nil {
-			return 0, err
-		}
+	if m.Meter.Limited() {
+		return m.measured(ctx)
 	}
-	n, err := m.move(want)
-	if m.Meter != nil && n < want {
-		m.Meter.Return(want - n)
+	n, err := m.move(chunk)
+	m.Count.Add(uint64(n)) //nolint:gosec // a count of bytes is not negative
+	if err == nil {
+		err = m.Meter.Pay(ctx, n) // a limit may have been set while nothing moved
+	}
+	return n, err
+}
+
+// measured is step within a limit. What is granted is taken from others, so there
+// has to be something to move before.
+func (m *mover) measured(ctx context.Context) (int, error) {
+	if err := m.await(); err != nil {
+		return 0, err
+	}
+	granted, err := m.Meter.Take(ctx, chunk)
+	if err != nil {
+		return 0, err
+	}
+	n, err := m.move(granted)
+	if n < granted {
+		m.Meter.Return(granted - n)
 	}
 	m.Count.Add(uint64(n)) //nolint:gosec // a count of bytes is not negative
 	return n, err
