@@ -35,6 +35,11 @@ const (
 	Shutdown   Reason = "shutdown"    // the coordinator ends
 )
 
+// Reasons returns all of them.
+func Reasons() []Reason {
+	return []Reason{Done, Reset, Idle, HalfClosed, Expired, Revoked, Closed, Shutdown}
+}
+
 // Conn is an open connection to a host. It belongs to whoever opened it, who
 // closes it; others may end it before.
 type Conn struct {
@@ -110,6 +115,9 @@ func (c *Conn) Ended() Reason {
 	defer c.mu.Unlock()
 	return c.ended
 }
+
+// Gone is closed when the connection has ended.
+func (c *Conn) Gone() <-chan struct{} { return c.life.Done() }
 
 // Abort closes a connection in a way that its peer takes for no regular end.
 func Abort(c net.Conn) {

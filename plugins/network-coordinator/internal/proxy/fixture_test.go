@@ -35,8 +35,9 @@ type fixture struct {
 // silent observes nothing.
 type silent struct{}
 
-func (silent) Connected(networkv1.Door, time.Duration)           {}
-func (silent) Ended(networkv1.Door, conn.Reason, uint64, uint64) {}
+func (silent) Connected(networkv1.Door, time.Duration) {}
+func (silent) Ended(networkv1.Door, conn.Reason)       {}
+func (silent) Refused(*admit.Refusal)                  {}
 
 // allowLoopback are rules under which servers of tests may be reached, but for
 // 127.0.0.66.
