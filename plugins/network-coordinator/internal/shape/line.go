@@ -53,14 +53,14 @@ const (
 
 func newLine(d *direction, rate uint64, now time.Time) *line {
 	l := &line{direction: d, shares: map[string]*share{}}
-	l.bucket.last = now
+	l.last = now
 	l.set(rate, now)
 	return l
 }
 
 // set changes the rate.
 func (l *line) set(rate uint64, now time.Time) {
-	l.bucket.setRate(rate, len(l.queue) > 0, now)
+	l.setRate(rate, len(l.queue) > 0, now)
 	l.limited.Store(rate > 0)
 	l.serve(now)
 }
