@@ -22,7 +22,7 @@ type Meter struct {
 // want, which is at least one. They count as moved; those that are not, are given
 // back with Return. The error is that of the context.
 func (m *Meter) Take(ctx context.Context, want int) (int, error) {
-	if m == nil || !m.limited() {
+	if !m.Limited() {
 		return want, nil
 	}
 	if err := ctx.Err(); err != nil {
@@ -41,8 +41,12 @@ func (m *Meter) Take(ctx context.Context, want int) (int, error) {
 	return m.want, nil
 }
 
-// limited reports whether any of the lines has a limit.
-func (m *Meter) limited() bool {
+// Limited reports whether Take would grant less than all at once: whether any of
+// the lines has a limit at the moment.
+func (m *Meter) Limited() bool {
+	if m == nil {
+		return false
+	}
 	for i := range m.places {
 		if m.places[i].line.limited.Load() {
 			return true
@@ -105,9 +109,21 @@ func (m *Meter) abandon() bool {
 	return true
 }
 
+// Pay takes n bytes that have passed already.
+func (m *Meter) Pay(ctx context.Context, n int) error {
+	for n > 0 && m.Limited() {
+		granted, err := m.Take(ctx, n)
+		if err != nil {
+			return err
+		}
+		n -= granted
+	}
+	return nil
+}
+
 // Return gives back n of the bytes that the last Take has granted.
 func (m *Meter) Return(n int) {
-	if m == nil || n <= 0 || !m.limited() {
+	if m == nil || n <= 0 || !m.Limited() {
 		return
 	}
 	m.direction.mu.Lock()
