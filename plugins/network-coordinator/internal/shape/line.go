@@ -53,14 +53,14 @@ const (
 
 func newLine(d *direction, rate uint64, now time.Time) *line {
 	l := &line{direction: d, shares: map[string]*share{}}
-	l.bucket.last = now
+	l.last = now
 	l.set(rate, now)
 	return l
 }
 
 // set changes the rate.
 func (l *line) set(rate uint64, now time.Time) {
-	l.bucket.setRate(rate, len(l.queue) > 0, now)
+	l.setRate(rate, len(l.queue) > 0, now)
 	l.limited.Store(rate > 0)
 	l.serve(now)
 }
@@ -69,7 +69,7 @@ func (l *line) set(rate uint64, now time.Time) {
 func (l *line) join(client string) *share {
 	s := l.shares[client]
 	if s == nil {
-		s = &share{}
+		s = &share{turn: turn{tag: l.clock}}
 		l.shares[client] = s
 	}
 	s.flows++
@@ -87,26 +87,32 @@ func (l *line) leave(client string) {
 }
 
 // quantum is the most that a flow is granted at once: what it may expect in a
-// cycle, so that all get their turn in that time and the more the fewer they
-// are; a packet at least, as smaller grants are dear; but what the line carries
-// in 20 ms at most, so that a slow line is smooth.
-func (l *line) quantum(p *place) int {
+// cycle, so that all get their turn in that time, and grants are the larger the
+// fewer they are; a packet at least, as smaller ones are dear; but what the line
+// carries in 20 ms at most, so that a slow line is smooth.
+func (l *line) quantum(s *share) int {
 	if l.rate == 0 {
 		return math.MaxInt
 	}
-	sharers := max(1, len(l.queue)) * max(1, len(p.share.queue))
-	expected := l.worth(cycle) / float64(sharers)
+	expected := l.expected() / float64(max(1, len(s.queue)))
 	return max(1, int(min(max(expected, packet), l.worth(longest))))
 }
 
+// expected is what the flows of one client may expect together in a cycle.
+func (l *line) expected() float64 { return l.worth(cycle) / float64(max(1, len(l.queue))) }
+
 // enter queues a flow and serves who is next, which may be this one.
+//
+// Who comes back while others were served stands where these stand now, less
+// what a cycle would have brought: who moves the bytes of small grants is away
+// for a moment again and again, and would lose a large grant's worth each time.
 func (l *line) enter(p *place, now time.Time) {
 	l.refill(len(l.queue) > 0, now)
 	s := p.share
-	p.tag = max(p.tag, s.clock)
+	p.tag = max(p.tag, s.clock-int64(l.quantum(s)))
 	s.queue.push(p)
 	if s.index == 0 {
-		s.tag = max(s.tag, l.clock)
+		s.tag = max(s.tag, l.clock-int64(l.expected()))
 		l.queue.push(s)
 	}
 	l.serve(now)
@@ -122,7 +128,7 @@ func (l *line) serve(now time.Time) {
 	for len(l.queue) > 0 {
 		s := l.queue[0]
 		p := s.queue[0]
-		n := min(p.meter.want, l.quantum(p))
+		n := min(p.meter.want, l.quantum(s))
 		if short := l.short(n); short > 0 {
 			l.wake(now, max(short, tick))
 			return

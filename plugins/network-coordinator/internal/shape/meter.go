@@ -63,7 +63,7 @@ func (m *Meter) begin(want int) bool {
 	for i := range m.places {
 		p := &m.places[i]
 		p.taken = 0
-		m.want = min(m.want, p.line.quantum(p)) // so that no line is asked for what the next one cuts off
+		m.want = min(m.want, p.line.quantum(p.share)) // so that no line is asked for what the next one cuts off
 	}
 	m.stage = -1
 	m.advance(time.Now())

@@ -168,6 +168,7 @@ func (d *direction) join(m *Meter, client, host string) {
 	for i := range m.places {
 		p := &m.places[i]
 		p.share = p.line.join(client)
+		p.tag = p.share.clock
 	}
 }
 
