@@ -48,7 +48,7 @@ func read(ctx context.Context, config *networkv1.Config) (*settings, error) {
 		lifetime:       durationOr(config.GetLifetime(), 0),
 	}
 	var faults [4]error
-	s.policy, faults[0] = compile(ctx, config)
+	s.policy, faults[0] = egress.Configure(ctx, "egress", config.GetEgress())
 	s.listen, faults[1] = readListen(config)
 	s.gate, faults[2] = readClients(config)
 	s.admission, s.bandwidth, faults[3] = readLimits(config)
@@ -57,29 +57,6 @@ func read(ctx context.Context, config *networkv1.Config) (*settings, error) {
 	}
 	s.gate.MaxConnections = s.admission.Connections
 	return s, nil
-}
-
-// compile makes rules of the egress block.
-func compile(ctx context.Context, config *networkv1.Config) (*egress.Policy, error) {
-	policy, err := egress.Compile(config.GetEgress(), func(path string) string { return sdk.Place(ctx, "egress."+path) })
-	return policy, asFields("egress.", err)
-}
-
-// asFields makes faults of the config of those of a part of it.
-func asFields(prefix string, err error) error {
-	if err == nil {
-		return nil
-	}
-	parts := []error{err}
-	if joined, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // all of them, not the first
-		parts = joined.Unwrap()
-	}
-	for i, part := range parts {
-		if field, ok := errors.AsType[*egress.FieldError](part); ok {
-			parts[i] = sdk.Invalid(prefix+field.Path, "%s", field.Problem)
-		}
-	}
-	return errors.Join(parts...)
 }
 
 // readListen checks where the proxy is to listen, and that not everybody can use
@@ -155,11 +132,8 @@ func bandwidth(b *networkv1.Bandwidth) shape.Limits {
 	return shape.Limits{Up: b.GetUp(), Down: b.GetDown()}
 }
 
-// maxEvents is more than any machine opens, and fits an int everywhere.
-const maxEvents = 1e9
-
 func rate(r *optionsv1.Rate) admit.Rate {
-	return admit.Rate{Events: int(min(r.GetEvents(), maxEvents)), Per: r.GetPer().AsDuration()} //nolint:gosec // bounded
+	return admit.Rate{Events: r.GetEvents(), Per: r.GetPer().AsDuration()}
 }
 
 func checkRate(path string, r *optionsv1.Rate) error {
