@@ -190,8 +190,7 @@ func (c *Conn) Tunnel(client *net.TCPConn) {
 // carry carries bytes one way, and tells the other side of the end.
 func (c *Conn) carry(d relay.Direction) {
 	err := c.table.relay.Move(c.life, d)
-	if err == nil {
-		c.half.Store(true)
+	if err == nil && !c.half.Swap(true) { // after the second direction both are closed anyway
 		err = d.To.CloseWrite()
 	}
 	if err != nil {

@@ -41,7 +41,7 @@ func (c *Coordinator) doorAt(ctx context.Context, at netip.AddrPort) (*door, err
 		c.logger.Warn("the proxy's listener cannot be taken over", "err", err)
 	}
 	if listener == nil {
-		var config net.ListenConfig
+		config := net.ListenConfig{KeepAlive: -1} // idle_timeout finds dead clients
 		opened, err := config.Listen(ctx, "tcp", at.String())
 		if err != nil {
 			return nil, sdk.Invalid("listen", "nobody can listen at %v: %v; write another port, or end the program that has it", at, cause(err))
