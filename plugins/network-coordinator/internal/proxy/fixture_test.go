@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"crypto/x509"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -48,9 +47,6 @@ func allowLoopback() *egressv1.Egress {
 		{Action: egressv1.Rule_ALLOW, Addresses: []string{"loopback"}},
 	}}
 }
-
-// names resolves what tests ask for.
-type names map[string][]netip.Addr
 
 func start(t testing.TB, change ...func(*fixture)) *fixture {
 	t.Helper()
@@ -143,17 +139,6 @@ func openFiles(t testing.TB) int {
 		t.Skip(err)
 	}
 	return len(entries)
-}
-
-// tlsServer is a server with a certificate for the names, and a pool that knows
-// who signed it.
-func tlsServer(t testing.TB, handler http.Handler) (*httptest.Server, *x509.CertPool) {
-	t.Helper()
-	server := httptest.NewTLSServer(handler)
-	t.Cleanup(server.Close)
-	pool := x509.NewCertPool()
-	pool.AddCert(server.Certificate())
-	return server, pool
 }
 
 // serve answers each connection to a listener of its own with answer, which the
