@@ -35,6 +35,11 @@ const (
 	Shutdown   Reason = "shutdown"    // the coordinator ends
 )
 
+// Reasons returns all of them.
+func Reasons() []Reason {
+	return []Reason{Done, Reset, Idle, HalfClosed, Expired, Revoked, Closed, Shutdown}
+}
+
 // Conn is an open connection to a host. It belongs to whoever opened it, who
 // closes it; others may end it before.
 type Conn struct {
@@ -111,6 +116,9 @@ func (c *Conn) Ended() Reason {
 	return c.ended
 }
 
+// Gone is closed when the connection has ended.
+func (c *Conn) Gone() <-chan struct{} { return c.life.Done() }
+
 // Abort closes a connection in a way that its peer takes for no regular end.
 func Abort(c net.Conn) {
 	if tcp, ok := c.(*net.TCPConn); ok {
@@ -182,8 +190,7 @@ func (c *Conn) Tunnel(client *net.TCPConn) {
 // carry carries bytes one way, and tells the other side of the end.
 func (c *Conn) carry(d relay.Direction) {
 	err := c.table.relay.Move(c.life, d)
-	if err == nil {
-		c.half.Store(true)
+	if err == nil && !c.half.Swap(true) { // after the second direction both are closed anyway
 		err = d.To.CloseWrite()
 	}
 	if err != nil {

@@ -3,6 +3,7 @@ package conn
 import (
 	"cmp"
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -30,8 +31,10 @@ type Way struct {
 type Observer interface {
 	// Connected took that long, from the rules to the open connection.
 	Connected(door networkv1.Door, took time.Duration)
-	// Ended is called once for each of these, with all bytes that it carried.
-	Ended(door networkv1.Door, why Reason, sent, received uint64)
+	// Ended is called once for each that was Connected.
+	Ended(door networkv1.Door, why Reason)
+	// Refused is called for each that was one too many.
+	Refused(*admit.Refusal)
 }
 
 // Table has the open connections. It is safe for concurrent use.
@@ -44,8 +47,9 @@ type Table struct {
 
 	mu     sync.Mutex
 	open   map[uint64]*Conn
-	last   uint64        // id
-	empty  chan struct{} // closed when none is open; nil if nobody waits
+	last   uint64                          // id
+	empty  chan struct{}                   // closed when none is open; nil if nobody waits
+	before struct{ sent, received uint64 } // by connections that have ended
 	closed bool
 }
 
@@ -69,6 +73,9 @@ func (t *Table) Open(ctx context.Context, door networkv1.Door, target egress.Tar
 	if policy := way.Dialer.Policy; policy.ReportOnly() || policy.Name(target) == nil {
 		var err error
 		if leave, err = t.admission.Enter(target.Client, host); err != nil {
+			if refusal, ok := errors.AsType[*admit.Refusal](err); ok {
+				t.observer.Refused(refusal)
+			}
 			return nil, err
 		}
 	}
@@ -123,13 +130,15 @@ func (t *Table) remove(c *Conn, why Reason) {
 	t.mu.Lock()
 	_, was := t.open[c.id]
 	delete(t.open, c.id)
+	t.before.sent += c.sent.Load()
+	t.before.received += c.received.Load()
 	if len(t.open) == 0 && t.empty != nil {
 		close(t.empty)
 		t.empty = nil
 	}
 	t.mu.Unlock()
 	if was {
-		t.observer.Ended(c.Door, why, c.sent.Load(), c.received.Load())
+		t.observer.Ended(c.Door, why)
 	}
 }
 
@@ -182,9 +191,13 @@ func (t *Table) CloseAll(f Filter, why Reason) int {
 	return ended
 }
 
-// Carried returns the bytes of the connections that are open.
+// Carried returns the bytes that all connections have carried, ended ones
+// included.
 func (t *Table) Carried() (sent, received uint64) {
-	for _, c := range t.all() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	sent, received = t.before.sent, t.before.received
+	for _, c := range t.open {
 		sent += c.sent.Load()
 		received += c.received.Load()
 	}

@@ -259,7 +259,7 @@ func (e *exchange) fail(err error) {
 	case e.begun:
 		conn.Abort(s.client)
 	case errors.As(e.sent, new(fault)):
-		s.say(malformed(e.sent))
+		s.say(answer{status: http.StatusBadRequest, text: "malformed body: " + e.sent.Error()})
 	case ended == conn.Idle || ended == conn.Expired:
 		s.say(answer{status: http.StatusGatewayTimeout, text: "the host has not answered in time (" + string(ended) + ")"})
 	case ended == conn.Revoked:

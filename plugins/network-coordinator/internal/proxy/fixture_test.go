@@ -1,15 +1,16 @@
 package proxy
 
 import (
-	"crypto/tls"
+	"context"
 	"crypto/x509"
-	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"os"
 	"runtime"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -23,7 +24,7 @@ import (
 
 // fixture is a proxy that listens, with all that belongs to it.
 type fixture struct {
-	t         *testing.T
+	t         testing.TB
 	table     *conn.Table
 	server    *Server
 	admission *admit.Admission
@@ -35,8 +36,9 @@ type fixture struct {
 // silent observes nothing.
 type silent struct{}
 
-func (silent) Connected(networkv1.Door, time.Duration)           {}
-func (silent) Ended(networkv1.Door, conn.Reason, uint64, uint64) {}
+func (silent) Connected(networkv1.Door, time.Duration) {}
+func (silent) Ended(networkv1.Door, conn.Reason)       {}
+func (silent) Refused(*admit.Refusal)                  {}
 
 // allowLoopback are rules under which servers of tests may be reached, but for
 // 127.0.0.66.
@@ -50,7 +52,7 @@ func allowLoopback() *egressv1.Egress {
 // names resolves what tests ask for.
 type names map[string][]netip.Addr
 
-func start(t *testing.T, change ...func(*fixture)) *fixture {
+func start(t testing.TB, change ...func(*fixture)) *fixture {
 	t.Helper()
 	checkLeaks(t)
 	policy, err := egress.Compile(allowLoopback(), func(path string) string { return "config.hcl:7" })
@@ -72,7 +74,15 @@ func start(t *testing.T, change ...func(*fixture)) *fixture {
 	f.addr = listener.Addr().String()
 	served := make(chan error, 1)
 	go func() { served <- f.server.Serve(t.Context(), listener) }()
+	ctx, stop := context.WithCancel(t.Context())
+	swept := make(chan struct{})
+	go func() {
+		defer close(swept)
+		f.table.Run(ctx)
+	}()
 	t.Cleanup(func() {
+		stop()
+		<-swept
 		_ = listener.Close()
 		if err := <-served; err != nil {
 			t.Errorf("serve: %v", err)
@@ -86,7 +96,8 @@ func start(t *testing.T, change ...func(*fixture)) *fixture {
 
 // use puts a way with the fixture's dialer into force.
 func (f *fixture) use(way conn.Way) {
-	way.Dialer = &f.dialer
+	dialer := f.dialer
+	way.Dialer = &dialer
 	f.table.Use(&way)
 }
 
@@ -97,14 +108,16 @@ func (f *fixture) dial() *net.TCPConn {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	f.t.Cleanup(func() { c.Close() })
+	if _, test := f.t.(*testing.T); test {
+		f.t.Cleanup(func() { c.Close() })
+	}
 	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 	return c.(*net.TCPConn)
 }
 
 // checkLeaks fails the test if goroutines or descriptors are left after all that
 // is cleaned up later than it.
-func checkLeaks(t *testing.T) {
+func checkLeaks(t testing.TB) {
 	t.Helper()
 	goroutines, files := runtime.NumGoroutine(), openFiles(t)
 	t.Cleanup(func() {
@@ -123,7 +136,7 @@ func checkLeaks(t *testing.T) {
 	})
 }
 
-func openFiles(t *testing.T) int {
+func openFiles(t testing.TB) int {
 	t.Helper()
 	entries, err := os.ReadDir("/dev/fd")
 	if err != nil {
@@ -134,7 +147,7 @@ func openFiles(t *testing.T) int {
 
 // tlsServer is a server with a certificate for the names, and a pool that knows
 // who signed it.
-func tlsServer(t *testing.T, handler http.Handler) (*httptest.Server, *x509.CertPool) {
+func tlsServer(t testing.TB, handler http.Handler) (*httptest.Server, *x509.CertPool) {
 	t.Helper()
 	server := httptest.NewTLSServer(handler)
 	t.Cleanup(server.Close)
@@ -143,5 +156,110 @@ func tlsServer(t *testing.T, handler http.Handler) (*httptest.Server, *x509.Cert
 	return server, pool
 }
 
-var _ = tls.Config{}
-var _ = fmt.Sprint
+// serve answers each connection to a listener of its own with answer, which the
+// connection ends with, until the test ends.
+func serve(t testing.TB, answer func(*net.TCPConn)) (address string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var running sync.WaitGroup
+	var mu sync.Mutex
+	open := map[net.Conn]bool{}
+	running.Go(func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			open[c] = true
+			mu.Unlock()
+			running.Go(func() {
+				answer(c.(*net.TCPConn))
+				c.Close()
+				mu.Lock()
+				delete(open, c)
+				mu.Unlock()
+			})
+		}
+	})
+	t.Cleanup(func() {
+		listener.Close()
+		mu.Lock()
+		for c := range open {
+			c.Close()
+		}
+		mu.Unlock()
+		running.Wait()
+	})
+	return listener.Addr().String()
+}
+
+// newServer is an HTTP server, and returns its host and port.
+func newServer(t testing.TB, handler http.Handler) (address string) {
+	t.Helper()
+	server := httptest.NewServer(handler)
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
+}
+
+// list waits until so many connections are open, and returns them.
+func (f *fixture) list(want int) []*networkv1.Connection {
+	f.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
+		got, total := f.table.List(conn.Filter{}, 10000)
+		if total == want {
+			return got
+		}
+		if time.Now().After(deadline) {
+			f.t.Fatalf("got %d connections, want %d: %v", total, want, got)
+		}
+	}
+}
+
+// cutPort splits "host:port".
+func cutPort(address string) (host, port string, ok bool) {
+	host, port, err := net.SplitHostPort(address)
+	return host, port, err == nil
+}
+
+// rules puts other rules into force.
+func (f *fixture) rules(config *egressv1.Egress) {
+	f.t.Helper()
+	policy, err := egress.Compile(config, nil)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.dialer = egress.Dialer{Policy: policy, Resolver: f.dialer.Resolver, Timeout: f.dialer.Timeout}
+	f.use(conn.Way{Idle: time.Minute})
+}
+
+func (f *fixture) tcpAddr() netip.AddrPort { return netip.MustParseAddrPort(f.addr) }
+
+// ends notes why connections end.
+type ends struct {
+	silent
+	mu  sync.Mutex
+	why []conn.Reason
+}
+
+func (e *ends) Ended(_ networkv1.Door, why conn.Reason) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.why = append(e.why, why)
+}
+
+func (e *ends) all() []conn.Reason {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.why
+}
+
+// observe makes a table that tells o.
+func (f *fixture) observe(o conn.Observer) {
+	f.table = conn.NewTable(f.admission, f.shaper, o)
+	f.server = New(f.table)
+	f.server.SetGate(&Gate{Anonymous: true, MaxConnections: 5000})
+}
