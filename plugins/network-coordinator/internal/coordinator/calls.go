@@ -56,7 +56,7 @@ func (c *Coordinator) Check(ctx context.Context, r *networkv1.CheckRequest) (*ne
 	addrs := []netip.Addr{target.Host.Addr}
 	if !addrs[0].IsValid() {
 		if addrs, err = now.names.LookupNetIP(ctx, "ip", target.Host.Name); err != nil {
-			return nil, explain(&egress.DialError{Target: target, Phase: egress.Resolve, Err: err})
+			return nil, explainLookup(err)
 		}
 	}
 	response := &networkv1.CheckResponse{}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/gaia-go/gaia/plugins/network-coordinator/internal/admit"
 	"github.com/gaia-go/gaia/plugins/network-coordinator/internal/conn"
+	"github.com/gaia-go/gaia/plugins/network-coordinator/internal/resolver"
 	networkv1 "github.com/gaia-go/gaia/proto/gaia/network/v1"
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -109,7 +110,7 @@ type live struct {
 type nameMetric struct {
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType
-	value func(nameStats) float64
+	value func(resolver.Stats) uint64
 }
 
 func newLive(c *Coordinator) *live {
@@ -120,13 +121,13 @@ func newLive(c *Coordinator) *live {
 		coordinator: c,
 		bytes:       describe("bytes_total", "Bytes that connections have carried, sent to hosts and received from them.", "direction"),
 		names: []nameMetric{
-			{describe("dns_hits_total", "Names answered from the cache, stale ones included."), prometheus.CounterValue, nameStats.hits},
-			{describe("dns_misses_total", "Names for which an upstream was waited for."), prometheus.CounterValue, nameStats.misses},
-			{describe("dns_stale_total", "Hits past their time to live."), prometheus.CounterValue, nameStats.stale},
-			{describe("dns_prefetched_total", "Names asked for anew before their time had ended."), prometheus.CounterValue, nameStats.prefetched},
-			{describe("dns_queries_total", "Queries sent to upstreams."), prometheus.CounterValue, nameStats.queries},
-			{describe("dns_failures_total", "Queries without a usable answer."), prometheus.CounterValue, nameStats.failures},
-			{describe("dns_entries", "Answers in the cache."), prometheus.GaugeValue, nameStats.entries},
+			{describe("dns_hits_total", "Names answered from the cache, stale ones included."), prometheus.CounterValue, func(s resolver.Stats) uint64 { return s.Hits }},
+			{describe("dns_misses_total", "Names for which an upstream was waited for."), prometheus.CounterValue, func(s resolver.Stats) uint64 { return s.Misses }},
+			{describe("dns_stale_total", "Hits past their time to live."), prometheus.CounterValue, func(s resolver.Stats) uint64 { return s.Stale }},
+			{describe("dns_prefetched_total", "Names asked for anew before their time had ended."), prometheus.CounterValue, func(s resolver.Stats) uint64 { return s.Prefetched }},
+			{describe("dns_queries_total", "Queries sent to upstreams."), prometheus.CounterValue, func(s resolver.Stats) uint64 { return s.Queries }},
+			{describe("dns_failures_total", "Queries without a usable answer."), prometheus.CounterValue, func(s resolver.Stats) uint64 { return s.Failures }},
+			{describe("dns_entries", "Answers in the cache."), prometheus.GaugeValue, func(s resolver.Stats) uint64 { return uint64(s.Entries) }},
 		},
 	}
 }
@@ -144,8 +145,11 @@ func (l *live) Collect(to chan<- prometheus.Metric) {
 	sent, received := l.coordinator.table.Carried()
 	to <- prometheus.MustNewConstMetric(l.bytes, prometheus.CounterValue, float64(sent), "sent")
 	to <- prometheus.MustNewConstMetric(l.bytes, prometheus.CounterValue, float64(received), "received")
-	stats := l.coordinator.nameStats()
+	var stats resolver.Stats
+	if now := l.coordinator.current.Load(); now != nil {
+		stats = now.names.Stats()
+	}
 	for _, n := range l.names {
-		to <- prometheus.MustNewConstMetric(n.desc, n.kind, n.value(stats))
+		to <- prometheus.MustNewConstMetric(n.desc, n.kind, float64(n.value(stats)))
 	}
 }
