@@ -62,6 +62,7 @@ func (c *Coordinator) address() string { return c.door.tcp.Addr().String() }
 
 // through is a client of HTTP that goes through the proxy.
 func through(t *testing.T, proxy string, user *url.Userinfo) *http.Client {
+	t.Helper()
 	transport := &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: proxy, User: user})}
 	t.Cleanup(transport.CloseIdleConnections)
 	return &http.Client{Transport: transport}
@@ -69,14 +70,19 @@ func through(t *testing.T, proxy string, user *url.Userinfo) *http.Client {
 
 // server is an HTTP server that says hello.
 func server(t *testing.T) string {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "hello") }))
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
 	t.Cleanup(s.Close)
 	return s.URL
 }
 
 func statusOf(t *testing.T, c *http.Client, url string) (int, string) {
 	t.Helper()
-	response, err := c.Get(url)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := c.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +105,7 @@ func TestFaultsOfTheConfigNameTheirField(t *testing.T) {
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	taken, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -217,7 +223,7 @@ func TestAnotherConfigKeepsListenersAndAllowedConnections(t *testing.T) {
 	if err := c.Reconfigure(t.Context(), &networkv1.Config{}); err != nil {
 		t.Fatal(err)
 	}
-	if conn, err := net.Dial("tcp", address); err == nil {
+	if conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address); err == nil {
 		conn.Close()
 		t.Error("the proxy listens although the config does not say so")
 	}
@@ -309,7 +315,7 @@ func TestResolveAsksForNothingThatNobodyMayReach(t *testing.T) {
 // dial returns a client of the coordinator over gRPC.
 func dial(t *testing.T, c *Coordinator) networkv1.NetworkCoordinatorClient {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -324,7 +330,9 @@ func dial(t *testing.T, c *Coordinator) networkv1.NetworkCoordinatorClient {
 	t.Cleanup(func() {
 		conn.Close()
 		s.Stop()
-		<-served
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
 	})
 	return networkv1.NewNetworkCoordinatorClient(conn)
 }
@@ -344,7 +352,7 @@ func openTunnel(t *testing.T, client networkv1.NetworkCoordinatorClient) grpc.Bi
 			return
 		}
 		_, _ = io.Copy(conn, conn)
-		fmt.Fprint(conn, "bye")
+		_, _ = io.WriteString(conn, "bye")
 		conn.Close()
 	}()
 	t.Cleanup(func() { listener.Close(); <-ended })

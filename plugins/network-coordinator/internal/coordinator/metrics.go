@@ -110,7 +110,7 @@ type live struct {
 type nameMetric struct {
 	desc  *prometheus.Desc
 	kind  prometheus.ValueType
-	value func(resolver.Stats) uint64
+	value func(resolver.Stats) float64
 }
 
 func newLive(c *Coordinator) *live {
@@ -121,13 +121,13 @@ func newLive(c *Coordinator) *live {
 		coordinator: c,
 		bytes:       describe("bytes_total", "Bytes that connections have carried, sent to hosts and received from them.", "direction"),
 		names: []nameMetric{
-			{describe("dns_hits_total", "Names answered from the cache, stale ones included."), prometheus.CounterValue, func(s resolver.Stats) uint64 { return s.Hits }},
-			{describe("dns_misses_total", "Names for which an upstream was waited for."), prometheus.CounterValue, func(s resolver.Stats) uint64 { return s.Misses }},
-			{describe("dns_stale_total", "Hits past their time to live."), prometheus.CounterValue, func(s resolver.Stats) uint64 { return s.Stale }},
-			{describe("dns_prefetched_total", "Names asked for anew before their time had ended."), prometheus.CounterValue, func(s resolver.Stats) uint64 { return s.Prefetched }},
-			{describe("dns_queries_total", "Queries sent to upstreams."), prometheus.CounterValue, func(s resolver.Stats) uint64 { return s.Queries }},
-			{describe("dns_failures_total", "Queries without a usable answer."), prometheus.CounterValue, func(s resolver.Stats) uint64 { return s.Failures }},
-			{describe("dns_entries", "Answers in the cache."), prometheus.GaugeValue, func(s resolver.Stats) uint64 { return uint64(s.Entries) }},
+			{describe("dns_hits_total", "Names answered from the cache, stale ones included."), prometheus.CounterValue, func(s resolver.Stats) float64 { return float64(s.Hits) }},
+			{describe("dns_misses_total", "Names for which an upstream was waited for."), prometheus.CounterValue, func(s resolver.Stats) float64 { return float64(s.Misses) }},
+			{describe("dns_stale_total", "Hits past their time to live."), prometheus.CounterValue, func(s resolver.Stats) float64 { return float64(s.Stale) }},
+			{describe("dns_prefetched_total", "Names asked for anew before their time had ended."), prometheus.CounterValue, func(s resolver.Stats) float64 { return float64(s.Prefetched) }},
+			{describe("dns_queries_total", "Queries sent to upstreams."), prometheus.CounterValue, func(s resolver.Stats) float64 { return float64(s.Queries) }},
+			{describe("dns_failures_total", "Queries without a usable answer."), prometheus.CounterValue, func(s resolver.Stats) float64 { return float64(s.Failures) }},
+			{describe("dns_entries", "Answers in the cache."), prometheus.GaugeValue, func(s resolver.Stats) float64 { return float64(s.Entries) }},
 		},
 	}
 }
@@ -150,6 +150,6 @@ func (l *live) Collect(to chan<- prometheus.Metric) {
 		stats = now.names.Stats()
 	}
 	for _, n := range l.names {
-		to <- prometheus.MustNewConstMetric(n.desc, n.kind, float64(n.value(stats)))
+		to <- prometheus.MustNewConstMetric(n.desc, n.kind, n.value(stats))
 	}
 }

@@ -13,7 +13,7 @@ import (
 // what it is asked.
 func nameServer(t *testing.T, asked chan<- string) string {
 	t.Helper()
-	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
+	socket, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}

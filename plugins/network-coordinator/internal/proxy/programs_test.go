@@ -7,7 +7,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net/http"
-	"net/http/cgi"
+	"net/http/cgi" //nolint:gosec // of a server of tests, without a proxy of its own
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
@@ -77,7 +77,7 @@ func run(t *testing.T, env []string, name string, args ...string) (string, error
 
 func TestCurlGoesThroughTheProxy(t *testing.T) {
 	f := start(t, withNames, withClient)
-	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "hello %s", r.URL.Path) })
+	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { say(w, "hello %s", r.URL.Path) })
 	secure, ca, _ := tlsSite(t, hello)
 	_, port, _ := cutPort(newServer(t, hello))
 	plain := "http://" + site + ":" + port
@@ -144,7 +144,7 @@ func TestGitClonesThroughTheProxy(t *testing.T) {
 
 func TestGoGoesThroughTheProxy(t *testing.T) {
 	f := start(t, withNames, withClient)
-	base, _, pool := tlsSite(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.Proto) }))
+	base, _, pool := tlsSite(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { say(w, "%s", r.Proto) }))
 	for _, scheme := range []string{"http", "socks5h"} {
 		client := f.client(url.UserPassword("crawler", "open sesame"), scheme)
 		transport := client.Transport.(*http.Transport)
@@ -176,10 +176,10 @@ func TestEveryRequestOfAPageObeysTheRules(t *testing.T) {
 		switch r.URL.Path {
 		case "/":
 			w.Header().Set("Content-Type", "text/html")
-			fmt.Fprintf(w, `<p id=a>no script</p><img src="//denied.%[1]s/image">
+			say(w, `<p id=a>no script</p><img src="//denied.%[1]s/image">
 <script src="/script.js"></script><script>fetch("//denied.%[1]s/fetch", {mode: "no-cors"})</script>`, site)
 		case "/script.js":
-			fmt.Fprint(w, `document.getElementById("a").textContent = "script ran by " + location.protocol`)
+			say(w, `document.getElementById("a").textContent = "script ran by " + location.protocol`)
 		default:
 			arrived.Add(1)
 		}

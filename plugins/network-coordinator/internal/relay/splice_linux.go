@@ -38,7 +38,7 @@ func (p *pipes) get() (pipe, bool) {
 	}
 	p.made++
 	// Refused, the pipe is smaller, and no less right.
-	_, _ = unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, chunk) //nolint:gosec // not negative
+	_, _ = unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, chunk)
 	return pipe{r: fds[0], w: fds[1]}, true
 }
 
@@ -129,7 +129,7 @@ func (m *mover) intoPipe(fd uintptr) bool {
 	if m.pipe, m.lent = m.relay.pipes.get(); !m.lent {
 		return true
 	}
-	n, err := splice(int(fd), m.pipe.w, m.want) //nolint:gosec // a descriptor fits
+	n, err := splice(int(fd), m.pipe.w, m.want)
 	if err == nil {
 		m.in = n
 		return true
@@ -145,7 +145,7 @@ func (m *mover) intoPipe(fd uintptr) bool {
 // outOfPipe reports whether it is done: the pipe is empty, or To has failed.
 func (m *mover) outOfPipe(fd uintptr) bool {
 	for m.out < m.in {
-		n, err := splice(m.pipe.r, int(fd), m.in-m.out) //nolint:gosec // a descriptor fits
+		n, err := splice(m.pipe.r, int(fd), m.in-m.out)
 		if errors.Is(err, unix.EAGAIN) {
 			return false
 		}
