@@ -99,7 +99,7 @@ func TestHostsAreForgottenWithTheirLastExchange(t *testing.T) {
 		_, err := do(t, p, &apiv1.DoRequest{Url: "http://" + refused(t)})
 		wantError(t, err, codes.Unavailable)
 	}
-	if n := len(p.client.sender.(*bulkhead).hosts); n != 0 {
+	if n := len(p.client.bulkhead.hosts); n != 0 {
 		t.Errorf("%d hosts are remembered, want none", n)
 	}
 }

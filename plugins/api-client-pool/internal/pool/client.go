@@ -4,10 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"net/http"
-	"net/http/httptrace"
 	"sync"
 	"time"
 
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/resend"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 )
 
@@ -42,6 +43,7 @@ type client struct {
 	settings  settings
 	sockets   *sockets
 	transport *http.Transport
+	bulkhead  *bulkhead
 	sender    http.RoundTripper // the transport and what decorates it
 
 	mu     sync.Mutex
@@ -52,11 +54,11 @@ type client struct {
 func newClient(s settings, m *metrics) *client {
 	sockets := newSockets(s.connectTimeout, m)
 	transport := newTransport(s, sockets)
-	// The order of what a request passes, from the connection outwards. Retries,
-	// cache and what else treats an exchange as a whole are decorators, too.
-	var sender http.RoundTripper = transport
-	sender = newBulkhead(sender, s.connectionsPerHost)
-	return &client{settings: s, sockets: sockets, transport: transport, sender: sender}
+	// The order of what a request passes, from the connection outwards.
+	var sender http.RoundTripper = &sound{next: transport, limit: s.maxResponseHeaders}
+	bulkhead := newBulkhead(sender, s.connectionsPerHost)
+	sender = &resend.Resender{Next: bulkhead, Connected: m.connected}
+	return &client{settings: s, sockets: sockets, transport: transport, bulkhead: bulkhead, sender: sender}
 }
 
 // newTransport is the one transport for all hosts and callers. As many
@@ -107,11 +109,11 @@ func (c *client) do(ctx context.Context, message *apiv1.DoRequest, t *trace) (*a
 		ctx, cancel = context.WithTimeout(ctx, message.GetTimeout().AsDuration())
 		defer cancel()
 	}
-	t.begin(request)
+	t.begin(request, newCall(message, request, c.settings))
 	if ctx.Err() != nil {
 		return nil, c.explain(ctx, t, ctx.Err())
 	}
-	request = request.WithContext(httptrace.WithClientTrace(ctx, t.hooks()))
+	request = request.WithContext(call.With(ctx, t.call))
 	response, err := c.send(request, redirectLimit(message))
 	if err != nil {
 		return nil, c.explain(ctx, t, err)

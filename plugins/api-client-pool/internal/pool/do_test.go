@@ -133,6 +133,7 @@ func TestAResponseIsReturnedAsItCame(t *testing.T) {
 		Body:     []byte(`{"short":true}`),
 		Protocol: "HTTP/1.1",
 		Url:      server.URL + "/tea",
+		Attempts: 1,
 	}
 	if !proto.Equal(want, got) {
 		t.Errorf("response:\ngot  %v\nwant %v", got, want)

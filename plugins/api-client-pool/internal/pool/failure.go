@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -21,42 +22,46 @@ const maxCause = 300
 // asked of whom, in which phase it ended, and why.
 func (c *client) explain(ctx context.Context, t *trace, err error) error {
 	at, target := t.where()
-	code, text := c.reason(ctx, t, at, cause(err))
+	err = cause(err)
+	if strings.HasPrefix(err.Error(), errRedirect) {
+		at = call.Awaiting // it is the headers that are at fault, though the body has been read
+	}
+	t.failed = at
+	code, text := c.reason(ctx, t, at, err)
 	return status.Errorf(code, "%s %s: %s: %s", t.method, target, at, text)
 }
 
 // reason returns the code and the cause in words. What the caller did, by
 // giving up or by the time it allows, is not blamed on the server.
-func (c *client) reason(ctx context.Context, t *trace, at phase, err error) (codes.Code, string) {
+func (c *client) reason(ctx context.Context, t *trace, at call.Phase, err error) (codes.Code, string) {
 	elapsed := time.Since(t.begun).Round(time.Millisecond)
-	large, isLarge := errors.AsType[*tooLarge](err)
+	failure, isFailure := errors.AsType[*call.Failure](err)
 	switch {
-	case isLarge:
-		return codes.ResourceExhausted, large.text
-	case isHeaderLimit(err):
-		return codes.ResourceExhausted, headersTooLarge(c.settings.maxResponseHeaders).text
+	case isFailure:
+		return failure.Code, failure.Text
 	case errors.Is(ctx.Err(), context.Canceled):
 		return codes.Canceled, fmt.Sprintf("canceled by the caller after %v", elapsed)
-	case ctx.Err() != nil && at == waiting:
-		return codes.DeadlineExceeded, fmt.Sprintf("deadline exceeded after %v, waiting for one of %d connections (connections_per_host)",
-			elapsed, c.settings.connectionsPerHost)
 	case ctx.Err() != nil:
-		return codes.DeadlineExceeded, fmt.Sprintf("deadline exceeded after %v", elapsed)
+		text := fmt.Sprintf("deadline exceeded after %v", elapsed)
+		if what := t.call.Exchange().WaitsFor(); what != "" && at == call.Waiting {
+			text += ", waiting for " + what
+		}
+		return codes.DeadlineExceeded, text
 	}
 	return codes.Unavailable, c.words(at, err)
 }
 
 // words says why a server could not be reached or broke off.
-func (c *client) words(at phase, err error) string {
+func (c *client) words(at call.Phase, err error) string {
 	var timeout net.Error
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		text := strings.TrimPrefix(err.Error(), "net/http: HTTP/1.x transport connection broken: ")
 		text = strings.TrimSuffix(strings.TrimSuffix(text, "unexpected EOF"), "EOF")
 		return text + "the server closed the connection"
-	case at == handshaking && errors.As(err, &timeout) && timeout.Timeout():
+	case at == call.Handshaking && errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Sprintf("no handshake within %v (tls_timeout)", c.settings.tlsTimeout)
-	case at == awaiting && strings.HasPrefix(err.Error(), errHTTP2):
+	case at == call.Awaiting && strings.HasPrefix(err.Error(), errHTTP2):
 		return fmt.Sprintf("HTTP/2 %v: broken frames, or headers of this or another response on the connection far over %d bytes (max_response_headers)",
 			err, c.settings.maxResponseHeaders)
 	case strings.HasPrefix(err.Error(), errRedirect):

@@ -3,6 +3,7 @@ package pool
 import (
 	"time"
 
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
@@ -17,7 +18,7 @@ type metrics struct {
 	registry *prometheus.Registry
 	results  map[codes.Code]prometheus.Counter // of calls without a response
 	classes  [6]prometheus.Counter             // of responses, by the first digit of their status
-	failures [phases]prometheus.Counter
+	failures [call.Phases]prometheus.Counter
 	seconds  prometheus.Histogram
 	warm     prometheus.Counter
 	cold     prometheus.Counter
@@ -76,7 +77,7 @@ func newMetrics() *metrics {
 	for digit, class := range map[int]string{2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"} {
 		m.classes[digit] = requests.WithLabelValues(class)
 	}
-	for p := range phases {
+	for p := range call.Phases {
 		m.failures[p] = failures.WithLabelValues(p.String())
 	}
 	m.registry.MustRegister(requests, failures, exchanges, m.seconds, m.opened, m.open, m.received, m.sent)
@@ -91,7 +92,16 @@ func (m *metrics) record(t *trace, answer *apiv1.DoResponse, err error) {
 		return
 	}
 	m.results[status.Code(err)].Inc()
-	if at, target := t.where(); target != "" {
-		m.failures[at].Inc()
+	if t.method != "" { // it was begun
+		m.failures[t.failed].Inc()
+	}
+}
+
+// connected counts an exchange that has got a connection.
+func (m *metrics) connected(reused bool) {
+	if reused {
+		m.warm.Inc()
+	} else {
+		m.cold.Inc()
 	}
 }

@@ -2,8 +2,9 @@
 // connections: it is the service gaia.api.v1.APIClientPool.
 //
 // A call travels Pool.Do → client.do → http.Client (redirects) → http.Transport
-// (connections). Retries, caches and the like belong between the last two, as
-// decorators of http.RoundTripper; see newClient.
+// (connections). What is between the last two are decorators of
+// http.RoundTripper, whose order is written in newClient; package call is what
+// they know of the caller.
 package pool
 
 import (
@@ -64,7 +65,7 @@ func (p *Pool) use(s settings) error {
 // and never a URL's path or query, a header's value or a body, in which secrets
 // travel. After Close it answers Unavailable.
 func (p *Pool) Do(ctx context.Context, request *apiv1.DoRequest) (*apiv1.DoResponse, error) {
-	trace := newTrace(p.metrics)
+	trace := newTrace()
 	client, err := p.enter()
 	if err != nil {
 		p.metrics.record(trace, nil, err)

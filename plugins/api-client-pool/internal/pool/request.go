@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 	"golang.org/x/net/http/httpguts"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -21,6 +22,7 @@ import (
 const (
 	defaultRedirects = 10
 	maxRedirects     = 20
+	maxRetries       = 10
 )
 
 // faults are what is wrong with a request. No fault repeats a URL or a header's
@@ -102,6 +104,30 @@ func checkNumbers(message *apiv1.DoRequest, faults *faults) {
 	if n := message.GetRedirects(); n > maxRedirects {
 		faults.add("redirects", "%d is above %d", n, maxRedirects)
 	}
+	if n := message.GetRetries(); n > maxRetries {
+		faults.add("retries", "%d is above %d", n, maxRetries)
+	}
+	if after := message.GetHedgeAfter(); after != nil && (after.CheckValid() != nil || after.AsDuration() < 0) {
+		faults.add("hedge_after", "must not be below 0s, which is the time within which 95 %% of the domain's responses begin")
+	}
+}
+
+// newCall is what the message asks of the round trippers, beside request.
+func newCall(message *apiv1.DoRequest, request *http.Request, s settings) *call.Call {
+	c := &call.Call{
+		Profile:    message.GetProfile(),
+		Cache:      message.GetCache(),
+		Version:    message.GetHttpVersion(),
+		Idempotent: call.Idempotent(request.Method, request.Header),
+		Retries:    s.retries,
+		Hedge:      message.GetHedgeAfter() != nil,
+		HedgeAfter: message.GetHedgeAfter().AsDuration(),
+		MaxBody:    s.maxResponseBody,
+	}
+	if message.Retries != nil {
+		c.Retries = int(message.GetRetries())
+	}
+	return c
 }
 
 func redirectLimit(message *apiv1.DoRequest) int {
@@ -242,6 +268,7 @@ func (r *redirects) check(next *http.Request, past []*http.Request) error {
 	if urlFault(next.URL) != "" {
 		return http.ErrUseLastResponse
 	}
+	call.From(next.Context()).Redirected()
 	// net/http adds the previous URL, query included, which may carry a key.
 	if past[0].Header.Get("Referer") == "" {
 		next.Header.Del("Referer")

@@ -20,6 +20,7 @@ type settings struct {
 	tlsTimeout         time.Duration
 	userAgent          string
 	http2              bool
+	retries            int            // how often a request may be sent again
 	roots              *x509.CertPool // what servers' certificates must lead to; nil means the system's
 }
 
@@ -37,6 +38,7 @@ func defaultSettings() settings {
 		tlsTimeout:         10 * time.Second,
 		userAgent:          "gaia",
 		http2:              true,
+		retries:            2,
 	}
 }
 
