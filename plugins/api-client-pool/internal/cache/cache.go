@@ -260,7 +260,7 @@ func (c *Cache) refresh(stored *entry, request *http.Request, asked *call.Call) 
 		return
 	}
 	c.refreshing[id] = true
-	own := &call.Call{Profile: asked.Profile, Version: asked.Version, Idempotent: true, Retries: asked.Retries}
+	own := &call.Call{Profile: asked.Profile, Version: asked.Version, Idempotent: true, Retries: asked.Retries, MaxBody: c.largest}
 	c.refreshers.Go(func() {
 		c.revalidate(stored, request, own)
 		c.mu.Lock()

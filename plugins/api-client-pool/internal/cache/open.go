@@ -17,13 +17,12 @@ const (
 
 // Options are what a cache depends on.
 type Options struct {
-	Next http.RoundTripper                // asks the server. Required
 	Now  func() time.Time                 // default time.Now
 	Warn func(text string, fields ...any) // default nothing
 }
 
-// Open returns a cache as config says. The caller closes it. Faults of config
-// are sdk.FieldErrors with paths that begin with "cache".
+// Open returns a cache as config says, which Over puts to use. The caller closes
+// it. Faults of config are sdk.FieldErrors with paths that begin with "cache".
 func Open(config *apiv1.Cache, o Options) (*Cache, error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -40,7 +39,7 @@ func Open(config *apiv1.Cache, o Options) (*Cache, error) {
 		return nil, sdk.Invalid("cache.max_response", "%d bytes are more than the %d of memory; raise memory or lower max_response", largest, room)
 	}
 	c := &Cache{
-		next: o.Next, now: o.Now, memory: newMemory(room), largest: largest,
+		now: o.Now, memory: newMemory(room), largest: largest,
 		refreshing: map[string]bool{}, fills: fills{},
 	}
 	if config.GetDir() != "" {
@@ -54,6 +53,13 @@ func Open(config *apiv1.Cache, o Options) (*Cache, error) {
 	c.end = end
 	c.background = func() (context.Context, context.CancelFunc) { return context.WithTimeout(root, refreshTime) }
 	return c, nil
+}
+
+// Over returns the cache as a RoundTripper that asks next what it does not have.
+// It is called once, before the first request.
+func (c *Cache) Over(next http.RoundTripper) http.RoundTripper {
+	c.next = next
+	return c
 }
 
 func or(n uint64, standard int64) int64 {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/resend"
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/still"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 )
 
@@ -56,8 +57,12 @@ func newClient(s settings, m *metrics) *client {
 	transport := newTransport(s, sockets)
 	// The order of what a request passes, from the connection outwards.
 	var sender http.RoundTripper = &sound{next: transport, limit: s.maxResponseHeaders}
+	sender = &still.Watcher{Next: sender, Limit: s.bodyTimeout}
 	bulkhead := newBulkhead(sender, s.connectionsPerHost)
 	sender = &resend.Resender{Next: bulkhead, Connected: m.connected}
+	if s.cache != nil {
+		sender = s.cache.Over(sender)
+	}
 	return &client{settings: s, sockets: sockets, transport: transport, bulkhead: bulkhead, sender: sender}
 }
 
@@ -153,7 +158,7 @@ func (c *client) leave() {
 	c.mu.Unlock()
 	if last {
 		c.transport.CloseIdleConnections()
-		c.sockets.close()
+		c.end()
 	}
 }
 
@@ -164,6 +169,14 @@ func (c *client) close() {
 	c.mu.Unlock()
 	c.transport.CloseIdleConnections()
 	if last {
-		c.sockets.close()
+		c.end()
 	}
+}
+
+// end gives back what the client holds, when no call is in flight any more.
+func (c *client) end() {
+	if c.settings.cache != nil {
+		_ = c.settings.cache.Close() // a directory that was only read and written loses nothing
+	}
+	c.sockets.close()
 }

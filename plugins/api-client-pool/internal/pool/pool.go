@@ -11,6 +11,7 @@ import (
 	"context"
 	"sync"
 
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/cache"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 	"github.com/gaia-go/gaia/sdk"
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,7 +42,14 @@ func (p *Pool) Configure(_ context.Context, config *apiv1.Config) error {
 	if agent := config.GetUserAgent(); !httpguts.ValidHeaderFieldValue(agent) {
 		return sdk.Invalid("user_agent", "%q has a character that a header value cannot have", agent)
 	}
-	return p.use(settingsFrom(config))
+	s := settingsFrom(config)
+	if config.GetCache() != nil {
+		var err error
+		if s.cache, err = cache.Open(config.GetCache(), cache.Options{Warn: sdk.Logger().Warn}); err != nil {
+			return err
+		}
+	}
+	return p.use(s)
 }
 
 func (p *Pool) use(s settings) error {

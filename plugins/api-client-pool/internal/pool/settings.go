@@ -2,8 +2,10 @@ package pool
 
 import (
 	"crypto/x509"
+	"math"
 	"time"
 
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/cache"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
@@ -20,6 +22,9 @@ type settings struct {
 	tlsTimeout         time.Duration
 	userAgent          string
 	http2              bool
+	bodyTimeout        time.Duration  // how long a body may stand still
+	maxStreamBody      int64          // bytes, in each direction
+	cache              *cache.Cache   // nil for none; whoever uses the settings closes it
 	retries            int            // how often a request may be sent again
 	roots              *x509.CertPool // what servers' certificates must lead to; nil means the system's
 }
@@ -37,6 +42,8 @@ func defaultSettings() settings {
 		connectTimeout:     10 * time.Second,
 		tlsTimeout:         10 * time.Second,
 		userAgent:          "gaia",
+		bodyTimeout:        30 * time.Second,
+		maxStreamBody:      math.MaxInt64,
 		http2:              true,
 		retries:            2,
 	}
@@ -58,6 +65,8 @@ func settingsFrom(config *apiv1.Config) settings {
 	if agent := config.GetUserAgent(); agent != "" {
 		s.userAgent = agent
 	}
+	s.bodyTimeout = durationOr(config.GetBodyTimeout(), s.bodyTimeout)
+	s.maxStreamBody = bytesOr(config.GetMaxStreamBody(), s.maxStreamBody)
 	s.http2 = !config.GetDisableHttp2()
 	return s
 }
