@@ -8,6 +8,7 @@ import (
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/profile"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/resend"
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/still"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/transport"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/unpack"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
@@ -36,9 +37,13 @@ func newClient(s settings, m *metrics) *client {
 	// The order of what a request passes, from the connection outwards.
 	var sender http.RoundTripper = unpack.New(transport)
 	sender = &sound{next: sender, limit: s.maxResponseHeaders}
+	sender = &still.Watcher{Next: sender, Limit: s.bodyTimeout}
 	bulkhead := newBulkhead(sender, s.connectionsPerHost)
 	sender = &profile.Authoriser{Next: bulkhead, Profiles: s.profiles}
 	sender = &resend.Resender{Next: sender, Connected: m.connected}
+	if s.cache != nil {
+		sender = s.cache.Over(sender)
+	}
 	return &client{settings: s, transport: transport, bulkhead: bulkhead, sender: sender}
 }
 
@@ -99,7 +104,7 @@ func (c *client) leave() {
 	last := c.closed && c.calls == 0
 	c.mu.Unlock()
 	if last {
-		c.transport.Close()
+		c.end()
 	}
 }
 
@@ -110,6 +115,14 @@ func (c *client) close() {
 	c.mu.Unlock()
 	c.transport.CloseIdleConnections()
 	if last {
-		c.transport.Close()
+		c.end()
 	}
+}
+
+// end gives back what the client holds, when no call is in flight any more.
+func (c *client) end() {
+	if c.settings.cache != nil {
+		_ = c.settings.cache.Close() // a directory that was only read and written loses nothing
+	}
+	c.transport.Close()
 }

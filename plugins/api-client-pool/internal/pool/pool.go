@@ -11,7 +11,9 @@ import (
 	"context"
 	"sync"
 
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/cache"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
+	"github.com/gaia-go/gaia/sdk"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -44,6 +46,11 @@ func (p *Pool) Configure(ctx context.Context, config *apiv1.Config) error {
 	s, err := settingsFrom(ctx, config)
 	if err != nil {
 		return err
+	}
+	if config.GetCache() != nil {
+		if s.cache, err = cache.Open(config.GetCache(), cache.Options{Warn: sdk.Logger().Warn}); err != nil {
+			return err
+		}
 	}
 	return p.use(s)
 }

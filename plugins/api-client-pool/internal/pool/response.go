@@ -35,6 +35,7 @@ func (c *client) read(response *http.Response, t *trace) (*apiv1.DoResponse, err
 		Protocol: response.Proto,
 		Url:      urlText(response.Request.URL),
 	}
+	answer.Trailers = lines(response.Trailer)
 	outcome := t.call.Outcome()
 	answer.Attempts = uint32(outcome.Attempts) //nolint:gosec // G115: some tens at most
 	answer.CacheStatus = outcome.Cache

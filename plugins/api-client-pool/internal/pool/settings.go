@@ -3,9 +3,11 @@ package pool
 import (
 	"context"
 	"errors"
+	"math"
 	"net/url"
 	"time"
 
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/cache"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/profile"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/transport"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
@@ -27,7 +29,10 @@ type settings struct {
 	tlsTimeout         time.Duration
 	userAgent          string
 	http2              bool
-	retries            int // how often a request may be sent again
+	bodyTimeout        time.Duration // how long a body may stand still
+	maxStreamBody      int64         // bytes, in each direction
+	cache              *cache.Cache  // nil for none; whoever uses the settings closes it
+	retries            int           // how often a request may be sent again
 	egress             *egress.Policy
 	resolver           egress.Resolver  // nil is the system's
 	routes             transport.Routes // by profile
@@ -47,6 +52,8 @@ func defaultSettings() settings {
 		connectTimeout:     10 * time.Second,
 		tlsTimeout:         10 * time.Second,
 		userAgent:          "gaia",
+		bodyTimeout:        30 * time.Second,
+		maxStreamBody:      math.MaxInt64,
 		http2:              true,
 		retries:            2,
 	}
@@ -79,6 +86,8 @@ func settingsFrom(ctx context.Context, config *apiv1.Config) (settings, error) {
 	s.idleTimeout = durationOr(config.GetIdleTimeout(), s.idleTimeout)
 	s.connectTimeout = durationOr(config.GetConnectTimeout(), s.connectTimeout)
 	s.tlsTimeout = durationOr(config.GetTlsTimeout(), s.tlsTimeout)
+	s.bodyTimeout = durationOr(config.GetBodyTimeout(), s.bodyTimeout)
+	s.maxStreamBody = bytesOr(config.GetMaxStreamBody(), s.maxStreamBody)
 	s.http2 = !config.GetDisableHttp2()
 	return s, nil
 }
