@@ -66,6 +66,8 @@ func (c *client) words(at call.Phase, err error) string {
 		return text + "the server closed the connection"
 	case at == call.Handshaking && errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Sprintf("no handshake within %v (tls_timeout)", c.settings.tlsTimeout)
+	case strings.Contains(err.Error(), "tls: no application protocol"):
+		return "the server does not offer the version of HTTP that must be used: no application protocol"
 	case at == call.Awaiting && strings.HasPrefix(err.Error(), errHTTP2):
 		return fmt.Sprintf("HTTP/2 %v: broken frames, or headers of this or another response on the connection far over %d bytes (max_response_headers)",
 			err, c.settings.maxResponseHeaders)

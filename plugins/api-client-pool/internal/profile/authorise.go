@@ -58,12 +58,12 @@ func (a *Authoriser) RoundTrip(request *http.Request) (*http.Response, error) {
 func (p *Profile) send(next http.RoundTripper, request *http.Request, authorization Secret) (*http.Response, error) {
 	sent := request.WithContext(request.Context()) // a copy
 	sent.Header = maps.Clone(request.Header)
-	if authorization.text != "" {
-		sent.Header.Set("Authorization", authorization.text)
+	if !authorization.IsZero() {
+		sent.Header.Set("Authorization", authorization.Reveal())
 	}
 	for _, h := range p.headers {
 		if _, own := sent.Header[h.name]; !own {
-			sent.Header.Set(h.name, h.value.text)
+			sent.Header.Set(h.name, h.value.Reveal())
 		}
 	}
 	if p.cookies != nil {

@@ -77,7 +77,7 @@ func newTokens(profile string, u *url.URL, config *apiv1.OAuth2) *tokens {
 	if audience := config.GetAudience(); audience != "" {
 		form.Set("audience", audience)
 	}
-	return &tokens{profile: profile, url: u, id: config.GetClientId(), secret: Secret{config.GetClientSecret()}, form: form.Encode()}
+	return &tokens{profile: profile, url: u, id: config.GetClientId(), secret: NewSecret(config.GetClientSecret()), form: form.Encode()}
 }
 
 // parseTokenURL reads a token_url.
@@ -172,7 +172,7 @@ func (t *tokens) ask(ctx context.Context, next http.RoundTripper) (*token, error
 	inForm := t.inForm
 	t.mu.Unlock()
 	token, err := t.try(ctx, next, inForm)
-	if refused, ok := errors.AsType[*refusal](err); ok && refused.client() && !inForm && t.secret.text != "" {
+	if refused, ok := errors.AsType[*refusal](err); ok && refused.client() && !inForm && !t.secret.IsZero() {
 		if token, err = t.try(ctx, next, true); err == nil {
 			t.mu.Lock()
 			t.inForm = true
@@ -193,7 +193,7 @@ func (t *tokens) text(err error) string { return "oauth2 at " + t.url.Host + ": 
 func (t *tokens) try(ctx context.Context, next http.RoundTripper, inForm bool) (*token, error) {
 	form := t.form
 	if inForm {
-		form += "&" + url.Values{"client_id": {t.id}, "client_secret": {t.secret.text}}.Encode()
+		form += "&" + url.Values{"client_id": {t.id}, "client_secret": {t.secret.Reveal()}}.Encode()
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url.String(), strings.NewReader(form))
 	if err != nil {
@@ -203,7 +203,7 @@ func (t *tokens) try(ctx context.Context, next http.RoundTripper, inForm bool) (
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", "")
 	if !inForm {
-		request.SetBasicAuth(url.QueryEscape(t.id), url.QueryEscape(t.secret.text))
+		request.SetBasicAuth(url.QueryEscape(t.id), url.QueryEscape(t.secret.Reveal()))
 	}
 	asked := time.Now()
 	response, err := next.RoundTrip(request)
@@ -241,7 +241,7 @@ func parseToken(body []byte, asked time.Time) (*token, error) {
 	case answer.TokenType != "" && !strings.EqualFold(answer.TokenType, "bearer"):
 		return nil, errors.New("the token_type is not Bearer, which is the only one that is understood")
 	}
-	made := &token{authorization: Secret{"Bearer " + answer.AccessToken}}
+	made := &token{authorization: NewSecret("Bearer " + answer.AccessToken)}
 	if seconds, err := answer.ExpiresIn.Float64(); err == nil && seconds > 0 {
 		life := time.Duration(min(seconds, 1e9) * float64(time.Second))
 		made.until = asked.Add(life - min(tokenMargin, life/10))
