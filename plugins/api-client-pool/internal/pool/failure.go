@@ -27,9 +27,8 @@ func (c *client) explain(ctx context.Context, t *trace, err error) error {
 	if strings.HasPrefix(err.Error(), errRedirect) {
 		at = call.Awaiting // it is the headers that are at fault, though the body has been read
 	}
-	proxied, isProxied := errors.AsType[*transport.ProxyError](err)
-	if isProxied {
-		at, err = call.Connecting, proxied // without net/http's words around it
+	if _, proxied := errors.AsType[*transport.ProxyError](err); proxied {
+		at = call.Connecting
 	}
 	t.failed = at
 	code, text := c.reason(ctx, t, at, err)
@@ -59,6 +58,9 @@ func (c *client) reason(ctx context.Context, t *trace, at call.Phase, err error)
 // words says why a server could not be reached or broke off.
 func (c *client) words(at call.Phase, err error) string {
 	var timeout net.Error
+	if proxied, ok := errors.AsType[*transport.ProxyError](err); ok {
+		return "proxy " + proxied.Proxy + ": " + strings.Replace(c.words(at, proxied.Err), "the server closed", "it closed", 1)
+	}
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		text := strings.TrimPrefix(err.Error(), "net/http: HTTP/1.x transport connection broken: ")
