@@ -86,13 +86,14 @@ func (c *client) words(at call.Phase, err error) string {
 // errHTTP2 begins what net/http says when it gives up an HTTP/2 connection.
 const errHTTP2 = "connection error: "
 
-// isHeaderLimit reports whether err is net/http's about response headers over
-// Transport.MaxResponseHeaderBytes, which has no type: a test holds the texts,
-// of HTTP/1 and of HTTP/2.
+// isHeaderLimit reports whether err is about response headers over
+// Transport.MaxResponseHeaderBytes, which has no type: tests hold the texts, of
+// HTTP/1, HTTP/2 and HTTP/3.
 func isHeaderLimit(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "server response headers exceeded") ||
-		strings.Contains(text, "response header list larger than advertised limit")
+		strings.Contains(text, "response header list larger than advertised limit") ||
+		strings.Contains(text, "http3: HEADERS frame too large")
 }
 
 func requestTooLarge(size, limit int64) error {
