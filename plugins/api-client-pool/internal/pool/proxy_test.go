@@ -2,6 +2,7 @@ package pool
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"encoding/binary"
 	"fmt"
@@ -56,7 +57,7 @@ func (p *viaProxy) http(conn net.Conn) {
 	if err != nil {
 		return
 	}
-	server, err := net.Dial("tcp", "127.0.0.1:"+port)
+	server, err := new(net.Dialer).DialContext(request.Context(), "tcp", "127.0.0.1:"+port)
 	if err != nil {
 		return
 	}
@@ -101,7 +102,7 @@ func (p *viaProxy) socks(conn net.Conn) {
 		_, _ = conn.Write([]byte{5, 2, 0, 1, 0, 0, 0, 0, 0, 0}) // not allowed by ruleset
 		return
 	}
-	server, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	server, err := new(net.Dialer).DialContext(context.Background(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
 	if err != nil {
 		return
 	}

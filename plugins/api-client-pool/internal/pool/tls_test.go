@@ -165,7 +165,7 @@ func TestAVersionOfHTTPThatMustBeUsedIs(t *testing.T) {
 	config := its.config(t)
 	deaf := misbehave(t, func(conn net.Conn) {
 		secure := tls.Server(conn, config)
-		if secure.Handshake() == nil && readRequest(secure) {
+		if secure.HandshakeContext(t.Context()) == nil && readRequest(secure) {
 			t.Error("the server got a request")
 		}
 	})

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -59,14 +60,19 @@ func text(size int) []byte {
 	return b.Bytes()[:size]
 }
 
+// answer is a response and its body.
+type answer struct {
+	*http.Response
+
+	body []byte
+}
+
 // get sends a request to a server that answers with body and the headers, and
 // reads what comes back.
-func get(t *testing.T, u *Unpacker, body []byte, headers http.Header, request http.Header) (*http.Response, []byte, error) {
+func get(t *testing.T, u *Unpacker, body []byte, headers http.Header, request http.Header) (answer, error) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for name, values := range headers {
-			w.Header()[name] = values
-		}
+		maps.Copy(w.Header(), headers)
 		w.Header().Set("X-Asked", r.Header.Get("Accept-Encoding"))
 		if w.Header().Get("Content-Type") == "" {
 			w.Header().Set("Content-Type", "text/plain")
@@ -87,7 +93,7 @@ func get(t *testing.T, u *Unpacker, body []byte, headers http.Header, request ht
 	}
 	defer response.Body.Close()
 	got, err := io.ReadAll(response.Body)
-	return response, got, err
+	return answer{response, got}, err
 }
 
 func fresh(t *testing.T) *Unpacker {
@@ -126,7 +132,8 @@ func TestEachCodingIsUnpacked(t *testing.T) {
 	}
 	for _, test := range tests {
 		for range 2 { // with new decoders, and with used ones
-			response, got, err := get(t, u, test.body, http.Header{"Content-Encoding": test.codings}, nil)
+			response, err := get(t, u, test.body, http.Header{"Content-Encoding": test.codings}, nil)
+			got := response.body
 			if err != nil || !bytes.Equal(got, test.want) {
 				t.Errorf("%q: got %d bytes and %v, want %d", test.codings, len(got), err, len(test.want))
 			}
@@ -147,7 +154,8 @@ func TestEachCodingIsUnpacked(t *testing.T) {
 func TestWhoAsksForItselfGetsItAsItCame(t *testing.T) {
 	packed := packers(t)["gzip"](text(1000))
 	for _, header := range []http.Header{{"Accept-Encoding": {"gzip"}}, {"Range": {"bytes=0-"}}, {"Accept-Encoding": nil}} {
-		response, got, err := get(t, fresh(t), packed, http.Header{"Content-Encoding": {"gzip"}}, header.Clone())
+		response, err := get(t, fresh(t), packed, http.Header{"Content-Encoding": {"gzip"}}, header.Clone())
+		got := response.body
 		if err != nil || !bytes.Equal(got, packed) || response.Header.Get("Content-Encoding") != "gzip" || response.Uncompressed {
 			t.Errorf("%v: got %d bytes and %v, want %d", header, len(got), err, len(packed))
 		}
@@ -174,15 +182,16 @@ func TestABodyThatIsNoneOfItsCodingIsAnError(t *testing.T) {
 		}
 		for name, test := range tests {
 			for range 2 {
-				_, got, err := get(t, u, test.body, http.Header{"Content-Encoding": {coding}}, nil)
+				broken, err := get(t, u, test.body, http.Header{"Content-Encoding": {coding}}, nil)
+				got := broken.body
 				if err == nil || !strings.HasPrefix(err.Error(), test.want) {
 					t.Errorf("%s, %s: got %d bytes and %v, want an error %s…", coding, name, len(got), err, test.want)
 				}
 			}
 		}
 		// The decoder that met it is as good as new.
-		if _, got, err := get(t, u, packed, http.Header{"Content-Encoding": {coding}}, nil); err != nil || !bytes.Equal(got, plain) {
-			t.Errorf("%s, after that: got %d bytes and %v", coding, len(got), err)
+		if after, err := get(t, u, packed, http.Header{"Content-Encoding": {coding}}, nil); err != nil || !bytes.Equal(after.body, plain) {
+			t.Errorf("%s, after that: got %d bytes and %v", coding, len(after.body), err)
 		}
 	}
 }
@@ -191,7 +200,7 @@ func TestABodyThatBreaksOffIsTheConnectionsFault(t *testing.T) {
 	for coding, pack := range packers(t) {
 		packed := pack(text(100_000))
 		headers := http.Header{"Content-Encoding": {coding}, "Content-Length": {strconv.Itoa(len(packed) + 1)}}
-		_, _, err := get(t, fresh(t), packed[:len(packed)/2], headers, nil)
+		_, err := get(t, fresh(t), packed[:len(packed)/2], headers, nil)
 		if !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("%s: got %v, want %v", coding, err, io.ErrUnexpectedEOF)
 		}
@@ -228,7 +237,7 @@ func TestAWindowThatIsTooLargeIsRefusedBeforeItIsMade(t *testing.T) {
 	frame := []byte{0x28, 0xb5, 0x2f, 0xfd, 0x00, 21 << 3, 0x01, 0x00, 0x00} // RFC 8878, 3.1.1: 2^(10+21) bytes
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	_, _, err := get(t, fresh(t), frame, http.Header{"Content-Encoding": {"zstd"}}, nil)
+	_, err := get(t, fresh(t), frame, http.Header{"Content-Encoding": {"zstd"}}, nil)
 	runtime.ReadMemStats(&after)
 	if err == nil || !strings.Contains(err.Error(), "zstd: window size exceeded") {
 		t.Errorf("got %v, want a refused window", err)
