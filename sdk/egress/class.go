@@ -29,8 +29,10 @@ type subject struct {
 
 // look returns what rules ask about an address.
 func look(addr netip.Addr) subject {
-	s := subject{addr: addr.Unmap().WithZone("")}
+	s := subject{addr: addr.Unmap()}
 	switch {
+	case addr.Zone() != "": // which changes nothing of what it is
+		return look(addr.WithZone(""))
 	case s.addr.Is4():
 		s.class, s.words = classify4(s.addr)
 	case s.addr.Is6():
@@ -101,8 +103,9 @@ func (s *subject) look6() {
 		s.leadsTo(uint32(lo))
 	case in(0x0064_ff9b<<32, 64) && lo>>32 == 0: // 64:ff9b::/96
 		s.tunnel("NAT64 (64:ff9b::/96)", uint32(lo))
-	case in(0x0064_ff9b_0001<<16, 48): // where IPv4 stands in it is the network's own choice, RFC 8215
+	case in(0x0064_ff9b_0001<<16, 48): // IPv4 stands at the end of it or around bit 64, RFC 6052 section 2.2
 		s.class, s.words = special, "is an address of a network's own NAT64 (64:ff9b:1::/48)"
+		s.leadsTo(uint32(lo), uint32(hi)<<16|uint32(lo>>40)&0xffff) //nolint:gosec // G115: these bits are what is meant
 	case in(0x2001<<48, 32): // RFC 4380: server, flags and port, client with its bits inverted
 		s.tunnel("Teredo (2001::/32)", uint32(hi), ^uint32(lo)) //nolint:gosec // G115: the low halves are what is meant
 	case in(0x2002<<48, 16):

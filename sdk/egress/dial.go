@@ -195,11 +195,7 @@ func (d *Dialer) connect(ctx context.Context, t Target, addr netip.Addr) (net.Co
 			return nil
 		},
 	}
-	conn, err := dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, netip.AddrPortFrom(addr, t.Port))
-	if err != nil {
-		return nil, err // not conn, which is a nil *net.TCPConn
-	}
-	return conn, nil
+	return dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(addr, t.Port).String())
 }
 
 // inTurn brings addresses into the order in which they are tried: the families

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -95,6 +96,9 @@ func toASCII(text string) (string, error) {
 		if !strings.HasPrefix(lower, "xn--") && !strings.Contains(lower, ".xn--") {
 			return lower, nil
 		}
+	}
+	if !utf8.ValidString(text) {
+		return "", errors.New("it is not UTF-8")
 	}
 	if len(text) > 4*maxName { // the longest way to write it: every letter in four bytes
 		return "", fmt.Errorf("%d bytes are too long for a name, %d is the limit", len(text), maxName)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/transport"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -25,6 +26,10 @@ func (c *client) explain(ctx context.Context, t *trace, err error) error {
 	err = cause(err)
 	if strings.HasPrefix(err.Error(), errRedirect) {
 		at = call.Awaiting // it is the headers that are at fault, though the body has been read
+	}
+	proxied, isProxied := errors.AsType[*transport.ProxyError](err)
+	if isProxied {
+		at, err = call.Connecting, proxied // without net/http's words around it
 	}
 	t.failed = at
 	code, text := c.reason(ctx, t, at, err)
@@ -70,7 +75,7 @@ func (c *client) words(at call.Phase, err error) string {
 	case strings.HasPrefix(err.Error(), errRedirect):
 		return "the server redirected to a Location that is not a URL"
 	}
-	text := strings.ToValidUTF8(err.Error(), "\uFFFD")
+	text := strings.ToValidUTF8(strings.ReplaceAll(err.Error(), "\n", "; "), "\uFFFD") // errors.Join makes lines
 	if len(text) > maxCause {
 		text = strings.ToValidUTF8(text[:maxCause], "") + "…"
 	}

@@ -5,6 +5,8 @@ import (
 
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
+	"github.com/gaia-go/gaia/sdk"
+	"github.com/gaia-go/gaia/sdk/egress"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -26,6 +28,7 @@ type metrics struct {
 	open     prometheus.Gauge
 	received prometheus.Counter
 	sent     prometheus.Counter
+	denials  *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -45,6 +48,7 @@ func newMetrics() *metrics {
 		registry: prometheus.NewRegistry(),
 		results: map[codes.Code]prometheus.Counter{
 			codes.InvalidArgument:   requests.WithLabelValues("invalid"),
+			codes.PermissionDenied:  requests.WithLabelValues("denied"),
 			codes.ResourceExhausted: requests.WithLabelValues("too_large"),
 			codes.Canceled:          requests.WithLabelValues("canceled"),
 			codes.DeadlineExceeded:  requests.WithLabelValues("timeout"),
@@ -73,6 +77,10 @@ func newMetrics() *metrics {
 			Name: "gaia_api_sent_bytes_total",
 			Help: "Bytes written to servers' connections, headers and TLS included.",
 		}),
+		denials: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gaia_api_egress_denied_total",
+			Help: "Connections that an egress rule denied, or would have but for report_only, by the rule.",
+		}, []string{"rule"}),
 	}
 	for digit, class := range map[int]string{2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"} {
 		m.classes[digit] = requests.WithLabelValues(class)
@@ -80,7 +88,7 @@ func newMetrics() *metrics {
 	for p := range call.Phases {
 		m.failures[p] = failures.WithLabelValues(p.String())
 	}
-	m.registry.MustRegister(requests, failures, exchanges, m.seconds, m.opened, m.open, m.received, m.sent)
+	m.registry.MustRegister(requests, failures, exchanges, m.seconds, m.opened, m.open, m.received, m.sent, m.denials)
 	return m
 }
 
@@ -101,6 +109,14 @@ func (m *metrics) count(t *trace, code uint32, err error) {
 	m.results[status.Code(err)].Inc()
 	if t.method != "" { // it was begun
 		m.failures[t.failed].Inc()
+	}
+}
+
+// denied counts a connection that egress rules did not allow, or would not have.
+func (m *metrics) denied(d *egress.Denied) {
+	m.denials.WithLabelValues(d.Rule).Inc()
+	if d.Passed {
+		sdk.Logger().Info("egress would be denied", "profile", d.Client, "err", d.Error())
 	}
 }
 
