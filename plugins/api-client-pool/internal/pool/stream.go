@@ -48,14 +48,14 @@ func (c *client) stream(stream apiStream, t *trace) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	request, err := newRequest(message, c.settings.userAgent)
+	request, err := newRequest(message, &c.settings)
 	if err != nil {
 		return 0, err
 	}
 	ctx, cancel := context.WithCancelCause(stream.Context())
 	defer cancel(nil) // also ends up, whose Recv ends with the call
-	if message.GetTimeout() != nil {
-		timed, stop := context.WithTimeout(ctx, message.GetTimeout().AsDuration())
+	if timeout := c.settings.timeout(message); timeout > 0 {
+		timed, stop := context.WithTimeout(ctx, timeout)
 		defer stop()
 		ctx = timed
 	}
@@ -66,7 +66,7 @@ func (c *client) stream(stream apiStream, t *trace) (uint32, error) {
 	if err := up.attach(ctx, request, c.settings.bodyTimeout); err != nil {
 		return 0, c.explain(ctx, t, err)
 	}
-	response, err := c.send(request.WithContext(call.With(ctx, asked)), redirectLimit(message)) //nolint:bodyclose // relay does
+	response, err := c.send(request.WithContext(call.With(ctx, asked)), asked, redirectLimit(message)) //nolint:bodyclose // relay does
 	if err != nil {
 		return 0, c.explain(ctx, t, err)
 	}

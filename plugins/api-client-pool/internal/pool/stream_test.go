@@ -521,7 +521,7 @@ func TestADrainedPoolEndsItsStreams(t *testing.T) {
 		_ = http.NewResponseController(w).EnableFullDuplex()
 		echo(w, r)
 	})
-	p := New()
+	p := open(t, nil)
 	stream := begin(t, p, &apiv1.DoRequest{Method: "POST", Url: server.URL, Body: bytes.Repeat([]byte("x"), 100<<10)})
 	if message, err := stream.Recv(); err != nil || message.GetResponse().GetStatus() != 200 {
 		t.Fatal(message, err)
