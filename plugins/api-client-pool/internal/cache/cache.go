@@ -34,11 +34,14 @@ type Cache struct {
 	disk    *disk // nil for none
 	largest int64 // bytes of a body
 
+	partitions map[string]string // by profile; see partition
+
 	background func() (context.Context, context.CancelFunc)
 	end        context.CancelFunc
 	refreshers sync.WaitGroup
 
-	filling atomic.Int64 // bytes of bodies on their way in, at most as many as memory has
+	filling  atomic.Int64 // bytes of bodies on their way in
+	fillRoom int64        // for them; who finds none is not kept
 
 	mu         sync.Mutex
 	closed     bool
@@ -54,7 +57,7 @@ func (c *Cache) RoundTrip(request *http.Request) (*http.Response, error) {
 	if asked.Cache == apiv1.CacheMode_BYPASS || !answerable(request) {
 		return c.pass(request, asked.Profile)
 	}
-	key := keyOf(request, asked.Profile)
+	key := c.keyOf(request, asked.Profile)
 	want := wishOf(request, asked.Cache, asked.Profile, c.now())
 	stored := c.find(key, request)
 	verdict := validate
@@ -302,7 +305,7 @@ func safe(method string) bool {
 // invalidate forgets what an unsafe request has changed (RFC 9111, 4.4): what
 // is at its URL and, on the same host, at those that its response names.
 func (c *Cache) invalidate(request *http.Request, response *http.Response, profile string) {
-	c.forget(keyOf(request, profile))
+	c.forget(c.keyOf(request, profile))
 	for _, name := range [...]string{"Location", "Content-Location"} {
 		target, err := request.URL.Parse(response.Header.Get(name))
 		if err != nil || target.Scheme != request.URL.Scheme || target.Host != request.URL.Host || response.Header.Get(name) == "" {
@@ -310,7 +313,7 @@ func (c *Cache) invalidate(request *http.Request, response *http.Response, profi
 		}
 		named := *request
 		named.URL = target
-		c.forget(keyOf(&named, profile))
+		c.forget(c.keyOf(&named, profile))
 	}
 }
 

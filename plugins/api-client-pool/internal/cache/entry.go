@@ -1,13 +1,13 @@
 package cache
 
 import (
-	"bytes"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/body"
 )
 
 // entry is a stored response. Nobody writes to it or to what it refers to.
@@ -119,7 +119,7 @@ func (e *entry) response(request *http.Request, now time.Time, validated bool) *
 		Body: http.NoBody, ContentLength: int64(len(e.Body)),
 	}
 	if request.Method != http.MethodHead && len(e.Body) > 0 {
-		response.Body = io.NopCloser(bytes.NewReader(e.Body))
+		response.Body = body.Of(e.Body, false)
 	}
 	return response
 }

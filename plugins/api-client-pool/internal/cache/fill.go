@@ -59,11 +59,11 @@ func (f *fill) finish() bool {
 // around returns response's body; what is read from it is kept, once it has
 // been read to its end.
 func (f *fill) around(response *http.Response) io.ReadCloser {
-	return &body{ReadCloser: response.Body, fill: f, response: response, want: response.ContentLength}
+	return &copied{ReadCloser: response.Body, fill: f, response: response, want: response.ContentLength}
 }
 
-// body is a response's, copied while it is read. It is read by one goroutine.
-type body struct {
+// copied is a response's body, copied while it is read. It is read by one goroutine.
+type copied struct {
 	io.ReadCloser
 
 	fill     *fill
@@ -73,7 +73,7 @@ type body struct {
 	reserved int64  // bytes of kept's capacity
 }
 
-func (b *body) Read(p []byte) (int, error) {
+func (b *copied) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if b.fill == nil {
 		return n, err
@@ -88,7 +88,7 @@ func (b *body) Read(p []byte) (int, error) {
 }
 
 // take copies a piece and reports whether there was room for it.
-func (b *body) take(piece []byte) bool {
+func (b *copied) take(piece []byte) bool {
 	c := b.fill.cache
 	need := len(b.kept) + len(piece)
 	if int64(need) > c.largest {
@@ -108,10 +108,10 @@ func (b *body) take(piece []byte) bool {
 }
 
 // reserve counts the buffer's bytes, which all fills have a common bound for.
-func (b *body) reserve(room int64) bool {
+func (b *copied) reserve(room int64) bool {
 	c := b.fill.cache
 	more := room - b.reserved
-	if c.filling.Add(more) > c.memory.limit() {
+	if c.filling.Add(more) > c.fillRoom {
 		c.filling.Add(-more)
 		return false
 	}
@@ -120,7 +120,7 @@ func (b *body) reserve(room int64) bool {
 }
 
 // keep stores the response, which is whole unless its length says otherwise.
-func (b *body) keep() {
+func (b *copied) keep() {
 	if b.want >= 0 && b.want != int64(len(b.kept)) {
 		b.end(nil)
 		return
@@ -131,7 +131,7 @@ func (b *body) keep() {
 }
 
 // end ends the fill, and stores e if there is one.
-func (b *body) end(e *entry) {
+func (b *copied) end(e *entry) {
 	f := b.fill
 	if f == nil {
 		return
@@ -145,7 +145,7 @@ func (b *body) end(e *entry) {
 }
 
 // Close closes the body; one that was not read to its end is not kept.
-func (b *body) Close() error {
+func (b *copied) Close() error {
 	b.end(nil)
 	return b.ReadCloser.Close()
 }

@@ -10,9 +10,10 @@ import (
 // keyOf names what request asks for: whose it is, and its URL. Requests with
 // credentials of their own have a cache of their own, which is what a private
 // cache is.
-func keyOf(request *http.Request, profile string) string {
+func (c *Cache) keyOf(request *http.Request, profile string) string {
 	var text strings.Builder
 	text.WriteString(profile)
+	text.WriteString(c.partitions[profile])
 	text.WriteByte('\n')
 	for _, name := range [...]string{"Authorization", "Cookie"} {
 		if values := request.Header[name]; len(values) > 0 {

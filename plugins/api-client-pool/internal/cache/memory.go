@@ -15,9 +15,6 @@ func newMemory(limit int64) *memory {
 	return &memory{entries: newSieve[*entry](limit)}
 }
 
-// limit is how many bytes there are.
-func (m *memory) limit() int64 { return m.entries.limit }
-
 // find returns the newest entry that answers request, or nil.
 func (m *memory) find(key string, request *http.Request) *entry {
 	m.mu.Lock()

@@ -17,6 +17,10 @@ const (
 
 // Options are what a cache depends on.
 type Options struct {
+	// Profiles by name: what a directory has of a profile with other secrets is
+	// somebody else's.
+	Profiles map[string]*apiv1.Profile
+
 	Now  func() time.Time                 // default time.Now
 	Warn func(text string, fields ...any) // default nothing
 }
@@ -39,12 +43,16 @@ func Open(config *apiv1.Cache, o Options) (*Cache, error) {
 		return nil, sdk.Invalid("cache.max_response", "%d bytes are more than the %d of memory; raise memory or lower max_response", largest, room)
 	}
 	c := &Cache{
-		now: o.Now, memory: newMemory(room), largest: largest,
+		now: o.Now, memory: newMemory(room), largest: largest, fillRoom: max(room, 4*largest),
 		refreshing: map[string]bool{}, fills: fills{},
 	}
 	if config.GetDir() != "" {
 		var err error
 		if c.disk, err = openDisk(config.GetDir(), or(config.GetDisk(), defaultDisk), o.Warn); err != nil {
+			return nil, sdk.Invalid("cache.dir", "%v", err)
+		}
+		if c.partitions, err = partition(c.disk.root, o.Profiles); err != nil {
+			_ = c.disk.close()
 			return nil, sdk.Invalid("cache.dir", "%v", err)
 		}
 	}

@@ -40,6 +40,9 @@ func (c *client) explain(ctx context.Context, t *trace, err error) error {
 func (c *client) reason(ctx context.Context, t *trace, at call.Phase, err error) (codes.Code, string) {
 	elapsed := time.Since(t.begun).Round(time.Millisecond)
 	failure, isFailure := errors.AsType[*call.Failure](err)
+	if !isFailure {
+		failure, isFailure = errors.AsType[*call.Failure](context.Cause(ctx))
+	}
 	switch {
 	case isFailure:
 		return failure.Code, failure.Text

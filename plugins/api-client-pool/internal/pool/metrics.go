@@ -92,11 +92,18 @@ func newMetrics() *metrics {
 	return m
 }
 
-// record counts a call that has ended.
+// record counts a call of Do that has ended.
 func (m *metrics) record(t *trace, answer *apiv1.DoResponse, err error) {
 	if err == nil {
-		m.classes[answer.GetStatus()/100].Inc()
 		m.seconds.Observe(time.Since(t.begun).Seconds())
+	}
+	m.count(t, answer.GetStatus(), err)
+}
+
+// count counts a call by its result: the status code of its response, or err.
+func (m *metrics) count(t *trace, code uint32, err error) {
+	if err == nil {
+		m.classes[code/100].Inc()
 		return
 	}
 	m.results[status.Code(err)].Inc()

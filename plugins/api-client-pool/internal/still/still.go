@@ -59,6 +59,7 @@ type watch struct {
 	what    string      // is awaited
 	begun   bool        // the response: the request's body counts no more
 	stalled *call.Failure
+	body    io.Closer // of the request; nil where it is not watched
 }
 
 // start lets the clock run from the beginning. what is what to say when it has
@@ -83,8 +84,12 @@ func (w *watch) expire() {
 	w.mu.Lock()
 	failure := &call.Failure{Code: codes.DeadlineExceeded, Text: fmt.Sprintf("%s for %v (body_timeout)", w.what, w.limit)}
 	w.stalled = failure
+	body := w.body
 	w.mu.Unlock()
 	w.cancel(failure)
+	if body != nil {
+		_ = body.Close() // net/http does not return before a Read of it has
+	}
 }
 
 // begin notes that the response has begun, or will not.
@@ -107,6 +112,7 @@ func (w *watch) cause(err error) error {
 
 // over watches the body of request, and its repetitions on other connections.
 func (w *watch) over(request *http.Request) {
+	w.body = request.Body
 	request.Body = &upload{ReadCloser: request.Body, watch: w}
 	if again := request.GetBody; again != nil {
 		request.GetBody = func() (io.ReadCloser, error) {
@@ -169,10 +175,10 @@ func (d *download) Read(p []byte) (int, error) {
 	d.watch.received(true)
 	n, err := d.ReadCloser.Read(p)
 	d.watch.received(false)
-	if err != nil && err != io.EOF { // bare: a wrapped one is not the end of a body
-		err = d.watch.cause(err)
+	if err == nil || err == io.EOF { // bare: a wrapped one is not the end of a body
+		return n, err
 	}
-	return n, err
+	return n, d.watch.cause(err)
 }
 
 // received moves the clock of the response's body.
