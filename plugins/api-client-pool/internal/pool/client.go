@@ -57,7 +57,10 @@ func newClient(s settings, m *metrics) *client {
 	// The order of what a request passes, from the connection outwards.
 	var sender http.RoundTripper = &sound{next: transport, limit: s.maxResponseHeaders}
 	bulkhead := newBulkhead(sender, s.connectionsPerHost)
-	sender = &resend.Resender{Next: bulkhead, Connected: m.connected}
+	sender = resend.New(resend.Options{
+		Next: bulkhead, Metrics: m.resend, Connected: m.connected,
+		Budget: s.budget, BaseDelay: s.baseDelay, MaxDelay: s.maxDelay, MaxPause: s.maxPause,
+	})
 	return &client{settings: s, sockets: sockets, transport: transport, bulkhead: bulkhead, sender: sender}
 }
 

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/resend"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
@@ -26,6 +27,7 @@ type metrics struct {
 	open     prometheus.Gauge
 	received prometheus.Counter
 	sent     prometheus.Counter
+	resend   *resend.Metrics
 }
 
 func newMetrics() *metrics {
@@ -80,6 +82,7 @@ func newMetrics() *metrics {
 	for p := range call.Phases {
 		m.failures[p] = failures.WithLabelValues(p.String())
 	}
+	m.resend = resend.NewMetrics(m.registry)
 	m.registry.MustRegister(requests, failures, exchanges, m.seconds, m.opened, m.open, m.received, m.sent)
 	return m
 }

@@ -20,7 +20,11 @@ type settings struct {
 	tlsTimeout         time.Duration
 	userAgent          string
 	http2              bool
-	retries            int            // how often a request may be sent again
+	retries            int           // how often a request may be sent again
+	budget             float64       // share of a domain's requests that may be repetitions
+	baseDelay          time.Duration // of repetitions; doubled with each
+	maxDelay           time.Duration
+	maxPause           time.Duration  // that a server can ask for; 0 is none
 	roots              *x509.CertPool // what servers' certificates must lead to; nil means the system's
 }
 
@@ -39,6 +43,10 @@ func defaultSettings() settings {
 		userAgent:          "gaia",
 		http2:              true,
 		retries:            2,
+		budget:             0.1,
+		baseDelay:          100 * time.Millisecond,
+		maxDelay:           5 * time.Second,
+		maxPause:           time.Minute,
 	}
 }
 
@@ -58,8 +66,26 @@ func settingsFrom(config *apiv1.Config) settings {
 	if agent := config.GetUserAgent(); agent != "" {
 		s.userAgent = agent
 	}
+	s.readRetry(config.GetRetry())
 	s.http2 = !config.GetDisableHttp2()
 	return s
+}
+
+func (s *settings) readRetry(retry *apiv1.Retry) {
+	if retry == nil {
+		return
+	}
+	if retry.Retries != nil {
+		s.retries = int(retry.GetRetries())
+	}
+	if retry.Budget != nil {
+		s.budget = retry.GetBudget()
+	}
+	s.baseDelay = durationOr(retry.GetBaseDelay(), s.baseDelay)
+	s.maxDelay = durationOr(retry.GetMaxDelay(), s.maxDelay)
+	if retry.MaxPause != nil {
+		s.maxPause = retry.GetMaxPause().AsDuration() // 0s is none
+	}
 }
 
 func bytesOr(n uint64, standard int64) int64 {
