@@ -107,6 +107,15 @@ func (e *Exchange) Await(what string) {
 	e.waitsFor = what
 }
 
+// Ready notes that the exchange begins now, after a wait that is none of its
+// server's doing.
+func (e *Exchange) Ready() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.waitsFor = ""
+	e.begun = time.Now()
+}
+
 // WaitsFor returns for what the request waits, and "" if it does not.
 func (e *Exchange) WaitsFor() string {
 	if e == nil {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/resend"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 	"github.com/gaia-go/gaia/sdk"
 	"github.com/gaia-go/gaia/sdk/egress"
@@ -29,6 +30,7 @@ type metrics struct {
 	received prometheus.Counter
 	sent     prometheus.Counter
 	denials  *prometheus.CounterVec
+	resend   *resend.Metrics
 }
 
 func newMetrics() *metrics {
@@ -88,6 +90,7 @@ func newMetrics() *metrics {
 	for p := range call.Phases {
 		m.failures[p] = failures.WithLabelValues(p.String())
 	}
+	m.resend = resend.NewMetrics(m.registry)
 	m.registry.MustRegister(requests, failures, exchanges, m.seconds, m.opened, m.open, m.received, m.sent, m.denials)
 	return m
 }
