@@ -84,6 +84,7 @@ func newMetrics() *metrics {
 			Help: "Connections that an egress rule denied, or would have but for report_only, by the rule.",
 		}, []string{"rule"}),
 	}
+	m.denials.WithLabelValues("default")
 	for digit, class := range map[int]string{2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"} {
 		m.classes[digit] = requests.WithLabelValues(class)
 	}

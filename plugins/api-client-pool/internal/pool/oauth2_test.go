@@ -47,9 +47,11 @@ func give(seconds string) func(http.ResponseWriter, *http.Request, int64) {
 func issue(t *testing.T, i *issuer) *apiv1.Config {
 	t.Helper()
 	server := serve(t, i.ServeHTTP)
-	return keyed(&apiv1.Profile{BaseUrl: server.URL, Oauth2: &apiv1.OAuth2{
+	config := keyed(&apiv1.Profile{BaseUrl: server.URL, Oauth2: &apiv1.OAuth2{
 		TokenUrl: server.URL + "/token", ClientId: "id:1", ClientSecret: "s3 cret", Scopes: []string{"read", "write"}, Audience: "them",
 	}})
+	config.Retry = &apiv1.Retry{Retries: new(uint32)}
+	return config
 }
 
 func TestOneTokenServesManyCallers(t *testing.T) {
