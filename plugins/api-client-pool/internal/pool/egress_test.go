@@ -42,6 +42,24 @@ func TestWithoutRulesOnlyThePublicInternetIsReached(t *testing.T) {
 	}
 }
 
+func TestAHostThatIsNoneIsTheCallersFault(t *testing.T) {
+	via := &viaProxy{}
+	for _, p := range []*Pool{open(t, nil), open(t, &apiv1.Config{Proxy: "http://" + misbehave(t, via.http)})} {
+		for _, host := range []string{"256.1.1.1", "1.2.3.4.5", "[fe80::1%25lo]", "a..b", strings.Repeat("x", 64) + ".test"} {
+			for _, version := range []apiv1.HTTPVersion{0, apiv1.HTTPVersion_HTTP_3} {
+				if p.client.settings.routes[""].Proxy != nil && version != 0 {
+					continue
+				}
+				_, err := do(t, p, &apiv1.DoRequest{Url: "https://" + host + "/", HttpVersion: version})
+				wantError(t, err, codes.InvalidArgument, "connect: host ")
+			}
+		}
+	}
+	if got := via.seen(); got != "" {
+		t.Errorf("the proxy was asked for %s", got)
+	}
+}
+
 func TestARedirectIsDeniedLikeAnyRequest(t *testing.T) {
 	inside, census := counted(t, func(http.ResponseWriter, *http.Request) {})
 	_, port, _ := net.SplitHostPort(inside.Listener.Addr().String())

@@ -108,6 +108,39 @@ func TestATokenIsAskedForAnewBeforeItEndsAndOnceAfterA401(t *testing.T) {
 	}
 }
 
+// The one connection that may be open is not kept by a 401 from the token that
+// would follow it, and a 401 that is the last word comes whole.
+func TestATokenIsHadOverTheOnlyConnection(t *testing.T) {
+	i := &issuer{answer: give("3600")}
+	config := issue(t, i)
+	config.ConnectionsPerHost = 1
+	p := open(t, config)
+	mustDo(t, p, &apiv1.DoRequest{Profile: "api", Url: "/x"})
+	i.valid.Store(0)
+	if response := mustDo(t, p, &apiv1.DoRequest{Profile: "api", Url: "/x"}); response.GetStatus() != 200 {
+		t.Errorf("got %d, want 200", response.GetStatus())
+	}
+	for _, size := range []int{10, 100_000} { // the second is too large to be kept while a token is asked for
+		i := &issuer{answer: func(w http.ResponseWriter, r *http.Request, n int64) {
+			if n > 1 {
+				w.WriteHeader(http.StatusInternalServerError)
+				return
+			}
+			give("3600")(w, r, n)
+		}}
+		config := issue(t, i)
+		config.ConnectionsPerHost = 1
+		p := open(t, config)
+		mustDo(t, p, &apiv1.DoRequest{Profile: "api", Url: "/x"})
+		i.valid.Store(0)
+		body := strings.Repeat("x", size)
+		response := mustDo(t, p, &apiv1.DoRequest{Profile: "api", Method: "POST", Url: "/x", Body: []byte(body)})
+		if response.GetStatus() != 401 || !strings.HasSuffix(string(response.GetBody()), body) {
+			t.Errorf("got %d and %d bytes, want 401 with %d", response.GetStatus(), len(response.GetBody()), size)
+		}
+	}
+}
+
 func TestAServerThatTakesTheSecretInTheFormGetsItThere(t *testing.T) {
 	var basic atomic.Int64
 	i := &issuer{answer: func(w http.ResponseWriter, r *http.Request, n int64) {

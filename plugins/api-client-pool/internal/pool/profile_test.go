@@ -84,7 +84,9 @@ func TestSecretsGoToTheProfilesHostsOnly(t *testing.T) {
 		_, err := do(t, p, &apiv1.DoRequest{Profile: "api", Headers: map[string]string{header: value}})
 		wantError(t, err, codes.InvalidArgument, fmt.Sprintf("headers[%q]: profile \"api\"", header))
 	}
-	_, err := do(t, p, &apiv1.DoRequest{Profile: "apj", Url: "https://api.test/"})
+	_, err := do(t, p, &apiv1.DoRequest{Profile: "api", Method: "TRACE"})
+	wantError(t, err, codes.InvalidArgument, `method: TRACE would return the secrets of profile "api"`)
+	_, err = do(t, p, &apiv1.DoRequest{Profile: "apj", Url: "https://api.test/"})
 	wantError(t, err, codes.InvalidArgument, `profile: "apj" is not configured; those that there are: api`)
 	_, err = do(t, open(t, nil), &apiv1.DoRequest{Profile: "api", Url: "https://api.test/"})
 	wantError(t, err, codes.InvalidArgument, `profile: "api" is not configured; there is none`)

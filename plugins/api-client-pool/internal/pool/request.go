@@ -63,6 +63,9 @@ func newRequest(message *apiv1.DoRequest, s *settings) (*http.Request, error) {
 	p := checkProfile(message.GetProfile(), s.profiles, &faults)
 	checkNumbers(message, &faults)
 	method := checkMethod(message.GetMethod(), &faults)
+	if p != nil && p.Echoes(method) {
+		faults.add("method", "TRACE would return the secrets of profile %q", p)
+	}
 	target := checkURL(message.GetUrl(), p, &faults)
 	headers := checkHeaders(message, p, &faults)
 	checkVersion(message.GetHttpVersion(), target, s.routes[message.GetProfile()].Proxy != nil, s.http2, &faults)

@@ -137,7 +137,7 @@ func (l *http3Lane) dial(ctx context.Context, u *url.URL, config *tls.Config, qu
 func (l *http3Lane) resolve(ctx context.Context, u *url.URL) ([]netip.AddrPort, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.options.ConnectTimeout)
 	defer cancel()
-	host, err := egress.ParseHost(u.Hostname())
+	host, err := parseHost(u.Hostname())
 	if err != nil {
 		return nil, err
 	}

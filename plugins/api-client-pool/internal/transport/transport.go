@@ -132,7 +132,7 @@ func closing(request *http.Request, err error) error {
 // permit asks the rules about a request that a proxy will resolve: by its name,
 // or by its address where it has one.
 func (s *Set) permit(profile string, u *url.URL) error {
-	host, err := egress.ParseHost(u.Hostname())
+	host, err := parseHost(u.Hostname())
 	if err != nil {
 		return err
 	}
