@@ -136,3 +136,21 @@ func TestAFaultyEgressBlockIsRefusedByItsField(t *testing.T) {
 		t.Errorf("got %v, want a fault at egress.rule[0].addresses[0]", err)
 	}
 }
+
+// A host is spelled once, before rules, profiles and the connection see it.
+func TestAHostInAnotherScriptIsSpelledInASCII(t *testing.T) {
+	server, requests := record(t)
+	_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
+	p := open(t, &apiv1.Config{Profile: map[string]*apiv1.Profile{"api": {BaseUrl: "http://bücher.test:" + port, Bearer: "s3cret"}}})
+	asked(t, p, hosts(map[string]netip.Addr{"xn--bcher-kva.test": here()}))
+	for _, url := range []string{"http://BÜCHER.test:" + port, "http://xn--bcher-kva.test:" + port, "/", "http://bu\u0308cher。test:" + port} {
+		mustDo(t, p, &apiv1.DoRequest{Profile: "api", Url: url})
+		if got := <-requests; got.Host != "xn--bcher-kva.test:"+port || got.Headers.Get("Authorization") != "Bearer s3cret" {
+			t.Errorf("%s: got host %s and %q, want it in ASCII with the secret", url, got.Host, got.Headers.Get("Authorization"))
+		}
+	}
+	response := mustDo(t, p, &apiv1.DoRequest{Url: "http://①②⑦.0.0.1:" + port})
+	if got := <-requests; response.GetUrl() != server.URL || got.Host != server.Listener.Addr().String() {
+		t.Errorf("got %s, want %s", response.GetUrl(), server.URL)
+	}
+}

@@ -15,15 +15,9 @@ import (
 // the request's values but what egress rules ask about and the trace: package
 // net would take the resolver's own connections for the request's.
 func dialContext(ctx context.Context) context.Context {
-	dialing := context.WithValue(bare{ctx}, traceKey{}, httptrace.ContextClientTrace(ctx))
+	dialing := context.WithValue(call.Bare(ctx), traceKey{}, httptrace.ContextClientTrace(ctx))
 	return egress.WithClient(dialing, call.From(ctx).Profile)
 }
-
-// bare is a context without the values of another one.
-type bare struct{ context.Context } //nolint:containedctx // it is one
-
-// Value returns nil.
-func (bare) Value(any) any { return nil }
 
 // traceKey is of the trace in a dial's context.
 type traceKey struct{}

@@ -197,12 +197,5 @@ func (s *Set) CloseIdleConnections() {
 // Close ends all dials and connections, busy ones too.
 func (s *Set) Close() {
 	s.CloseIdleConnections()
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.sockets.close()
-	for _, next := range s.lanes {
-		if quic, ok := next.(*http3Lane); ok {
-			quic.close()
-		}
-	}
 }
