@@ -2,13 +2,14 @@ package pool
 
 import (
 	"context"
+	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync"
+
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
 )
 
 // bulkhead is a RoundTripper that runs at most so many exchanges with one host
@@ -44,9 +45,6 @@ func newBulkhead(next http.RoundTripper, limit int) *bulkhead {
 // RoundTrip waits for a permit and keeps it until the response's body is closed.
 func (b *bulkhead) RoundTrip(request *http.Request) (*http.Response, error) {
 	from := originOf(request.URL)
-	if trace := httptrace.ContextClientTrace(request.Context()); trace != nil && trace.GetConn != nil {
-		trace.GetConn(net.JoinHostPort(from.host, from.port)) // to wait for a permit is to wait for a connection
-	}
 	host := b.join(from)
 	if err := host.acquire(request.Context()); err != nil {
 		b.part(from, host)
@@ -68,6 +66,14 @@ func (b *bulkhead) RoundTrip(request *http.Request) (*http.Response, error) {
 func (p *permits) acquire(ctx context.Context) error {
 	select {
 	case p.taken <- struct{}{}:
+		return nil
+	default:
+	}
+	exchange := call.ExchangeFrom(ctx)
+	exchange.Await(fmt.Sprintf("one of %d connections (connections_per_host)", cap(p.taken)))
+	select {
+	case p.taken <- struct{}{}:
+		exchange.Await("")
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
