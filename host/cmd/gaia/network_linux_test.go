@@ -71,8 +71,8 @@ func (h *house) network() networkv1.NetworkCoordinatorClient {
 
 // connect opens a tunnel by CONNECT, or fails with the status of the proxy's
 // answer, 0 without one.
-func connect(ctx context.Context, proxy, target, user, password string) (conn net.Conn, code int, err error) {
-	conn, err = new(net.Dialer).DialContext(ctx, "tcp", proxy)
+func connect(ctx context.Context, proxy, target, user, password string) (tunnel net.Conn, code int, err error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", proxy)
 	if err != nil {
 		return nil, 0, err
 	}
