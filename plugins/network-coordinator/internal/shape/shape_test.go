@@ -88,6 +88,9 @@ func TestFiftyConnectionsTogetherKeepOneLimit(t *testing.T) {
 func TestTheRateIsKeptWithChunksOfAnySize(t *testing.T) {
 	for want := 1; want <= 1<<20; want *= 32 {
 		for _, rate := range []uint64{1000, 30_000, mb} {
+			if rate/uint64(want) > 40_000 {
+				continue // millions of grants
+			}
 			synctest.Test(t, func(t *testing.T) {
 				s := New()
 				s.Set(Rules{Total: Limits{Down: rate}, PerClient: Limits{Down: rate}, PerHost: Limits{Down: rate}})
@@ -254,7 +257,7 @@ func TestWhoGivesUpTakesNothing(t *testing.T) {
 				}
 			})
 		}
-		within(t, "bytes", sum(run(t, []*Flow{stays}, 64<<10, 3*time.Second)), 3*mb, 0.05)
+		within(t, "bytes", sum(run(t, []*Flow{stays}, 64<<10, time.Second)), mb, 0.05)
 		cancel()
 		all.Wait()
 	})
