@@ -318,3 +318,31 @@ func TestAMeterThatIsNilLimitsNothing(t *testing.T) {
 		t.Errorf("got %d, %v", n, err)
 	}
 }
+
+// Those who come late have no claim to what others had before, or these would
+// wait until each of them has as much.
+func TestWhoWasServedAloneDoesNotWaitForThoseWhoComeLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New()
+		s.Set(Rules{Total: Limits{Down: 100 * mb}})
+		flows := join(s, 50, "", "h")
+		var late sync.WaitGroup
+		for i, f := range flows[1:] {
+			late.Go(func() {
+				<-time.After(time.Duration(100+3*i) * time.Millisecond)
+				run(t, []*Flow{f}, 1<<20, 2*time.Second)
+			})
+		}
+		for began := time.Now(); time.Since(began) < 2*time.Second; {
+			before := time.Now()
+			if _, err := flows[0].Down.Take(t.Context(), 1<<20); err != nil {
+				t.Fatal(err)
+			}
+			// What it was granted last, 10.5 ms of the line, the others may have once each.
+			if took := time.Since(before); took > 49*10500*time.Microsecond+cycle {
+				t.Errorf("waited %v at %v", took, before.Sub(began))
+			}
+		}
+		late.Wait()
+	})
+}
