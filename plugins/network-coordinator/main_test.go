@@ -18,7 +18,7 @@ import (
 // freeAddress returns an address of loopback at which nobody listens.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,11 @@ func TestThePluginAnswersOverARealHandshake(t *testing.T) {
 	client := networkv1.NewNetworkCoordinatorClient(plugin.Conn())
 
 	through := &http.Client{Transport: &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: at, User: url.UserPassword("crawler", "correct horse")})}}
-	response, err := through.Get(server.URL)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := through.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,21 +94,22 @@ func (p *Policy) Name(t Target) error {
 			return nil
 		case !r.allow && r.ports.covers(t.Port):
 			if r.classes&^denied&public != 0 {
-				by = it.rule // where the default would allow it
+				by = it.rule // without it, the default would have a say
 			}
 			denied |= r.classes
 		}
 	}
 	switch {
-	case p.deny:
-		by = -1
-	case denied&public == 0:
+	case !p.deny && denied&public == 0:
 		return nil
+	case p.deny && denied != everything:
+		by = -1
 	}
 	return &Denied{Target: t, Decision: p.denial(t, subject{}, by)}
 }
 
-// Check returns nil if the target may be reached at addr, else a *Denied.
+// Check returns nil if the target may be reached at addr, else a *Denied. Port 0
+// stands for any port.
 func (p *Policy) Check(t Target, addr netip.Addr) error {
 	s := look(addr)
 	by, allowed := p.decide(&t, &s)
@@ -136,7 +137,7 @@ func (p *Policy) Decide(t Target, addr netip.Addr) Decision {
 // what follows from it.
 func (p *Policy) decide(t *Target, s *subject) (by int, allowed bool) {
 	for it := p.of(&t.Host); it.next(); {
-		if r := &p.rules[it.rule]; r.ports.covers(t.Port) && r.clients.has(t.Client) && r.covers(s) {
+		if r := &p.rules[it.rule]; (r.ports.covers(t.Port) || r.allow && t.Port == 0) && r.clients.has(t.Client) && r.covers(s) {
 			return it.rule, r.allow
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gaia-go/gaia/plugins/network-coordinator/internal/admit"
+	"github.com/gaia-go/gaia/plugins/network-coordinator/internal/resolver"
 	"github.com/gaia-go/gaia/sdk/egress"
 )
 
@@ -49,7 +50,7 @@ func KindOf(err error) Kind {
 	case dial.Timeout():
 		return TimedOut
 	case dial.Phase == egress.Resolve:
-		if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
+		if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound || errors.Is(err, resolver.ErrNotFound) {
 			return NotFound
 		}
 		return Unresolved

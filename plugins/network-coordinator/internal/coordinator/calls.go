@@ -51,12 +51,12 @@ func (c *Coordinator) Check(ctx context.Context, r *networkv1.CheckRequest) (*ne
 	}
 	policy := now.dialer.Policy
 	if denied, ok := errors.AsType[*egress.Denied](policy.Name(target)); ok && !target.Host.Addr.IsValid() {
-		return &networkv1.CheckResponse{Reason: denied.Decision.String()}, nil
+		return &networkv1.CheckResponse{Reason: denied.String()}, nil
 	}
 	addrs := []netip.Addr{target.Host.Addr}
 	if !addrs[0].IsValid() {
 		if addrs, err = now.names.LookupNetIP(ctx, "ip", target.Host.Name); err != nil {
-			return nil, explain(&egress.DialError{Target: target, Phase: egress.Resolve, Err: err})
+			return nil, explainLookup(err)
 		}
 	}
 	response := &networkv1.CheckResponse{}

@@ -20,7 +20,6 @@ import (
 	"github.com/gaia-go/gaia/sdk/egress"
 	"github.com/hashicorp/go-hclog"
 	"github.com/prometheus/client_golang/prometheus"
-	"google.golang.org/protobuf/proto"
 )
 
 // Coordinator is the service. It is safe for concurrent use.
@@ -38,16 +37,16 @@ type Coordinator struct {
 	running   sync.WaitGroup          // listeners and the sweep
 	stop      func()                  // ends the sweep; nil before the first config
 
-	mu       sync.Mutex // of configs, and what they replace
-	door     *door      // nil without listen
-	resolver *resolving
-	closed   bool
+	mu     sync.Mutex // of configs, and what they replace
+	door   *door      // of the proxy; nil without listen
+	names  *names
+	closed bool
 }
 
 // inForce is a config as calls use it. Nobody writes to it.
 type inForce struct {
 	dialer *egress.Dialer
-	names  *resolving
+	names  *names
 }
 
 // New returns a coordinator that has no config yet. The caller closes it.
@@ -82,38 +81,46 @@ func (c *Coordinator) Reconfigure(ctx context.Context, config *networkv1.Config)
 	if c.closed {
 		return errors.New("the network coordinator is closed")
 	}
-	names, err := c.resolverFor(config.GetResolver())
+	names, err := c.namesFor(config.GetResolver())
 	if err != nil {
 		return err
 	}
-	next, err := c.doorAt(ctx, s.listen)
-	if err != nil {
-		c.discard(names)
-		return err
+	var next *door
+	if s.listen.IsValid() {
+		if next, err = c.open(ctx, doorProxy, s.listen, c.door); err != nil {
+			if names != c.names {
+				names.close(c.names)
+			}
+			return sdk.Invalid("listen", "nobody can listen at %v: %v; write another port, or end the program that has it", s.listen, err)
+		}
 	}
 	c.apply(ctx, s, names, next)
 	return nil
 }
 
 // apply cannot fail.
-func (c *Coordinator) apply(ctx context.Context, s *settings, names *resolving, next *door) {
+func (c *Coordinator) apply(ctx context.Context, s *settings, names *names, next *door) {
 	dialer := &egress.Dialer{
-		Policy: s.policy, Resolver: names, Timeout: s.connectTimeout,
-		Own: egress.Listeners(append(names.listens(), next.listens()...)...), Reported: c.denied,
+		Policy: s.policy, Resolver: names, Timeout: s.connectTimeout, KeepAlive: -1, // conn.Table does so later
+		Own: egress.Listeners(append(names.door.listens(), next.listens()...)...), Reported: c.denied,
 	}
 	c.admission.Set(s.admission)
 	c.shaper.Set(s.bandwidth)
 	c.server.SetGate(s.gate)
 	c.current.Store(&inForce{dialer: dialer, names: names})
+	if names.door != nil {
+		names.Flush() // the rules for what it tells may have changed
+	}
 	if n := c.table.Use(&conn.Way{Dialer: dialer, Idle: s.idle, Lifetime: s.lifetime}); n > 0 {
 		c.logger.Info("connections ended that the new rules deny", "connections", n)
 	}
-	c.openDoor(ctx, next)
-	forgetOthers(next)
-	if c.resolver != names {
-		c.discard(c.resolver)
-		c.resolver = names
+	c.serve(ctx, next)
+	if c.names != names {
+		c.names.close(names)
+		c.names = names
+		c.keep(names.door)
 	}
+	c.keepOnly(next, names.door)
 	if c.stop == nil {
 		life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 		c.stop = cancel
@@ -121,10 +128,30 @@ func (c *Coordinator) apply(ctx context.Context, s *settings, names *resolving, 
 	}
 }
 
+// serve puts a door in the place of the one before.
+func (c *Coordinator) serve(ctx context.Context, next *door) {
+	if next == c.door {
+		return
+	}
+	c.door.closeUnless(nil)
+	if c.door = next; next == nil {
+		return
+	}
+	c.keep(next)
+	life := context.WithoutCancel(ctx)
+	c.running.Go(func() {
+		if err := c.server.Serve(life, next.tcp); err != nil {
+			c.logger.Error("the proxy takes no connections any more", "err", err)
+		}
+	})
+	c.logger.Info("the proxy listens", "address", next.tcp.Addr().String())
+}
+
 // Drain takes no new connections and returns when the open ones have ended.
 func (c *Coordinator) Drain(ctx context.Context) error {
 	c.mu.Lock()
-	c.closeDoor()
+	c.door.closeUnless(nil)
+	c.door = nil
 	c.mu.Unlock()
 	c.server.Quit()
 	return c.table.Drained(ctx)
@@ -134,7 +161,8 @@ func (c *Coordinator) Drain(ctx context.Context) error {
 func (c *Coordinator) Close() error {
 	c.mu.Lock()
 	c.closed = true
-	c.closeDoor()
+	c.door.closeUnless(nil)
+	c.door = nil
 	stop := c.stop
 	c.mu.Unlock()
 	c.table.Close()
@@ -146,8 +174,8 @@ func (c *Coordinator) Close() error {
 	c.table.Release()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.discard(c.resolver)
-	c.resolver = nil
+	c.names.close(nil)
+	c.names = nil
 	return nil
 }
 
@@ -158,15 +186,4 @@ func (c *Coordinator) Metrics() prometheus.Gatherer { return c.metrics.registry 
 func (c *Coordinator) denied(d *egress.Denied) {
 	c.metrics.denied.WithLabelValues(d.Rule).Inc()
 	c.denials.add(d)
-}
-
-// sameResolver reports whether two configs want the same of names.
-func sameResolver(a, b *networkv1.Resolver) bool {
-	if a == nil {
-		a = &networkv1.Resolver{}
-	}
-	if b == nil {
-		b = &networkv1.Resolver{}
-	}
-	return proto.Equal(a, b)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"sync/atomic"
 
 	"github.com/gaia-go/gaia/plugins/network-coordinator/internal/conn"
@@ -142,12 +143,13 @@ func (t *tunnel) explain(err error, sent chan error) error {
 	if cause := t.stream.Context().Err(); cause != nil {
 		return status.FromContextError(cause).Err()
 	}
-	select {
-	case fault := <-sent:
-		if _, ok := status.FromError(fault); ok && fault != nil {
-			return fault
-		}
-	default:
+	// Where the connection was closed under receive, and by nobody else, send did
+	// so, and says why.
+	if errors.Is(err, net.ErrClosed) && t.host.Ended() == conn.Reset {
+		err = <-sent
+	}
+	if fault, ok := status.FromError(err); ok && err != nil {
+		return fault.Err()
 	}
 	if why := t.host.Ended(); why != conn.Reset {
 		return status.Errorf(codes.Aborted, "the connection was ended (%s)", why)

@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -35,11 +34,12 @@ func BenchmarkTunnels(b *testing.B) {
 func (f *fixture) connect(to string) *net.TCPConn {
 	f.t.Helper()
 	c := f.dial()
-	fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", to, to)
+	say(c, "CONNECT %s HTTP/1.1\r\nHost: %s\r\n\r\n", to, to)
 	response, err := http.ReadResponse(bufio.NewReaderSize(c, 512), nil)
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	defer response.Body.Close() // it has none, and c is not closed
 	if response.StatusCode != http.StatusOK {
 		body, _ := io.ReadAll(response.Body)
 		f.t.Fatalf("CONNECT: %s: %s", response.Status, body)

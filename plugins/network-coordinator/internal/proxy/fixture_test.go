@@ -2,7 +2,8 @@ package proxy
 
 import (
 	"context"
-	"crypto/x509"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -48,9 +49,6 @@ func allowLoopback() *egressv1.Egress {
 		{Action: egressv1.Rule_ALLOW, Addresses: []string{"loopback"}},
 	}}
 }
-
-// names resolves what tests ask for.
-type names map[string][]netip.Addr
 
 func start(t testing.TB, change ...func(*fixture)) *fixture {
 	t.Helper()
@@ -104,7 +102,7 @@ func (f *fixture) use(way conn.Way) {
 // dial connects to the proxy.
 func (f *fixture) dial() *net.TCPConn {
 	f.t.Helper()
-	c, err := net.Dial("tcp", f.addr)
+	c, err := net.DialTCP("tcp", nil, net.TCPAddrFromAddrPort(f.tcpAddr()))
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -112,7 +110,7 @@ func (f *fixture) dial() *net.TCPConn {
 		f.t.Cleanup(func() { c.Close() })
 	}
 	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
-	return c.(*net.TCPConn)
+	return c
 }
 
 // checkLeaks fails the test if goroutines or descriptors are left after all that
@@ -145,22 +143,11 @@ func openFiles(t testing.TB) int {
 	return len(entries)
 }
 
-// tlsServer is a server with a certificate for the names, and a pool that knows
-// who signed it.
-func tlsServer(t testing.TB, handler http.Handler) (*httptest.Server, *x509.CertPool) {
-	t.Helper()
-	server := httptest.NewTLSServer(handler)
-	t.Cleanup(server.Close)
-	pool := x509.NewCertPool()
-	pool.AddCert(server.Certificate())
-	return server, pool
-}
-
 // serve answers each connection to a listener of its own with answer, which the
 // connection ends with, until the test ends.
 func serve(t testing.TB, answer func(*net.TCPConn)) (address string) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +156,7 @@ func serve(t testing.TB, answer func(*net.TCPConn)) (address string) {
 	open := map[net.Conn]bool{}
 	running.Go(func() {
 		for {
-			c, err := listener.Accept()
+			c, err := listener.AcceptTCP()
 			if err != nil {
 				return
 			}
@@ -177,7 +164,7 @@ func serve(t testing.TB, answer func(*net.TCPConn)) (address string) {
 			open[c] = true
 			mu.Unlock()
 			running.Go(func() {
-				answer(c.(*net.TCPConn))
+				answer(c)
 				c.Close()
 				mu.Lock()
 				delete(open, c)
@@ -263,3 +250,6 @@ func (f *fixture) observe(o conn.Observer) {
 	f.server = New(f.table)
 	f.server.SetGate(&Gate{Anonymous: true, MaxConnections: 5000})
 }
+
+// say writes to a connection; whether it arrives shows what comes back.
+func say(to io.Writer, format string, args ...any) { _, _ = fmt.Fprintf(to, format, args...) }

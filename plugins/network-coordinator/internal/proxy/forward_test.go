@@ -25,9 +25,13 @@ func (f *fixture) client(user *url.Userinfo, scheme string) *http.Client {
 }
 
 // get returns status and body.
-func get(t *testing.T, c *http.Client, url string) (*http.Response, string) {
+func get(t *testing.T, c *http.Client, url string) (reply, string) {
 	t.Helper()
-	response, err := c.Get(url)
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := c.Do(request)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +40,7 @@ func get(t *testing.T, c *http.Client, url string) (*http.Response, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return response, string(body)
+	return reply{response.StatusCode, response.Header, response.Request.URL}, string(body)
 }
 
 func TestFieldsOfOneConnectionAreNotPassedOn(t *testing.T) {
@@ -49,7 +53,7 @@ func TestFieldsOfOneConnectionAreNotPassedOn(t *testing.T) {
 		in.reset(c)
 		head, _ := in.head(maxHead)
 		got <- head
-		fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: X-Mine\r\nX-Mine: 1\r\nKeep-Alive: 5\r\n"+
+		say(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: X-Mine\r\nX-Mine: 1\r\nKeep-Alive: 5\r\n"+
 			"Proxy-Authenticate: Basic\r\nX-Theirs: 2\r\n\r\n")
 	})
 	response, _ := f.ask("GET http://" + origin + "/a?b=c HTTP/1.1\r\nhost: " + origin + "\r\n" +
@@ -78,7 +82,11 @@ func TestABodyOfAnySizeGoesThroughUnchanged(t *testing.T) {
 			"length": strings.NewReader(strings.Repeat("x", size)),
 			"chunks": io.MultiReader(strings.NewReader(strings.Repeat("x", size))),
 		} {
-			response, err := client.Post(origin, "text/plain", body)
+			request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, origin, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response, err := client.Do(request)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -119,14 +127,14 @@ func TestRequestsOfOneConnectionShareOneToTheHost(t *testing.T) {
 func TestRulesHoldForEveryRequestOfAConnection(t *testing.T) {
 	f := start(t)
 	origin := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, "http://127.0.0.66:80"+r.URL.Path, http.StatusFound)
+		http.Redirect(w, r, "http://127.0.0.66:80/a", http.StatusFound)
 	}))
 	response, body := get(t, f.client(nil, "http"), "http://"+origin+"/a")
 	if response.StatusCode != 403 || !strings.Contains(body, "rule[0]") || !strings.Contains(body, "config.hcl:7") {
 		t.Errorf("got %d %q, want 403 by rule[0] (config.hcl:7)", response.StatusCode, body)
 	}
-	if response.Request.URL.Host != "127.0.0.66:80" {
-		t.Errorf("the request that was refused: got %v, want the redirected one", response.Request.URL)
+	if response.URL.Host != "127.0.0.66:80" {
+		t.Errorf("the request that was refused: got %v, want the redirected one", response.URL)
 	}
 }
 
@@ -146,7 +154,7 @@ func TestARequestToAHostThatHungUpIsSentAgain(t *testing.T) {
 				hungUp <- struct{}{}
 				return // without a word
 			}
-			fmt.Fprint(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+			say(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 		}
 	})
 	client := f.client(nil, "http")
@@ -169,22 +177,33 @@ func TestAServerThatWaitsForItSays100Continue(t *testing.T) {
 	}))
 	c := f.dial()
 	in := bufio.NewReader(c)
-	fmt.Fprintf(c, "POST http://%[1]s/ HTTP/1.1\r\nHost: %[1]s\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n", origin)
-	if response, err := http.ReadResponse(in, nil); err != nil || response.StatusCode != 100 {
-		t.Fatalf("got %v, %v, want 100", response, err)
+	say(c, "POST http://%[1]s/ HTTP/1.1\r\nHost: %[1]s\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n", origin)
+	if status, _ := next(t, in); status != 100 {
+		t.Fatalf("got %d, want 100", status)
 	}
-	fmt.Fprint(c, "hello")
+	say(c, "hello")
+	if status, body := next(t, in); status != 200 || body != "hello" {
+		t.Errorf("got %d %q, want 200", status, body)
+	}
+	say(c, "POST http://%[1]s/no HTTP/1.1\r\nHost: %[1]s\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n", origin)
+	if status, _ := next(t, in); status != 417 {
+		t.Errorf("got %d, want 417", status)
+	}
+}
+
+// next reads a response from a connection.
+func next(t *testing.T, in *bufio.Reader) (status int, body string) {
+	t.Helper()
 	response, err := http.ReadResponse(in, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if body, _ := io.ReadAll(response.Body); string(body) != "hello" {
-		t.Errorf("got %q", body)
+	defer response.Body.Close()
+	content, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
 	}
-	fmt.Fprintf(c, "POST http://%[1]s/no HTTP/1.1\r\nHost: %[1]s\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n", origin)
-	if response, err := http.ReadResponse(in, nil); err != nil || response.StatusCode != 417 {
-		t.Errorf("got %v, %v, want 417", response, err)
-	}
+	return response.StatusCode, string(content)
 }
 
 func TestAnUpgradeBecomesATunnel(t *testing.T) {
@@ -193,21 +212,22 @@ func TestAnUpgradeBecomesATunnel(t *testing.T) {
 		in := bufio.NewReader(c)
 		r, err := http.ReadRequest(in)
 		if err != nil || r.Header.Get("Upgrade") != "websocket" || r.Header.Get("Connection") != "Upgrade" {
-			fmt.Fprint(c, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+			say(c, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
 			return
 		}
-		fmt.Fprint(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\nfirst")
+		say(c, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: x\r\n\r\nfirst")
 		_, _ = io.Copy(c, in)
 		_ = c.CloseWrite()
 	})
 	c := f.dial()
 	in := bufio.NewReader(c)
-	fmt.Fprintf(c, "GET http://%[1]s/ HTTP/1.1\r\nHost: %[1]s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", origin)
+	say(c, "GET http://%[1]s/ HTTP/1.1\r\nHost: %[1]s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n", origin)
 	response, err := http.ReadResponse(in, nil)
 	if err != nil || response.StatusCode != 101 || response.Header.Get("Sec-WebSocket-Accept") != "x" {
 		t.Fatalf("got %v, %v, want 101", response, err)
 	}
-	fmt.Fprint(c, " then more")
+	defer response.Body.Close()
+	say(c, " then more")
 	_ = c.CloseWrite()
 	if got, err := io.ReadAll(in); err != nil || string(got) != "first then more" {
 		t.Errorf("got %q, %v", got, err)
@@ -217,16 +237,16 @@ func TestAnUpgradeBecomesATunnel(t *testing.T) {
 func TestOldClientsAndOldServersAreUnderstood(t *testing.T) {
 	f := start(t)
 	modern := newServer(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprint(w, "hel")
+		say(w, "hel")
 		_ = http.NewResponseController(w).Flush()
-		fmt.Fprint(w, "lo")
+		say(w, "lo")
 	}))
 	old := serve(t, func(c *net.TCPConn) {
 		_, _ = http.ReadRequest(bufio.NewReader(c))
-		fmt.Fprint(c, "HTTP/1.0 200 OK\r\n\r\nhello")
+		say(c, "HTTP/1.0 200 OK\r\n\r\nhello")
 	})
 	c := f.dial()
-	fmt.Fprintf(c, "GET http://%s/ HTTP/1.0\r\n\r\n", modern)
+	say(c, "GET http://%s/ HTTP/1.0\r\n\r\n", modern)
 	all, err := io.ReadAll(c)
 	if _, body, _ := strings.Cut(string(all), "\r\n\r\n"); err != nil || body != "hello" || strings.Contains(string(all), "chunked") {
 		t.Errorf("HTTP/1.0 client: got %q, %v, want a body without chunks", all, err)
@@ -260,7 +280,7 @@ func TestAResponseBeforeTheEndOfTheRequestIsPassedOn(t *testing.T) {
 	f := start(t)
 	origin := serve(t, func(c *net.TCPConn) {
 		_, _ = http.ReadRequest(bufio.NewReader(c))
-		fmt.Fprint(c, "HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nno!")
+		say(c, "HTTP/1.1 413 Too Large\r\nContent-Length: 3\r\n\r\nno!")
 		_ = c.CloseWrite()
 		_, _ = io.Copy(io.Discard, c)
 	})

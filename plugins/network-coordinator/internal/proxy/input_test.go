@@ -2,10 +2,10 @@ package proxy
 
 import (
 	"bufio"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +13,7 @@ import (
 
 // ask sends raw bytes to the proxy and returns the response, whose body is read
 // as far as it comes.
-func (f *fixture) ask(raw string) (*http.Response, string) {
+func (f *fixture) ask(raw string) (reply, string) {
 	f.t.Helper()
 	c := f.dial()
 	if _, err := io.WriteString(c, raw); err != nil {
@@ -25,7 +25,14 @@ func (f *fixture) ask(raw string) (*http.Response, string) {
 	}
 	defer response.Body.Close()
 	body, _ := io.ReadAll(response.Body)
-	return response, string(body)
+	return reply{StatusCode: response.StatusCode, Header: response.Header}, string(body)
+}
+
+// reply is what a response says before its body.
+type reply struct {
+	StatusCode int
+	Header     http.Header
+	URL        *url.URL // of the last request
 }
 
 func TestMalformedRequestsAreAnsweredAndReachNobody(t *testing.T) {
@@ -38,7 +45,7 @@ func TestMalformedRequestsAreAnsweredAndReachNobody(t *testing.T) {
 			reached <- string(head[:n])
 		}
 	})
-	url := "http://" + origin
+	base := "http://" + origin
 	host := "Host: " + origin + "\r\n"
 	tests := map[string]struct {
 		raw  string
@@ -48,23 +55,23 @@ func TestMalformedRequestsAreAnsweredAndReachNobody(t *testing.T) {
 		"no HTTP":                      {"hello\r\n\r\n", 400, "first line"},
 		"TLS":                          {"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\n", 400, "LF"},
 		"HTTP/2":                       {"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 505, "HTTP/1.1"},
-		"HTTP/0.9":                     {"GET " + url + "/\r\n\r\n", 400, "first line"},
-		"two spaces":                   {"GET  " + url + "/ HTTP/1.1\r\n" + host + "\r\n", 400, "first line"},
-		"bare LF":                      {"GET " + url + "/ HTTP/1.1\n" + host + "\n", 400, "LF"},
-		"bare CR":                      {"GET " + url + "/ HTTP/1.1\r\n" + host + "A: b\rc\r\n\r\n", 400, "character"},
-		"NUL":                          {"GET " + url + "/ HTTP/1.1\r\n" + host + "A: \x00\r\n\r\n", 400, "character"},
-		"folded field":                 {"GET " + url + "/ HTTP/1.1\r\n" + host + "A: b\r\n c\r\n\r\n", 400, "obs-fold"},
-		"space before the colon":       {"GET " + url + "/ HTTP/1.1\r\n" + host + "Content-Length : 5\r\n\r\n", 400, "field"},
-		"no colon":                     {"GET " + url + "/ HTTP/1.1\r\n" + host + "A\r\n\r\n", 400, "field"},
-		"no Host":                      {"GET " + url + "/ HTTP/1.1\r\n\r\n", 400, "Host"},
-		"two Hosts":                    {"GET " + url + "/ HTTP/1.1\r\n" + host + host + "\r\n", 400, "Host"},
-		"Host of another":              {"GET " + url + "/ HTTP/1.1\r\nHost: example.com\r\n\r\n", 400, "Host"},
-		"Host with another port":       {"GET " + url + "/ HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n", 400, "Host"},
+		"HTTP/0.9":                     {"GET " + base + "/\r\n\r\n", 400, "first line"},
+		"two spaces":                   {"GET  " + base + "/ HTTP/1.1\r\n" + host + "\r\n", 400, "first line"},
+		"bare LF":                      {"GET " + base + "/ HTTP/1.1\n" + host + "\n", 400, "LF"},
+		"bare CR":                      {"GET " + base + "/ HTTP/1.1\r\n" + host + "A: b\rc\r\n\r\n", 400, "character"},
+		"NUL":                          {"GET " + base + "/ HTTP/1.1\r\n" + host + "A: \x00\r\n\r\n", 400, "character"},
+		"folded field":                 {"GET " + base + "/ HTTP/1.1\r\n" + host + "A: b\r\n c\r\n\r\n", 400, "obs-fold"},
+		"space before the colon":       {"GET " + base + "/ HTTP/1.1\r\n" + host + "Content-Length : 5\r\n\r\n", 400, "field"},
+		"no colon":                     {"GET " + base + "/ HTTP/1.1\r\n" + host + "A\r\n\r\n", 400, "field"},
+		"no Host":                      {"GET " + base + "/ HTTP/1.1\r\n\r\n", 400, "Host"},
+		"two Hosts":                    {"GET " + base + "/ HTTP/1.1\r\n" + host + host + "\r\n", 400, "Host"},
+		"Host of another":              {"GET " + base + "/ HTTP/1.1\r\nHost: example.com\r\n\r\n", 400, "Host"},
+		"Host with another port":       {"GET " + base + "/ HTTP/1.1\r\nHost: 127.0.0.1:1\r\n\r\n", 400, "Host"},
 		"a path":                       {"GET / HTTP/1.1\r\n" + host + "\r\n", 400, "whole URLs"},
 		"https":                        {"GET https://" + origin + "/ HTTP/1.1\r\n" + host + "\r\n", 400, "CONNECT"},
 		"file":                         {"GET file:///etc/passwd HTTP/1.1\r\n" + host + "\r\n", 400, "http://"},
 		"user information":             {"GET http://a:secret@" + origin + "/ HTTP/1.1\r\n" + host + "\r\n", 400, "password"},
-		"fragment":                     {"GET " + url + "/#a HTTP/1.1\r\n" + host + "\r\n", 400, "fragment"},
+		"fragment":                     {"GET " + base + "/#a HTTP/1.1\r\n" + host + "\r\n", 400, "fragment"},
 		"backslash":                    {"GET http://" + origin + "\\@example.com/ HTTP/1.1\r\n" + host + "\r\n", 400, ""},
 		"port 0":                       {"GET http://127.0.0.1:0/ HTTP/1.1\r\nHost: 127.0.0.1:0\r\n\r\n", 400, "port"},
 		"port 65536":                   {"CONNECT 127.0.0.1:65536 HTTP/1.1\r\n\r\n", 400, "port"},
@@ -73,22 +80,22 @@ func TestMalformedRequestsAreAnsweredAndReachNobody(t *testing.T) {
 		"CONNECT with a body":          {"CONNECT " + origin + " HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "body"},
 		"CONNECT to no name":           {"CONNECT a..b:443 HTTP/1.1\r\n\r\n", 400, ""},
 		"CONNECT with a long head":     {"CONNECT " + origin + " HTTP/1.1\r\nA: " + strings.Repeat("a", 9<<10) + "\r\n\r\n", 431, "8 KiB"},
-		"a long head":                  {"GET " + url + "/ HTTP/1.1\r\n" + host + "A: " + strings.Repeat("a", 70<<10) + "\r\n\r\n", 431, "64 KiB"},
-		"many fields":                  {"GET " + url + "/ HTTP/1.1\r\n" + host + strings.Repeat("A: b\r\n", 1000) + "\r\n", 431, ""},
-		"length and chunks":            {"POST " + url + "/ HTTP/1.1\r\n" + host + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "both"},
-		"two lengths":                  {"POST " + url + "/ HTTP/1.1\r\n" + host + "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", 400, "not one number"},
-		"a list of lengths":            {"POST " + url + "/ HTTP/1.1\r\n" + host + "Content-Length: 5, 5\r\n\r\nhello", 400, "not one number"},
-		"a signed length":              {"POST " + url + "/ HTTP/1.1\r\n" + host + "Content-Length: +5\r\n\r\nhello", 400, "not one number"},
-		"a huge length":                {"POST " + url + "/ HTTP/1.1\r\n" + host + "Content-Length: 99999999999999999999\r\n\r\n", 400, "not one number"},
-		"another transfer encoding":    {"POST " + url + "/ HTTP/1.1\r\n" + host + "Transfer-Encoding: gzip, chunked\r\n\r\n", 400, "only chunked"},
-		"chunks twice":                 {"POST " + url + "/ HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "only chunked"},
-		"an odd spelling of chunked":   {"POST " + url + "/ HTTP/1.1\r\n" + host + "Transfer-Encoding: \x0bchunked\r\n\r\n", 400, "character"},
-		"chunks in HTTP/1.0":           {"POST " + url + "/ HTTP/1.0\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "HTTP/1.0"},
+		"a long head":                  {"GET " + base + "/ HTTP/1.1\r\n" + host + "A: " + strings.Repeat("a", 70<<10) + "\r\n\r\n", 431, "64 KiB"},
+		"many fields":                  {"GET " + base + "/ HTTP/1.1\r\n" + host + strings.Repeat("A: b\r\n", 1000) + "\r\n", 431, ""},
+		"length and chunks":            {"POST " + base + "/ HTTP/1.1\r\n" + host + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "both"},
+		"two lengths":                  {"POST " + base + "/ HTTP/1.1\r\n" + host + "Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello", 400, "not one number"},
+		"a list of lengths":            {"POST " + base + "/ HTTP/1.1\r\n" + host + "Content-Length: 5, 5\r\n\r\nhello", 400, "not one number"},
+		"a signed length":              {"POST " + base + "/ HTTP/1.1\r\n" + host + "Content-Length: +5\r\n\r\nhello", 400, "not one number"},
+		"a huge length":                {"POST " + base + "/ HTTP/1.1\r\n" + host + "Content-Length: 99999999999999999999\r\n\r\n", 400, "not one number"},
+		"another transfer encoding":    {"POST " + base + "/ HTTP/1.1\r\n" + host + "Transfer-Encoding: gzip, chunked\r\n\r\n", 400, "only chunked"},
+		"chunks twice":                 {"POST " + base + "/ HTTP/1.1\r\n" + host + "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "only chunked"},
+		"an odd spelling of chunked":   {"POST " + base + "/ HTTP/1.1\r\n" + host + "Transfer-Encoding: \x0bchunked\r\n\r\n", 400, "character"},
+		"chunks in HTTP/1.0":           {"POST " + base + "/ HTTP/1.0\r\n" + host + "Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400, "HTTP/1.0"},
 		"a disguised address":          {"CONNECT 0x7f.66:80 HTTP/1.1\r\n\r\n", 403, "rule[0]"},
 		"an address in an IPv6 one":    {"CONNECT [::ffff:127.0.0.66]:80 HTTP/1.1\r\n\r\n", 403, "rule[0]"},
 		"an address of the metadata":   {"GET http://169.254.169.254/latest HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n", 403, "default"},
-		"TRACE":                        {"TRACE " + url + "/ HTTP/1.1\r\n" + host + "\r\n", 405, "TRACE"},
-		"a request that has been here": {"GET " + url + "/ HTTP/1.1\r\n" + host + "Via: 1.1 a, 1.1 " + f.server.me + "\r\n\r\n", 508, "already"},
+		"TRACE":                        {"TRACE " + base + "/ HTTP/1.1\r\n" + host + "\r\n", 405, "TRACE"},
+		"a request that has been here": {"GET " + base + "/ HTTP/1.1\r\n" + host + "Via: 1.1 a, 1.1 " + f.server.me + "\r\n\r\n", 508, "already"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -158,9 +165,8 @@ func TestABadBodyIsNotTakenForAWholeOne(t *testing.T) {
 			c := f.dial()
 			_, _ = io.WriteString(c, head+rest)
 			_ = c.CloseWrite()
-			response, err := http.ReadResponse(bufio.NewReader(c), nil)
-			if err != nil || response.StatusCode != http.StatusBadRequest {
-				t.Errorf("got %v, %v, want 400", response, err)
+			if status, body := next(t, bufio.NewReader(c)); status != http.StatusBadRequest {
+				t.Errorf("got %d %q, want 400", status, body)
 			}
 			if got := <-bodies; got.err == nil {
 				t.Errorf("the server took %q for a whole body", got.body)
@@ -200,22 +206,30 @@ func TestABadResponseIsA502OrABrokenConnection(t *testing.T) {
 				_, _ = io.Copy(io.Discard, c)
 			})
 			c := f.dial()
-			fmt.Fprintf(c, "GET http://%s/ HTTP/1.1\r\nHost: %s\r\n\r\n", origin, origin)
-			in := bufio.NewReader(c)
-			response, err := http.ReadResponse(in, nil)
-			for err == nil && response.StatusCode < 200 {
-				response, err = http.ReadResponse(in, nil)
+			say(c, "GET http://%s/ HTTP/1.1\r\nHost: %s\r\n\r\n", origin, origin)
+			status, err := finalStatus(bufio.NewReader(c))
+			if test.want == 0 && err == nil {
+				t.Errorf("the client took the response for whole (%d)", status)
 			}
-			if err == nil && test.want == 0 {
-				_, err = io.ReadAll(response.Body)
-			}
-			switch {
-			case test.want == 0 && err == nil:
-				t.Error("the client took the response for whole")
-			case test.want != 0 && (err != nil || response.StatusCode != test.want):
-				t.Errorf("got %v, %v, want %d", response, err, test.want)
+			if test.want != 0 && (err != nil || status != test.want) {
+				t.Errorf("got %d, %v, want %d", status, err, test.want)
 			}
 		})
+	}
+}
+
+// finalStatus reads responses up to the final one, with its body.
+func finalStatus(in *bufio.Reader) (int, error) {
+	for {
+		response, err := http.ReadResponse(in, nil)
+		if err != nil {
+			return 0, err
+		}
+		_, err = io.Copy(io.Discard, response.Body)
+		_ = response.Body.Close()
+		if response.StatusCode >= 200 || err != nil {
+			return response.StatusCode, err
+		}
 	}
 }
 

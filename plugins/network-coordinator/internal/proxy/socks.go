@@ -49,12 +49,12 @@ func (s *session) socks(ctx context.Context) {
 		return
 	}
 	if code != socksOK {
-		s.socksReply(code, netip.AddrPort{})
+		_ = s.socksReply(code, netip.AddrPort{}) // the client has gone, else
 		return
 	}
 	c, err := s.server.table.Open(ctx, networkv1.Door_SOCKS5, to)
 	if err != nil {
-		s.socksReply(socksCode(err), netip.AddrPort{})
+		_ = s.socksReply(socksCode(err), netip.AddrPort{})
 		return
 	}
 	if s.socksReply(socksOK, c.Local()) != nil {

@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
@@ -55,7 +56,7 @@ func TestWhatComesWithTheHeadGoesThroughTheTunnel(t *testing.T) {
 	f := start(t)
 	origin := echo(t)
 	c := f.dial()
-	fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\n\r\nhello", origin)
+	say(c, "CONNECT %s HTTP/1.1\r\n\r\nhello", origin)
 	_ = c.CloseWrite()
 	got, err := io.ReadAll(c)
 	if want := "HTTP/1.1 200 Connection established\r\n\r\nhello"; err != nil || string(got) != want {
@@ -89,12 +90,12 @@ func TestAHalfClosedTunnelGoesOnTheOtherWay(t *testing.T) {
 	origin := serve(t, func(c *net.TCPConn) {
 		question, _ := io.ReadAll(c)
 		<-goOn
-		fmt.Fprintf(c, "answer to %s", question)
+		say(c, "answer to %s", question)
 	})
 	c := f.connect(origin)
 	_, _ = io.WriteString(c, "question")
 	_ = c.CloseWrite()
-	for f.list(1)[0].GetHalfClosed() == false { //nolint:staticcheck // waits
+	for !f.list(1)[0].GetHalfClosed() { // waits
 	}
 	close(goOn)
 	got, err := io.ReadAll(c)
@@ -219,7 +220,8 @@ func fullListener(t *testing.T) string {
 	}
 	address := fmt.Sprintf("127.0.0.1:%d", at.(*syscall.SockaddrInet4).Port)
 	for {
-		c, err := net.DialTimeout("tcp", address, 100*time.Millisecond)
+		dialer := net.Dialer{Timeout: 100 * time.Millisecond}
+		c, err := dialer.DialContext(t.Context(), "tcp", address)
 		if err != nil {
 			return address
 		}
@@ -251,11 +253,11 @@ func TestMain(m *testing.M) {
 }
 
 func holdServer() {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		os.Exit(1)
 	}
-	fmt.Fprintln(os.Stdout, l.Addr())
+	say(os.Stdout, "%v\n", l.Addr())
 	for {
 		c, err := l.Accept()
 		if err != nil {
@@ -266,11 +268,11 @@ func holdServer() {
 }
 
 func holdClient(proxy, origin string) {
-	c, err := net.Dial("tcp", proxy)
+	c, err := new(net.Dialer).DialContext(context.Background(), "tcp", proxy)
 	if err != nil {
 		os.Exit(1)
 	}
-	fmt.Fprintf(c, "CONNECT %s HTTP/1.1\r\n\r\n", origin)
+	say(c, "CONNECT %s HTTP/1.1\r\n\r\n", origin)
 	_, _ = io.Copy(os.Stdout, c)
 }
 
