@@ -116,6 +116,25 @@ func shippedConfig(t testing.TB) string {
 	return strings.Replace(shipped, `"127.0.0.1:4242"`, `"127.0.0.1:0"`, 1)
 }
 
+// callingLoopback is the shipped config with a rule that lets the client pool
+// call the servers of a test.
+func callingLoopback(t testing.TB) string {
+	t.Helper()
+	const known = "connections_per_host = 64\n"
+	shipped := shippedConfig(t)
+	if !strings.Contains(shipped, known) {
+		t.Fatalf("config.hcl has no %q", known)
+	}
+	return strings.Replace(shipped, known, known+`
+    egress {
+      rule {
+        action    = "allow"
+        addresses = ["loopback"]
+      }
+    }
+`, 1)
+}
+
 // fleetConfig has one subsystem for each member of the fleet, named without
 // the prefix. extra is added to each block.
 func fleetConfig(extra string, members ...string) string {

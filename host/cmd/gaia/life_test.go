@@ -39,7 +39,7 @@ func TestTheShippedHouseComesBackFromKill9While64CallersCall(t *testing.T) {
 		_, _ = fmt.Fprintf(w, "hello from %s", r.URL.Path)
 	}))
 	defer server.Close()
-	h := open(t, newHouse(t), shippedConfig(t))
+	h := open(t, newHouse(t), callingLoopback(t))
 	before := h.status(t, pool)
 
 	// Callers call until the plugin was seen to come back.
@@ -294,7 +294,7 @@ func TestABodyOverTheLimitIsRefusedByTheNameOfTheLimit(t *testing.T) {
 		_, _ = w.Write(make([]byte, 2048))
 	}))
 	defer server.Close()
-	config := strings.Replace(shippedConfig(t), `"8MiB"`, `"1KiB"`, 1)
+	config := strings.Replace(callingLoopback(t), `"8MiB"`, `"1KiB"`, 1)
 	h := open(t, newHouse(t), config)
 	_, err := h.api().Do(t.Context(), &apiv1.DoRequest{Url: server.URL, Timeout: durationpb.New(patience)})
 	if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "max_response_body") {

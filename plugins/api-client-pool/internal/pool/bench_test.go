@@ -22,8 +22,7 @@ func BenchmarkDoBesideTheClientItself(b *testing.B) {
 	body := make([]byte, 1024)
 	server := serve(b, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) })
 	p := open(b, nil)
-	own := newTransport(defaultSettings(), newSockets(time.Minute, newMetrics()))
-	own.DialContext = nil // the plain one
+	own := &http.Transport{MaxConnsPerHost: 64, MaxIdleConnsPerHost: 64, ReadBufferSize: 16 << 10, WriteBufferSize: 16 << 10}
 	client := &http.Client{Transport: own}
 	defer own.CloseIdleConnections()
 

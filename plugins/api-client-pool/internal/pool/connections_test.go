@@ -1,10 +1,8 @@
 package pool
 
 import (
-	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"runtime"
 	"strings"
@@ -219,7 +217,7 @@ func TestConfigureKeepsCallsInFlightAndOpensNewConnections(t *testing.T) {
 		}
 	})
 	<-arrived
-	if err := p.Configure(t.Context(), &apiv1.Config{UserAgent: "new"}); err != nil {
+	if err := p.Configure(t.Context(), local(&apiv1.Config{UserAgent: "new"})); err != nil {
 		t.Fatal(err)
 	}
 	if response := mustDo(t, p, &apiv1.DoRequest{Url: server.URL}); string(response.GetBody()) != "new" {
@@ -244,6 +242,9 @@ func TestAHundredLivesLeaveNothingBehind(t *testing.T) {
 
 	for range 100 {
 		p := New()
+		if err := p.Configure(t.Context(), local(nil)); err != nil {
+			t.Fatal(err)
+		}
 		trust(t, p, secure)
 		var wg sync.WaitGroup
 		for _, url := range []string{plain.URL, plain.URL, secure.URL, secure.URL} {
@@ -299,13 +300,5 @@ func noGoroutines(t *testing.T, names ...string) {
 		if time.Now().After(deadline) {
 			t.Fatalf("goroutines with%s in their stacks after %v:\n%s", found, bound, all)
 		}
-	}
-}
-
-func TestADialRefusedByAClosedPoolIsAnError(t *testing.T) {
-	s := newSockets(time.Second, newMetrics())
-	s.close()
-	if conn, err := s.dial(context.WithoutCancel(t.Context()), "tcp", "127.0.0.1:1"); err == nil || conn != nil {
-		t.Errorf("got %v, %v; want %v", conn, err, net.ErrClosed)
 	}
 }

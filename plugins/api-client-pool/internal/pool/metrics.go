@@ -6,6 +6,8 @@ import (
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/resend"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
+	"github.com/gaia-go/gaia/sdk"
+	"github.com/gaia-go/gaia/sdk/egress"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -28,6 +30,7 @@ type metrics struct {
 	received prometheus.Counter
 	sent     prometheus.Counter
 	resend   *resend.Metrics
+	denials  *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
@@ -47,6 +50,7 @@ func newMetrics() *metrics {
 		registry: prometheus.NewRegistry(),
 		results: map[codes.Code]prometheus.Counter{
 			codes.InvalidArgument:   requests.WithLabelValues("invalid"),
+			codes.PermissionDenied:  requests.WithLabelValues("denied"),
 			codes.ResourceExhausted: requests.WithLabelValues("too_large"),
 			codes.Canceled:          requests.WithLabelValues("canceled"),
 			codes.DeadlineExceeded:  requests.WithLabelValues("timeout"),
@@ -75,6 +79,10 @@ func newMetrics() *metrics {
 			Name: "gaia_api_sent_bytes_total",
 			Help: "Bytes written to servers' connections, headers and TLS included.",
 		}),
+		denials: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "gaia_api_egress_denied_total",
+			Help: "Connections that an egress rule denied, or would have but for report_only, by the rule.",
+		}, []string{"rule"}),
 	}
 	for digit, class := range map[int]string{2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"} {
 		m.classes[digit] = requests.WithLabelValues(class)
@@ -83,20 +91,35 @@ func newMetrics() *metrics {
 		m.failures[p] = failures.WithLabelValues(p.String())
 	}
 	m.resend = resend.NewMetrics(m.registry)
-	m.registry.MustRegister(requests, failures, exchanges, m.seconds, m.opened, m.open, m.received, m.sent)
+	m.registry.MustRegister(requests, failures, exchanges, m.seconds, m.opened, m.open, m.received, m.sent, m.denials)
 	return m
 }
 
-// record counts a call that has ended.
+// record counts a call of Do that has ended.
 func (m *metrics) record(t *trace, answer *apiv1.DoResponse, err error) {
 	if err == nil {
-		m.classes[answer.GetStatus()/100].Inc()
 		m.seconds.Observe(time.Since(t.begun).Seconds())
+	}
+	m.count(t, answer.GetStatus(), err)
+}
+
+// count counts a call by its result: the status code of its response, or err.
+func (m *metrics) count(t *trace, code uint32, err error) {
+	if err == nil {
+		m.classes[code/100].Inc()
 		return
 	}
 	m.results[status.Code(err)].Inc()
 	if t.method != "" { // it was begun
 		m.failures[t.failed].Inc()
+	}
+}
+
+// denied counts a connection that egress rules did not allow, or would not have.
+func (m *metrics) denied(d *egress.Denied) {
+	m.denials.WithLabelValues(d.Rule).Inc()
+	if d.Passed {
+		sdk.Logger().Info("egress would be denied", "profile", d.Client, "err", d.Error())
 	}
 }
 

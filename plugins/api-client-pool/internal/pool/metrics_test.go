@@ -82,6 +82,7 @@ func TestEveryCallIsCountedOnceByItsResult(t *testing.T) {
 		`gaia_api_requests_total{result="4xx"}`:         2,
 		`gaia_api_requests_total{result="5xx"}`:         1,
 		`gaia_api_requests_total{result="invalid"}`:     1,
+		`gaia_api_requests_total{result="denied"}`:      0,
 		`gaia_api_requests_total{result="too_large"}`:   1,
 		`gaia_api_requests_total{result="timeout"}`:     1,
 		`gaia_api_requests_total{result="canceled"}`:    0,

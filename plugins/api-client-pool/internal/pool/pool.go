@@ -11,10 +11,10 @@ import (
 	"context"
 	"sync"
 
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/cache"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 	"github.com/gaia-go/gaia/sdk"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/net/http/httpguts"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -32,16 +32,27 @@ type Pool struct {
 // New returns a pool with the default configuration. The caller closes it.
 func New() *Pool {
 	m := newMetrics()
-	return &Pool{metrics: m, client: newClient(defaultSettings(), m)}
+	s, err := settingsFrom(context.Background(), nil)
+	if err != nil {
+		panic("internal: the default configuration is faulty: " + err.Error())
+	}
+	return &Pool{metrics: m, client: newClient(s, m)}
 }
 
 // Configure gives the pool new settings, and with them new connections; calls
-// in flight end on the old ones. The error says which field is at fault.
-func (p *Pool) Configure(_ context.Context, config *apiv1.Config) error {
-	if agent := config.GetUserAgent(); !httpguts.ValidHeaderFieldValue(agent) {
-		return sdk.Invalid("user_agent", "%q has a character that a header value cannot have", agent)
+// in flight end on the old ones, and cookies and tokens are forgotten. The error
+// joins one sdk.FieldError per fault, without secrets.
+func (p *Pool) Configure(ctx context.Context, config *apiv1.Config) error {
+	s, err := settingsFrom(ctx, config)
+	if err != nil {
+		return err
 	}
-	return p.use(settingsFrom(config))
+	if config.GetCache() != nil {
+		if s.cache, err = cache.Open(config.GetCache(), cache.Options{Warn: sdk.Logger().Warn, Profiles: config.GetProfile()}); err != nil {
+			return err
+		}
+	}
+	return p.use(s)
 }
 
 func (p *Pool) use(s settings) error {

@@ -84,7 +84,7 @@ func TestCredentialsDoNotFollowARedirectToAnotherHost(t *testing.T) {
 		t.Errorf("url: got %s, want %s", response.GetUrl(), target)
 	}
 	got := (<-there).Headers
-	want := http.Header{"Accept-Encoding": {"gzip"}, "User-Agent": {"gaia"}, "X-Trace": {"1"}}
+	want := http.Header{"Accept-Encoding": {"gzip, br, zstd"}, "User-Agent": {"gaia"}, "X-Trace": {"1"}}
 	if diff := cmp.Diff(want, got); diff != "" { // no Authorization, Cookie, Referer
 		t.Errorf("headers at the other host (-want +got):\n%s", diff)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -12,6 +13,8 @@ import (
 	"strings"
 
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/profile"
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/transport"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 	"golang.org/x/net/http/httpguts"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -55,12 +58,14 @@ func (f faults) err() error {
 
 // newRequest makes message an HTTP request without a context, or returns
 // InvalidArgument. It shares the body's memory with message.
-func newRequest(message *apiv1.DoRequest, userAgent string) (*http.Request, error) {
+func newRequest(message *apiv1.DoRequest, s *settings) (*http.Request, error) {
 	var faults faults
+	p := checkProfile(message.GetProfile(), s.profiles, &faults)
 	checkNumbers(message, &faults)
 	method := checkMethod(message.GetMethod(), &faults)
-	target := checkURL(message.GetUrl(), &faults)
-	headers := checkHeaders(message, &faults)
+	target := checkURL(message.GetUrl(), p, &faults)
+	headers := checkHeaders(message, p, &faults)
+	checkVersion(message.GetHttpVersion(), target, s.routes[message.GetProfile()].Proxy != nil, s.http2, &faults)
 	if err := faults.err(); err != nil {
 		return nil, err
 	}
@@ -69,8 +74,8 @@ func newRequest(message *apiv1.DoRequest, userAgent string) (*http.Request, erro
 		host = target.Host
 	}
 	headers.Del("Host") // net/http sends Request.Host
-	if _, set := headers["User-Agent"]; !set {
-		headers.Set("User-Agent", userAgent)
+	if _, set := headers["User-Agent"]; !set && (p == nil || !p.Adds("User-Agent")) {
+		headers.Set("User-Agent", s.userAgent)
 	}
 	request := &http.Request{
 		Method:     method,
@@ -153,8 +158,36 @@ func checkMethod(method string, faults *faults) string {
 	return method
 }
 
-func checkURL(text string, faults *faults) *url.URL {
-	if text == "" {
+// checkProfile returns the profile of a name, nil for "".
+func checkProfile(name string, profiles profile.Profiles, faults *faults) *profile.Profile {
+	if name == "" {
+		return nil
+	}
+	p := profiles[name]
+	if p == nil {
+		known := "there is none"
+		if len(profiles) > 0 {
+			known = "those that there are: " + strings.Join(slices.Sorted(maps.Keys(profiles)), ", ")
+		}
+		faults.add("profile", "%.80q is not configured; %s", name, known)
+	}
+	return p
+}
+
+func checkVersion(version apiv1.HTTPVersion, target *url.URL, proxied, http2 bool, faults *faults) {
+	if _, known := apiv1.HTTPVersion_name[int32(version)]; !known {
+		faults.add("http_version", "%d is not known", version)
+	}
+	if target == nil {
+		return
+	}
+	if err := transport.Fits(version, target, proxied, http2); err != nil {
+		faults.add("http_version", "%v", err)
+	}
+}
+
+func checkURL(text string, p *profile.Profile, faults *faults) *url.URL {
+	if text == "" && p == nil {
 		faults.add("url", `missing; write an absolute one, such as "https://example.com/"`)
 		return nil
 	}
@@ -163,6 +196,12 @@ func checkURL(text string, faults *faults) *url.URL {
 		faults.add("url", "not a well-formed URL: a space or control character is written %%XX, "+
 			"a port is a number, an IPv6 address stands in brackets")
 		return nil
+	}
+	if p != nil && target.User == nil {
+		if target, err = p.Resolve(target); err != nil {
+			faults.add("url", "%v", err)
+			return nil
+		}
 	}
 	if fault := urlFault(target); fault != "" {
 		faults.add("url", "%s", fault)
@@ -195,13 +234,18 @@ func urlFault(u *url.URL) string {
 }
 
 // checkHeaders returns the headers under canonical names, Host among them.
-func checkHeaders(message *apiv1.DoRequest, faults *faults) http.Header {
+func checkHeaders(message *apiv1.DoRequest, p *profile.Profile, faults *faults) http.Header {
 	headers := make(http.Header, len(message.GetHeaders())+2)
 	for name, value := range message.GetHeaders() {
 		canonical := http.CanonicalHeaderKey(name)
 		if fault := headerFault(canonical, value); fault != "" {
 			faults.add(fmt.Sprintf("headers[%q]", name), "%s", fault)
 			continue
+		}
+		if p != nil {
+			if fault := p.Refuses(canonical, value); fault != "" {
+				faults.add(fmt.Sprintf("headers[%q]", name), "%s", fault)
+			}
 		}
 		if _, twice := headers[canonical]; twice {
 			faults.add(fmt.Sprintf("headers[%q]", canonical), "given twice, in different case; join the values with a comma")
@@ -254,7 +298,10 @@ func isHost(value string) bool {
 const errRedirect = "failed to parse Location header"
 
 // redirects decides about each redirect of one call.
-type redirects struct{ limit int }
+type redirects struct {
+	limit   int
+	version apiv1.HTTPVersion
+}
 
 // check is an http.Client's CheckRedirect. Where it does not follow, the
 // redirect itself becomes the response. Authorization and Cookie have been
@@ -265,7 +312,7 @@ func (r *redirects) check(next *http.Request, past []*http.Request) error {
 	}
 	// Credentials that a server put into a Location are not the caller's.
 	next.URL.User = nil
-	if urlFault(next.URL) != "" {
+	if urlFault(next.URL) != "" || transport.Fits(r.version, next.URL, false, true) != nil {
 		return http.ErrUseLastResponse
 	}
 	call.From(next.Context()).Redirected()

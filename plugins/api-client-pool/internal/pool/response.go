@@ -28,10 +28,17 @@ func (c *client) read(response *http.Response, t *trace) (*apiv1.DoResponse, err
 	if err != nil {
 		return nil, err
 	}
+	answer := c.head(response, t)
+	answer.Body = content
+	answer.Trailers = lines(response.Trailer)
+	return answer, nil
+}
+
+// head makes an answer of what is before a response's body.
+func (c *client) head(response *http.Response, t *trace) *apiv1.DoResponse {
 	answer := &apiv1.DoResponse{
 		Status:   uint32(response.StatusCode), //nolint:gosec // G115: 200 to 599
 		Headers:  lines(response.Header),
-		Body:     content,
 		Protocol: response.Proto,
 		Url:      urlText(response.Request.URL),
 	}
@@ -41,7 +48,7 @@ func (c *client) read(response *http.Response, t *trace) (*apiv1.DoResponse, err
 	answer.FromCache = outcome.Cache != apiv1.CacheStatus_CACHE_STATUS_UNSPECIFIED && outcome.Cache != apiv1.CacheStatus_MISS
 	answer.Shared = outcome.Shared
 	t.write(answer)
-	return answer, nil
+	return answer
 }
 
 // sound is a RoundTripper that refuses responses for their status or the size

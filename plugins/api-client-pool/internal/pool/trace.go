@@ -42,7 +42,12 @@ func (t *trace) where() (call.Phase, string) {
 func (t *trace) write(answer *apiv1.DoResponse) {
 	times := t.call.Exchange().Times()
 	answer.ReusedConnection = times.Reused
-	answer.Timing = &apiv1.Timing{
+	answer.Timing = t.timing(times)
+}
+
+// timing is where the time went until now.
+func (t *trace) timing(times call.Times) *apiv1.Timing {
+	return &apiv1.Timing{
 		Dns:       happened(times.DNS),
 		Connect:   happened(times.Connect),
 		Tls:       happened(times.TLS),

@@ -1,2 +1,0 @@
-// Package egress decides which outbound addresses a plugin may reach.
-package egress
