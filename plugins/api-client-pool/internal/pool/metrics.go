@@ -3,6 +3,7 @@ package pool
 import (
 	"time"
 
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/cache"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 	"github.com/gaia-go/gaia/sdk"
@@ -28,6 +29,7 @@ type metrics struct {
 	open     prometheus.Gauge
 	received prometheus.Counter
 	sent     prometheus.Counter
+	cache    *cache.Metrics
 	denials  *prometheus.CounterVec
 }
 
@@ -89,6 +91,7 @@ func newMetrics() *metrics {
 		m.failures[p] = failures.WithLabelValues(p.String())
 	}
 	m.registry.MustRegister(requests, failures, exchanges, m.seconds, m.opened, m.open, m.received, m.sent, m.denials)
+	m.cache = cache.NewMetrics(m.registry)
 	return m
 }
 
@@ -106,7 +109,11 @@ func (m *metrics) count(t *trace, code uint32, err error) {
 		m.classes[code/100].Inc()
 		return
 	}
-	m.results[status.Code(err)].Inc()
+	result := m.results[status.Code(err)]
+	if result == nil { // of a stream that broke, not of its exchange
+		result = m.results[codes.Unavailable]
+	}
+	result.Inc()
 	if t.method != "" { // it was begun
 		m.failures[t.failed].Inc()
 	}
