@@ -3,6 +3,7 @@ package pool
 import (
 	"time"
 
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/cache"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/resend"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
@@ -29,6 +30,7 @@ type metrics struct {
 	open     prometheus.Gauge
 	received prometheus.Counter
 	sent     prometheus.Counter
+	cache    *cache.Metrics
 	denials  *prometheus.CounterVec
 	resend   *resend.Metrics
 }
@@ -93,6 +95,7 @@ func newMetrics() *metrics {
 	}
 	m.resend = resend.NewMetrics(m.registry)
 	m.registry.MustRegister(requests, failures, exchanges, m.seconds, m.opened, m.open, m.received, m.sent, m.denials)
+	m.cache = cache.NewMetrics(m.registry)
 	return m
 }
 
@@ -110,7 +113,11 @@ func (m *metrics) count(t *trace, code uint32, err error) {
 		m.classes[code/100].Inc()
 		return
 	}
-	m.results[status.Code(err)].Inc()
+	result := m.results[status.Code(err)]
+	if result == nil { // of a stream that broke, not of its exchange
+		result = m.results[codes.Unavailable]
+	}
+	result.Inc()
 	if t.method != "" { // it was begun
 		m.failures[t.failed].Inc()
 	}

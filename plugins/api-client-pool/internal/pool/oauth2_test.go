@@ -239,3 +239,21 @@ func TestACallerWhoGivesUpTakesNobodysTokenAlong(t *testing.T) {
 		t.Errorf("the server was asked %d times, want twice", got)
 	}
 }
+
+func TestTheWayToATokenObeysEgressRulesAndProxy(t *testing.T) {
+	i := &issuer{answer: give("3600")}
+	config := issue(t, i)
+	config.Profile["api"].Oauth2.TokenUrl = "http://10.0.0.1/token"
+	_, err := do(t, open(t, config), &apiv1.DoRequest{Profile: "api", Url: "/x"})
+	wantError(t, err, codes.PermissionDenied, "egress to 10.0.0.1:80 is denied by default")
+
+	config = issue(t, i)
+	via := &viaProxy{}
+	config.Profile["api"].Proxy = "http://" + misbehave(t, via.http)
+	if response := mustDo(t, open(t, config), &apiv1.DoRequest{Profile: "api", Url: "/x"}); response.GetStatus() != 200 {
+		t.Errorf("got %v, want 200", response)
+	}
+	if got := via.seen(); !strings.HasPrefix(got, "POST http://127.0.0.1:") || strings.Count(got, "\n") != 1 {
+		t.Errorf("the proxy was asked for %q, want the token and the request", got)
+	}
+}

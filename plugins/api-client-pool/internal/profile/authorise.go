@@ -106,6 +106,7 @@ func (p *Profile) send(next http.RoundTripper, request *http.Request, authorizat
 	}
 	if p.cookies != nil {
 		p.cookies.keep(request.URL, response)
+		hide(request, response)
 	}
 	response.Request = request
 	return response, nil

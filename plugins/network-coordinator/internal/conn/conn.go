@@ -66,6 +66,7 @@ type Conn struct {
 	// The sweeper's: when the bytes were last seen to have changed.
 	carried uint64
 	since   time.Time
+	probed  bool // the host is asked now and then whether it is there
 }
 
 // Attach makes client end with the connection; nil lets go of it. It reports

@@ -2,6 +2,7 @@ package conn
 
 import (
 	"context"
+	"net"
 	"time"
 )
 
@@ -9,6 +10,11 @@ import (
 // has ended, if idle_timeout is not less: by then a peer that was to answer has
 // mostly forgotten to close.
 const HalfCloseTimeout = 30 * time.Second
+
+// quietTime is after how long a host is asked whether it is still there, which
+// also keeps routers between from forgetting the connection. Most connections
+// do not live that long, and are spared the system calls.
+const quietTime = 30 * time.Second
 
 // longestSweep is how late an end by idle_timeout or lifetime may come.
 const longestSweep = time.Second
@@ -43,6 +49,10 @@ func (t *Table) sweep(now time.Time) time.Duration {
 	t.mu.Lock()
 	for _, c := range t.open {
 		c.look(now)
+		if !c.probed && now.Sub(c.since) >= quietTime {
+			c.probed = true
+			_ = c.host.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: quietTime, Interval: quietTime})
+		}
 		if why := way.judge(c, now); why != "" {
 			ends = append(ends, due{c, why})
 		}

@@ -101,7 +101,7 @@ func (c *Coordinator) Reconfigure(ctx context.Context, config *networkv1.Config)
 // apply cannot fail.
 func (c *Coordinator) apply(ctx context.Context, s *settings, names *names, next *door) {
 	dialer := &egress.Dialer{
-		Policy: s.policy, Resolver: names, Timeout: s.connectTimeout,
+		Policy: s.policy, Resolver: names, Timeout: s.connectTimeout, KeepAlive: -1, // conn.Table does so later
 		Own: egress.Listeners(append(names.door.listens(), next.listens()...)...), Reported: c.denied,
 	}
 	c.admission.Set(s.admission)

@@ -15,29 +15,32 @@ import (
 // can choose: rules, limits, reasons and doors are few.
 type metrics struct {
 	registry *prometheus.Registry
-	open     *prometheus.GaugeVec
-	opened   *prometheus.CounterVec
-	ended    *prometheus.CounterVec
+	open     map[networkv1.Door]prometheus.Gauge // bound at the start, as opened and ended are
+	opened   map[networkv1.Door]prometheus.Counter
+	ended    map[conn.Reason]prometheus.Counter
 	denied   *prometheus.CounterVec
 	refused  *prometheus.CounterVec
 	seconds  prometheus.Histogram
 }
 
 func newMetrics(c *Coordinator) *metrics {
+	open := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "gaia_network_connections_open",
+		Help: "Connections to hosts that are open, by the door they were asked for through.",
+	}, []string{"door"})
+	opened := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gaia_network_connections_opened_total",
+		Help: "Connections to hosts that were opened, by door.",
+	}, []string{"door"})
+	ended := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "gaia_network_connections_closed_total",
+		Help: "Connections to hosts that have ended, by why.",
+	}, []string{"reason"})
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
-		open: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "gaia_network_connections_open",
-			Help: "Connections to hosts that are open, by the door they were asked for through.",
-		}, []string{"door"}),
-		opened: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "gaia_network_connections_opened_total",
-			Help: "Connections to hosts that were opened, by door.",
-		}, []string{"door"}),
-		ended: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "gaia_network_connections_closed_total",
-			Help: "Connections to hosts that have ended, by why.",
-		}, []string{"reason"}),
+		open:     map[networkv1.Door]prometheus.Gauge{},
+		opened:   map[networkv1.Door]prometheus.Counter{},
+		ended:    map[conn.Reason]prometheus.Counter{},
 		denied: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gaia_network_denied_total",
 			Help: "Connections that a rule denies, by rule; with report_only they are opened all the same.",
@@ -52,14 +55,12 @@ func newMetrics(c *Coordinator) *metrics {
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 		}),
 	}
-	for _, door := range networkv1.Door_name {
-		if label := doorLabel(door); label != "" {
-			m.open.WithLabelValues(label)
-			m.opened.WithLabelValues(label)
-		}
+	for _, door := range []networkv1.Door{networkv1.Door_CONNECT, networkv1.Door_HTTP, networkv1.Door_SOCKS5, networkv1.Door_TUNNEL} {
+		label := strings.ToLower(door.String())
+		m.open[door], m.opened[door] = open.WithLabelValues(label), opened.WithLabelValues(label)
 	}
 	for _, why := range conn.Reasons() {
-		m.ended.WithLabelValues(string(why))
+		m.ended[why] = ended.WithLabelValues(string(why))
 	}
 	m.denied.WithLabelValues("default")
 	for _, limit := range []admit.Limit{
@@ -67,30 +68,21 @@ func newMetrics(c *Coordinator) *metrics {
 	} {
 		m.refused.WithLabelValues(string(limit))
 	}
-	m.registry.MustRegister(m.open, m.opened, m.ended, m.denied, m.refused, m.seconds, newLive(c))
+	m.registry.MustRegister(open, opened, ended, m.denied, m.refused, m.seconds, newLive(c))
 	return m
-}
-
-// doorLabel is the name of a door as a label; "" for none.
-func doorLabel(door string) string {
-	if door == networkv1.Door_DOOR_UNSPECIFIED.String() {
-		return ""
-	}
-	return strings.ToLower(door)
 }
 
 // Connected counts a connection that is open now.
 func (m *metrics) Connected(door networkv1.Door, took time.Duration) {
-	label := doorLabel(door.String())
-	m.open.WithLabelValues(label).Inc()
-	m.opened.WithLabelValues(label).Inc()
+	m.open[door].Inc()
+	m.opened[door].Inc()
 	m.seconds.Observe(took.Seconds())
 }
 
 // Ended counts a connection that was open.
 func (m *metrics) Ended(door networkv1.Door, why conn.Reason) {
-	m.open.WithLabelValues(doorLabel(door.String())).Dec()
-	m.ended.WithLabelValues(string(why)).Inc()
+	m.open[door].Dec()
+	m.ended[why].Inc()
 }
 
 // Refused counts a connection that was one too many.

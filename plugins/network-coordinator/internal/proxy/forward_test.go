@@ -226,6 +226,7 @@ func TestAnUpgradeBecomesATunnel(t *testing.T) {
 	if err != nil || response.StatusCode != 101 || response.Header.Get("Sec-WebSocket-Accept") != "x" {
 		t.Fatalf("got %v, %v, want 101", response, err)
 	}
+	defer response.Body.Close()
 	say(c, " then more")
 	_ = c.CloseWrite()
 	if got, err := io.ReadAll(in); err != nil || string(got) != "first then more" {

@@ -83,6 +83,7 @@ func FuzzChunks(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer r.Body.Close()
 		got, err := io.ReadAll(r.Body)
 		if err != nil || string(got) != plain {
 			t.Errorf("%q passed on as %q: Go reads %q, %v, want %q", raw, passed, got, err, plain)

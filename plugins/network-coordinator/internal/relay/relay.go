@@ -1,13 +1,14 @@
-// Package relay moves bytes from one TCP connection to another, at the cost of
-// two system calls for up to a MiB where the system can splice, and holds neither
-// buffers nor pipes while nothing moves.
+// Package relay moves bytes from one TCP connection to another and holds neither
+// buffers nor pipes while nothing moves. Little is copied, which is cheapest;
+// much is spliced where the system can, two system calls for up to a MiB that
+// no program sees.
 package relay
 
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -25,7 +26,7 @@ type Direction struct {
 
 const (
 	chunk      = 1 << 20  // most bytes of one move; Linux gives a pipe no more without privilege
-	bufferSize = 64 << 10 // where no pipe is to be had
+	bufferSize = 16 << 10 // what a record of TLS takes, mostly
 )
 
 // Relay owns what moves share. Its zero value is ready for use; who has used it
@@ -67,6 +68,11 @@ type mover struct {
 	from, to syscall.RawConn
 	polled   [1]unix.PollFd
 	ready    func(fd uintptr) bool // isReady, bound once
+	read     func(fd uintptr) bool // intoBuffer, bound once
+	buffer   *[bufferSize]byte     // lent while bytes are in it
+	want     int                   // bytes of this move, at most
+	in       int                   // bytes that have been read of it
+	fault    error                 // of this move
 
 	splicer
 }
@@ -104,22 +110,45 @@ func (m *mover) measured(ctx context.Context) (int, error) {
 
 // copy moves up to want bytes through a buffer.
 func (m *mover) copy(want int) (int, error) {
-	if err := m.await(); err != nil {
+	m.want, m.in, m.fault = min(want, bufferSize), 0, nil
+	if err := m.from.Read(m.read); err != nil {
 		return 0, err
 	}
-	buffer, _ := m.relay.buffers.Get().(*[bufferSize]byte)
-	if buffer == nil {
-		buffer = new([bufferSize]byte)
+	if m.fault != nil {
+		return 0, os.NewSyscallError("read", m.fault)
 	}
-	defer m.relay.buffers.Put(buffer)
-	n, err := m.From.Read(buffer[:min(want, bufferSize)])
-	if errors.Is(err, io.EOF) {
+	defer m.putBuffer()
+	if m.in == 0 {
 		return 0, nil
 	}
-	if err != nil {
-		return 0, err
+	return m.To.Write(m.buffer[:m.in])
+}
+
+// intoBuffer reports whether it is done: bytes are in the buffer, or From has
+// ended or failed. While it waits it holds no buffer.
+func (m *mover) intoBuffer(fd uintptr) bool {
+	if m.buffer, _ = m.relay.buffers.Get().(*[bufferSize]byte); m.buffer == nil {
+		m.buffer = new([bufferSize]byte)
 	}
-	return m.To.Write(buffer[:n])
+	n, err := unix.Read(int(fd), m.buffer[:m.want])
+	for errors.Is(err, unix.EINTR) {
+		n, err = unix.Read(int(fd), m.buffer[:m.want])
+	}
+	if err == nil {
+		m.in = n
+		return true
+	}
+	m.putBuffer()
+	if errors.Is(err, unix.EAGAIN) {
+		return false
+	}
+	m.fault = err
+	return true
+}
+
+func (m *mover) putBuffer() {
+	m.relay.buffers.Put(m.buffer)
+	m.buffer = nil
 }
 
 // await waits until From has something to read, be it its end.

@@ -74,23 +74,34 @@ func (p pipe) close() {
 // splicer is the part of a mover that knows pipes.
 type splicer struct {
 	fill, drain func(fd uintptr) bool // intoPipe and outOfPipe, bound once
-	want        int
 	pipe        pipe
 	lent        bool
-	in, out     int // bytes of this move that went into the pipe, and out of it
-	fault       error
+	out         int  // bytes of this move that came out of the pipe
+	much        bool // the last move had as much as a buffer takes
 	copies      bool // this pair of connections cannot be spliced
 }
 
 func (m *mover) bind() {
-	m.ready, m.fill, m.drain = m.isReady, m.intoPipe, m.outOfPipe
+	m.ready, m.read, m.fill, m.drain = m.isReady, m.intoBuffer, m.intoPipe, m.outOfPipe
 }
 
-// move splices up to want bytes, or copies where there is no pipe.
+// move copies up to want bytes, or splices them once there are many.
 func (m *mover) move(want int) (int, error) {
-	if m.copies {
-		return m.copy(want)
+	if m.copies || !m.much {
+		n, err := m.copy(want)
+		m.much = n == bufferSize
+		return n, err
 	}
+	n, err := m.splice(want)
+	m.much = n >= littleSplice
+	return n, err
+}
+
+// littleSplice bytes are better copied the next time.
+const littleSplice = 4 << 10
+
+// splice moves up to want bytes through a pipe, or copies where there is none.
+func (m *mover) splice(want int) (int, error) {
 	m.want, m.in, m.out, m.fault = want, 0, 0, nil
 	if err := m.from.Read(m.fill); err != nil {
 		return 0, err

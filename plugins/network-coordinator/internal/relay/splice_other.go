@@ -10,6 +10,6 @@ type (
 
 func (*pipes) close() {}
 
-func (m *mover) bind() { m.ready = m.isReady }
+func (m *mover) bind() { m.ready, m.read = m.isReady, m.intoBuffer }
 
 func (m *mover) move(want int) (int, error) { return m.copy(want) }
