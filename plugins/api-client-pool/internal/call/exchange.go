@@ -107,6 +107,15 @@ func (e *Exchange) Await(what string) {
 	e.waitsFor = what
 }
 
+// Ready notes that the exchange begins now, after a wait that is none of its
+// server's doing.
+func (e *Exchange) Ready() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.waitsFor = ""
+	e.begun = time.Now()
+}
+
 // WaitsFor returns for what the request waits, and "" if it does not.
 func (e *Exchange) WaitsFor() string {
 	if e == nil {
@@ -120,10 +129,12 @@ func (e *Exchange) WaitsFor() string {
 // restart begins the exchange again on another connection when net/http finds
 // that the server has closed the warm one. It repeats what may have been written
 // only if the method allows that, so that else nothing has left.
-func (e *Exchange) restart(target string) {
+//
+// net/http's target is not looked at: of a request through a proxy it is the
+// proxy's.
+func (e *Exchange) restart(string) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.target = target
 	if e.phase == Waiting {
 		return // for the first time, and the wait until now counts
 	}

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 )
@@ -94,7 +95,7 @@ func TestAnExchangeThatFailsGivesItsPermitBack(t *testing.T) {
 }
 
 func TestHostsAreForgottenWithTheirLastExchange(t *testing.T) {
-	p := open(t, nil)
+	p := open(t, &apiv1.Config{Retry: &apiv1.Retry{Retries: proto.Uint32(0)}})
 	for range 100 {
 		_, err := do(t, p, &apiv1.DoRequest{Url: "http://" + refused(t)})
 		wantError(t, err, codes.Unavailable)

@@ -40,7 +40,10 @@ func newClient(s settings, m *metrics) *client {
 	sender = &still.Watcher{Next: sender, Limit: s.bodyTimeout}
 	bulkhead := newBulkhead(sender, s.connectionsPerHost)
 	sender = &profile.Authoriser{Next: bulkhead, Profiles: s.profiles}
-	sender = &resend.Resender{Next: sender, Connected: m.connected}
+	sender = resend.New(resend.Options{
+		Next: sender, Metrics: m.resend, Connected: m.connected,
+		Budget: s.budget, BaseDelay: s.baseDelay, MaxDelay: s.maxDelay, MaxPause: s.maxPause,
+	})
 	if s.cache != nil {
 		sender = s.cache.Over(sender)
 	}

@@ -27,9 +27,8 @@ func (c *client) explain(ctx context.Context, t *trace, err error) error {
 	if strings.HasPrefix(err.Error(), errRedirect) {
 		at = call.Awaiting // it is the headers that are at fault, though the body has been read
 	}
-	proxied, isProxied := errors.AsType[*transport.ProxyError](err)
-	if isProxied {
-		at, err = call.Connecting, proxied // without net/http's words around it
+	if _, proxied := errors.AsType[*transport.ProxyError](err); proxied {
+		at = call.Connecting
 	}
 	t.failed = at
 	code, text := c.reason(ctx, t, at, err)
@@ -62,6 +61,9 @@ func (c *client) reason(ctx context.Context, t *trace, at call.Phase, err error)
 // words says why a server could not be reached or broke off.
 func (c *client) words(at call.Phase, err error) string {
 	var timeout net.Error
+	if proxied, ok := errors.AsType[*transport.ProxyError](err); ok {
+		return "proxy " + proxied.Proxy + ": " + strings.Replace(c.words(at, proxied.Err), "the server closed", "it closed", 1)
+	}
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		text := strings.TrimPrefix(err.Error(), "net/http: HTTP/1.x transport connection broken: ")
@@ -69,6 +71,8 @@ func (c *client) words(at call.Phase, err error) string {
 		return text + "the server closed the connection"
 	case at == call.Handshaking && errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Sprintf("no handshake within %v (tls_timeout)", c.settings.tlsTimeout)
+	case strings.Contains(err.Error(), "tls: no application protocol"):
+		return "the server does not offer the version of HTTP that must be used: no application protocol"
 	case at == call.Awaiting && strings.HasPrefix(err.Error(), errHTTP2):
 		return fmt.Sprintf("HTTP/2 %v: broken frames, or headers of this or another response on the connection far over %d bytes (max_response_headers)",
 			err, c.settings.maxResponseHeaders)
@@ -85,13 +89,14 @@ func (c *client) words(at call.Phase, err error) string {
 // errHTTP2 begins what net/http says when it gives up an HTTP/2 connection.
 const errHTTP2 = "connection error: "
 
-// isHeaderLimit reports whether err is net/http's about response headers over
-// Transport.MaxResponseHeaderBytes, which has no type: a test holds the texts,
-// of HTTP/1 and of HTTP/2.
+// isHeaderLimit reports whether err is about response headers over
+// Transport.MaxResponseHeaderBytes, which has no type: tests hold the texts, of
+// HTTP/1, HTTP/2 and HTTP/3.
 func isHeaderLimit(err error) bool {
 	text := err.Error()
 	return strings.Contains(text, "server response headers exceeded") ||
-		strings.Contains(text, "response header list larger than advertised limit")
+		strings.Contains(text, "response header list larger than advertised limit") ||
+		strings.Contains(text, "http3: HEADERS frame too large")
 }
 
 func requestTooLarge(size, limit int64) error {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/cache"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/resend"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 	"github.com/gaia-go/gaia/sdk"
 	"github.com/gaia-go/gaia/sdk/egress"
@@ -31,6 +32,7 @@ type metrics struct {
 	sent     prometheus.Counter
 	cache    *cache.Metrics
 	denials  *prometheus.CounterVec
+	resend   *resend.Metrics
 }
 
 func newMetrics() *metrics {
@@ -84,12 +86,14 @@ func newMetrics() *metrics {
 			Help: "Connections that an egress rule denied, or would have but for report_only, by the rule.",
 		}, []string{"rule"}),
 	}
+	m.denials.WithLabelValues("default")
 	for digit, class := range map[int]string{2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"} {
 		m.classes[digit] = requests.WithLabelValues(class)
 	}
 	for p := range call.Phases {
 		m.failures[p] = failures.WithLabelValues(p.String())
 	}
+	m.resend = resend.NewMetrics(m.registry)
 	m.registry.MustRegister(requests, failures, exchanges, m.seconds, m.opened, m.open, m.received, m.sent, m.denials)
 	m.cache = cache.NewMetrics(m.registry)
 	return m

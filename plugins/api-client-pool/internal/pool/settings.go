@@ -33,6 +33,10 @@ type settings struct {
 	maxStreamBody      int64         // bytes, in each direction
 	cache              *cache.Cache  // nil for none; whoever uses the settings closes it
 	retries            int           // how often a request may be sent again
+	budget             float64       // share of a domain's requests that may be repetitions
+	baseDelay          time.Duration // of repetitions; doubled with each
+	maxDelay           time.Duration
+	maxPause           time.Duration // that a server can ask for; 0 is none
 	egress             *egress.Policy
 	resolver           egress.Resolver  // nil is the system's
 	routes             transport.Routes // by profile
@@ -56,6 +60,10 @@ func defaultSettings() settings {
 		maxStreamBody:      math.MaxInt64,
 		http2:              true,
 		retries:            2,
+		budget:             0.1,
+		baseDelay:          100 * time.Millisecond,
+		maxDelay:           5 * time.Second,
+		maxPause:           time.Minute,
 	}
 }
 
@@ -88,6 +96,7 @@ func settingsFrom(ctx context.Context, config *apiv1.Config) (settings, error) {
 	s.tlsTimeout = durationOr(config.GetTlsTimeout(), s.tlsTimeout)
 	s.bodyTimeout = durationOr(config.GetBodyTimeout(), s.bodyTimeout)
 	s.maxStreamBody = bytesOr(config.GetMaxStreamBody(), s.maxStreamBody)
+	s.readRetry(config.GetRetry())
 	s.http2 = !config.GetDisableHttp2()
 	return s, nil
 }
@@ -115,6 +124,23 @@ func (s *settings) timeout(message *apiv1.DoRequest) time.Duration {
 		return p.Timeout()
 	}
 	return 0
+}
+
+func (s *settings) readRetry(retry *apiv1.Retry) {
+	if retry == nil {
+		return
+	}
+	if retry.Retries != nil {
+		s.retries = int(retry.GetRetries())
+	}
+	if retry.Budget != nil {
+		s.budget = retry.GetBudget()
+	}
+	s.baseDelay = durationOr(retry.GetBaseDelay(), s.baseDelay)
+	s.maxDelay = durationOr(retry.GetMaxDelay(), s.maxDelay)
+	if retry.MaxPause != nil {
+		s.maxPause = retry.GetMaxPause().AsDuration() // 0s is none
+	}
 }
 
 func bytesOr(n uint64, standard int64) int64 {

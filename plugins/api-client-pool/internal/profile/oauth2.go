@@ -77,7 +77,7 @@ func newTokens(profile string, u *url.URL, config *apiv1.OAuth2) *tokens {
 	if audience := config.GetAudience(); audience != "" {
 		form.Set("audience", audience)
 	}
-	return &tokens{profile: profile, url: u, id: config.GetClientId(), secret: Secret{config.GetClientSecret()}, form: form.Encode()}
+	return &tokens{profile: profile, url: u, id: config.GetClientId(), secret: NewSecret(config.GetClientSecret()), form: form.Encode()}
 }
 
 // parseTokenURL reads a token_url.
@@ -165,14 +165,15 @@ func (t *tokens) drop(refused *token) {
 // Authorization header (RFC 6749, 2.3.1); some take it in the form only, which
 // is tried second.
 func (t *tokens) ask(ctx context.Context, next http.RoundTripper) (*token, error) {
-	ctx, cancel := context.WithTimeout(bare{ctx}, tokenTimeout)
+	// Not followed as a part of the request that needs the token.
+	ctx, cancel := context.WithTimeout(call.Bare(ctx), tokenTimeout)
 	defer cancel()
 	ctx = call.With(ctx, &call.Call{Profile: t.profile})
 	t.mu.Lock()
 	inForm := t.inForm
 	t.mu.Unlock()
 	token, err := t.try(ctx, next, inForm)
-	if refused, ok := errors.AsType[*refusal](err); ok && refused.client() && !inForm && t.secret.text != "" {
+	if refused, ok := errors.AsType[*refusal](err); ok && refused.client() && !inForm && !t.secret.IsZero() {
 		if token, err = t.try(ctx, next, true); err == nil {
 			t.mu.Lock()
 			t.inForm = true
@@ -193,7 +194,7 @@ func (t *tokens) text(err error) string { return "oauth2 at " + t.url.Host + ": 
 func (t *tokens) try(ctx context.Context, next http.RoundTripper, inForm bool) (*token, error) {
 	form := t.form
 	if inForm {
-		form += "&" + url.Values{"client_id": {t.id}, "client_secret": {t.secret.text}}.Encode()
+		form += "&" + url.Values{"client_id": {t.id}, "client_secret": {t.secret.Reveal()}}.Encode()
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, t.url.String(), strings.NewReader(form))
 	if err != nil {
@@ -203,7 +204,7 @@ func (t *tokens) try(ctx context.Context, next http.RoundTripper, inForm bool) (
 	request.Header.Set("Accept", "application/json")
 	request.Header.Set("User-Agent", "")
 	if !inForm {
-		request.SetBasicAuth(url.QueryEscape(t.id), url.QueryEscape(t.secret.text))
+		request.SetBasicAuth(url.QueryEscape(t.id), url.QueryEscape(t.secret.Reveal()))
 	}
 	asked := time.Now()
 	response, err := next.RoundTrip(request)
@@ -241,7 +242,7 @@ func parseToken(body []byte, asked time.Time) (*token, error) {
 	case answer.TokenType != "" && !strings.EqualFold(answer.TokenType, "bearer"):
 		return nil, errors.New("the token_type is not Bearer, which is the only one that is understood")
 	}
-	made := &token{authorization: Secret{"Bearer " + answer.AccessToken}}
+	made := &token{authorization: NewSecret("Bearer " + answer.AccessToken)}
 	if seconds, err := answer.ExpiresIn.Float64(); err == nil && seconds > 0 {
 		life := time.Duration(min(seconds, 1e9) * float64(time.Second))
 		made.until = asked.Add(life - min(tokenMargin, life/10))
@@ -279,10 +280,3 @@ func (r *refusal) Error() string {
 func (r *refusal) client() bool {
 	return r.status == http.StatusUnauthorized || r.status == http.StatusBadRequest && (r.code == "invalid_client" || r.code == "invalid_request")
 }
-
-// bare is a context without the values of another one: a request for a token is
-// not followed as a part of the request that needs it.
-type bare struct{ context.Context } //nolint:containedctx // it is one
-
-// Value returns nil.
-func (bare) Value(any) any { return nil }

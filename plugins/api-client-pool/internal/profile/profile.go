@@ -24,7 +24,7 @@ type Profile struct {
 	base          *url.URL // nil for none
 	hosts         hosts
 	headers       []header
-	authorization Secret   // value of the header; "" where tokens has it, or nothing
+	authorization Secret   // value of the header; none where tokens has it, or nothing
 	tokens        *tokens  // nil without oauth2
 	cookies       *cookies // nil without cookies
 	timeout       time.Duration
@@ -53,8 +53,8 @@ func Parse(blocks map[string]*apiv1.Profile, fault func(name, value string) stri
 	return all, errors.Join(faults...)
 }
 
-// Name is what callers use.
-func (p *Profile) Name() string { return p.name }
+// String returns the name.
+func (p *Profile) String() string { return p.name }
 
 // Timeout is that of a request without one; 0 is none.
 func (p *Profile) Timeout() time.Duration { return p.timeout }
@@ -98,13 +98,19 @@ func (p *Profile) Adds(name string) bool {
 // the same servers.
 func (p *Profile) Refuses(name, value string) string {
 	switch {
-	case name == "Authorization" && (p.tokens != nil || p.authorization.text != ""):
+	case name == "Authorization" && (p.tokens != nil || !p.authorization.IsZero()):
 		return fmt.Sprintf("profile %q has its own; leave it out, or call without the profile", p.name)
 	case name == "Host" && !p.hosts.none() && !p.hosts.have(&url.URL{Scheme: "https", Host: value}) &&
 		!p.hosts.have(&url.URL{Scheme: "http", Host: value}):
 		return fmt.Sprintf("profile %q sends its secrets to %s only", p.name, &p.hosts)
 	}
 	return ""
+}
+
+// Echoes reports whether a method has servers return what they were sent, the
+// secrets too.
+func (p *Profile) Echoes(method string) bool {
+	return method == http.MethodTrace && !p.hosts.none()
 }
 
 // parser makes a Profile and notes what is wrong.
@@ -126,7 +132,7 @@ func (p *parser) profile(name string, block *apiv1.Profile) *Profile {
 	if block.GetCookies() {
 		made.cookies = newCookies()
 	}
-	secret := made.tokens != nil || made.authorization.text != "" || len(made.headers) > 0 || block.GetTls().GetCertificate() != ""
+	secret := made.tokens != nil || !made.authorization.IsZero() || len(made.headers) > 0 || block.GetTls().GetCertificate() != ""
 	if secret && made.hosts.none() && len(p.faults) == 0 {
 		p.fault("hosts", "there are secrets, and nowhere that they may be sent to; write base_url or hosts")
 	}
@@ -174,7 +180,7 @@ func (p *parser) headers(made *Profile, headers map[string]string) {
 			p.fault(field, "given twice, in different case")
 			continue
 		}
-		made.headers = append(made.headers, header{canonical, Secret{headers[name]}})
+		made.headers = append(made.headers, header{canonical, NewSecret(headers[name])})
 	}
 }
 
@@ -187,14 +193,14 @@ func (p *parser) authorization(made *Profile, block *apiv1.Profile) {
 			p.fault("basic.user", "has a colon, which ends the user name in HTTP Basic authentication (RFC 7617, 2)")
 		}
 		pair := basic.GetUser() + ":" + basic.GetPassword()
-		made.authorization = Secret{"Basic " + base64.StdEncoding.EncodeToString([]byte(pair))}
+		made.authorization = NewSecret("Basic " + base64.StdEncoding.EncodeToString([]byte(pair)))
 	}
 	if bearer := block.GetBearer(); bearer != "" {
 		given = append(given, "bearer")
 		if !httpguts.ValidHeaderFieldValue(bearer) || strings.ContainsAny(bearer, " \t") {
 			p.fault("bearer", "has a space, a line break or another character that a token cannot have")
 		}
-		made.authorization = Secret{"Bearer " + bearer}
+		made.authorization = NewSecret("Bearer " + bearer)
 	}
 	if oauth2 := block.GetOauth2(); oauth2 != nil {
 		given = append(given, "oauth2")

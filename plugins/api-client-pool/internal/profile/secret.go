@@ -5,11 +5,18 @@ import "log/slog"
 const redacted = "[redacted]"
 
 // Secret is a text that is sent to a profile's hosts and shown to nobody else:
-// however it is printed, logged or encoded, it reads "[redacted]".
-type Secret struct{ text string }
+// however it is printed, logged or encoded, it reads "[redacted]", and an
+// address where package fmt looks into a struct that has it. The zero value is
+// no secret.
+type Secret struct{ reveal func() string }
 
 // NewSecret makes a Secret of text.
-func NewSecret(text string) Secret { return Secret{text} }
+func NewSecret(text string) Secret {
+	if text == "" {
+		return Secret{}
+	}
+	return Secret{func() string { return text }}
+}
 
 // String returns "[redacted]".
 func (Secret) String() string { return redacted }
@@ -23,5 +30,13 @@ func (Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
 // MarshalText returns "[redacted]".
 func (Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
 
-// Reveal returns the text.
-func (s Secret) Reveal() string { return s.text }
+// Reveal returns the text, "" of no secret.
+func (s Secret) Reveal() string {
+	if s.reveal == nil {
+		return ""
+	}
+	return s.reveal()
+}
+
+// IsZero reports whether there is no secret.
+func (s Secret) IsZero() bool { return s.reveal == nil }

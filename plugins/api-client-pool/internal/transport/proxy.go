@@ -32,9 +32,15 @@ func (e *ProxyError) Error() string { return "proxy " + e.Proxy + ": " + e.Err.E
 // Unwrap returns the cause.
 func (e *ProxyError) Unwrap() error { return e.Err }
 
+// Proxy is the way that requests take. Its password is printed by nobody.
+type Proxy struct{ url *url.URL }
+
+// String returns the URL without its password.
+func (p *Proxy) String() string { return p.url.Redacted() }
+
 // ParseProxy reads the URL of a proxy; nil is for "" and "none". The error does
 // not repeat text, which may have a password in it.
-func ParseProxy(text string) (*url.URL, error) {
+func ParseProxy(text string) (*Proxy, error) {
 	if text == "" || text == "none" {
 		return nil, nil //nolint:nilnil // no proxy is a proxy like any other
 	}
@@ -55,13 +61,13 @@ func ParseProxy(text string) (*url.URL, error) {
 	case u.Scheme == "socks5h" && u.Port() == "":
 		return nil, errors.New(`has no port; SOCKS proxies often have 1080`)
 	}
-	return u, nil
+	return &Proxy{u}, nil
 }
 
 // passage follows one request through its proxy, to tell the proxy's failures
 // from the server's.
 type passage struct {
-	proxy   *url.URL
+	proxy   *Proxy
 	through atomic.Bool // whether what comes next is the server's
 }
 
@@ -70,7 +76,7 @@ type passage struct {
 type passageKey struct{}
 
 // through sends request through the proxy.
-func through(proxy *url.URL, request *http.Request, next http.RoundTripper) (*http.Response, error) {
+func through(proxy *Proxy, request *http.Request, next http.RoundTripper) (*http.Response, error) {
 	p := &passage{proxy: proxy}
 	ctx := context.WithValue(request.Context(), passageKey{}, p)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
@@ -85,7 +91,7 @@ func through(proxy *url.URL, request *http.Request, next http.RoundTripper) (*ht
 	// password, or is gaia's, says so.
 	if request.URL.Scheme == "http" && (response.StatusCode == http.StatusProxyAuthRequired || response.Header.Get(reasonHeader) != "") {
 		_ = response.Body.Close()
-		return nil, &ProxyError{Proxy: proxy.Host, Err: refusal(response)}
+		return nil, &ProxyError{Proxy: proxy.url.Host, Err: refusal(response)}
 	}
 	return response, nil
 }
@@ -97,7 +103,7 @@ func (p *passage) blame(ctx context.Context, err error) error {
 	if op, ok := errors.AsType[*net.OpError](err); ok && (op.Op == "proxyconnect" || op.Op == "socks connect") {
 		err = op.Err
 	}
-	return &ProxyError{Proxy: p.proxy.Host, Err: err}
+	return &ProxyError{Proxy: p.proxy.url.Host, Err: err}
 }
 
 // connectAnswer is an http.Transport's OnProxyConnectResponse: net/http's own
@@ -129,12 +135,12 @@ func refusal(response *http.Response) error {
 //
 // The TLS of an https proxy begins here, because net/http would show it the
 // client's certificate that is meant for the server.
-func (s *Set) dialProxy(proxy *url.URL) func(ctx context.Context, network, address string) (net.Conn, error) {
-	if proxy.Scheme != "https" {
+func (s *Set) dialProxy(proxy *Proxy) func(ctx context.Context, network, address string) (net.Conn, error) {
+	if proxy.url.Scheme != "https" {
 		return s.sockets.dialPlain
 	}
 	config := s.routes[""].TLS.config(false).Clone()
-	config.ServerName = proxy.Hostname()
+	config.ServerName = proxy.url.Hostname()
 	config.NextProtos = []string{"http/1.1"}
 	return func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := s.sockets.dialPlain(ctx, network, address)
@@ -152,13 +158,13 @@ func (s *Set) dialProxy(proxy *url.URL) func(ctx context.Context, network, addre
 	}
 }
 
-// hop is the proxy's URL as an http.Transport needs it: the TLS of an https one
+// hop is the URL as an http.Transport needs it: the TLS of an https one
 // is dialProxy's.
-func hop(proxy *url.URL) *url.URL {
-	if proxy.Scheme != "https" {
-		return proxy
+func (p *Proxy) hop() *url.URL {
+	if p.url.Scheme != "https" {
+		return p.url
 	}
-	plain := *proxy
+	plain := *p.url
 	plain.Scheme = "http"
 	if plain.Port() == "" {
 		plain.Host += ":443"

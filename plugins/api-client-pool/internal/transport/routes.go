@@ -13,7 +13,7 @@ import (
 // ParseRoutes reads the routes of all profiles. knows returns for a profile the
 // servers that its certificate is shown to. The error joins one fault per field.
 func ParseRoutes(config *apiv1.Config, knows func(profile string) func(*url.URL) bool) (Routes, error) {
-	r := router{apart: apart(config)}
+	r := router{apart: apart(config), proxies: map[string]*Proxy{}}
 	r.routes = Routes{"": r.route("", config.GetTls(), "tls", config.GetProxy(), "proxy")}
 	for name, p := range config.GetProfile() {
 		path := fmt.Sprintf("profile[%q]", name)
@@ -36,6 +36,7 @@ type router struct {
 	routes     Routes
 	apart      map[string]bool
 	identities []identified
+	proxies    map[string]*Proxy // equal ones are one, too
 	faults     []error
 }
 
@@ -48,10 +49,15 @@ type identified struct {
 
 func (r *router) route(profile string, tls *apiv1.TLS, tlsPath, proxy, proxyPath string) Route {
 	route := Route{TLS: r.identity(tls, tlsPath), Apart: r.apart[profile]}
-	var err error
-	if route.Proxy, err = ParseProxy(proxy); err != nil && (profile == "" || proxyPath != "proxy") { // the common one's fault is told once
-		r.faults = append(r.faults, sdk.Invalid(proxyPath, "%v", err))
+	known, ok := r.proxies[proxy]
+	if !ok {
+		var err error
+		if known, err = ParseProxy(proxy); err != nil {
+			r.faults = append(r.faults, sdk.Invalid(proxyPath, "%v", err))
+		}
+		r.proxies[proxy] = known
 	}
+	route.Proxy = known
 	return route
 }
 

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"net/http"
-	"net/url"
 	"time"
 
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
@@ -30,12 +29,12 @@ const (
 // newTransport makes the connections of a lane. As many may idle as may exist:
 // the standard library's 2 idle ones a host would close and reopen the rest
 // under load.
-func (s *Set) newTransport(proxy *url.URL, key lane) *http.Transport {
+func (s *Set) newTransport(key lane) *http.Transport {
 	o := s.options
 	t := &http.Transport{
 		Proxy:                  nil, // a plugin's environment is an allow-list, so there is none to obey
 		DialContext:            s.sockets.dial,
-		TLSClientConfig:        key.tls,
+		TLSClientConfig:        key.tls.Clone(), // net/http writes into it
 		TLSHandshakeTimeout:    o.TLSTimeout,
 		MaxIdleConns:           0, // unlimited: ConnectionsPerHost and IdleTimeout bound them
 		MaxIdleConnsPerHost:    o.ConnectionsPerHost,
@@ -52,12 +51,11 @@ func (s *Set) newTransport(proxy *url.URL, key lane) *http.Transport {
 	t.Protocols.SetHTTP1(key.version != apiv1.HTTPVersion_HTTP_2)
 	t.Protocols.SetHTTP2(o.HTTP2 && key.version != apiv1.HTTPVersion_HTTP_1_1)
 	if key.version == apiv1.HTTPVersion_HTTP_2 {
-		t.TLSClientConfig = key.tls.Clone()
 		t.TLSClientConfig.VerifyConnection = insistOnHTTP2
 	}
-	if proxy != nil {
-		t.Proxy = http.ProxyURL(hop(proxy))
-		t.DialContext = s.dialProxy(proxy)
+	if key.proxy != nil {
+		t.Proxy = http.ProxyURL(key.proxy.hop())
+		t.DialContext = s.dialProxy(key.proxy)
 		t.OnProxyConnectResponse = connectAnswer
 	}
 	return t

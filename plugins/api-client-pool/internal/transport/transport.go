@@ -32,7 +32,7 @@ type Options struct {
 
 // Route is how the requests of one profile leave.
 type Route struct {
-	Proxy *url.URL  // nil for none
+	Proxy *Proxy    // nil for none
 	TLS   *Identity // what is asked of servers and shown to them
 	Apart bool      // whether egress rules tell this profile from others
 
@@ -59,9 +59,10 @@ type Set struct {
 // lane is a kind of connections. What differs in one of these must not share
 // one.
 type lane struct {
-	proxy   string
-	tls     *tls.Config // one for each Identity, with and without certificate
-	profile string      // whose rules hold, where they tell profiles apart
+	proxy   *Proxy
+	tls     *tls.Config // of an Identity
+	apart   bool        // whether egress rules tell profile, which may be "", from others
+	profile string
 	version apiv1.HTTPVersion
 }
 
@@ -131,7 +132,7 @@ func closing(request *http.Request, err error) error {
 // permit asks the rules about a request that a proxy will resolve: by its name,
 // or by its address where it has one.
 func (s *Set) permit(profile string, u *url.URL) error {
-	host, err := egress.ParseHost(u.Hostname())
+	host, err := parseHost(u.Hostname())
 	if err != nil {
 		return err
 	}
@@ -164,12 +165,9 @@ func portOf(u *url.URL) uint16 {
 
 // lane returns the connections for a request, made now if it is the first.
 func (s *Set) lane(route Route, c *call.Call, u *url.URL) http.RoundTripper {
-	key := lane{version: c.Version, tls: route.TLS.config(route.Knows == nil || route.Knows(u))}
-	if route.Proxy != nil {
-		key.proxy = route.Proxy.String()
-	}
+	key := lane{proxy: route.Proxy, version: c.Version, tls: route.TLS.config(route.Knows == nil || route.Knows(u))}
 	if route.Apart {
-		key.profile = c.Profile
+		key.apart, key.profile = true, c.Profile
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -179,7 +177,7 @@ func (s *Set) lane(route Route, c *call.Call, u *url.URL) http.RoundTripper {
 	if c.Version == apiv1.HTTPVersion_HTTP_3 {
 		s.lanes[key] = newHTTP3(s.options, key.tls, s.sockets)
 	} else {
-		s.lanes[key] = s.newTransport(route.Proxy, key)
+		s.lanes[key] = s.newTransport(key)
 	}
 	return s.lanes[key]
 }
@@ -199,12 +197,5 @@ func (s *Set) CloseIdleConnections() {
 // Close ends all dials and connections, busy ones too.
 func (s *Set) Close() {
 	s.CloseIdleConnections()
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.sockets.close()
-	for _, next := range s.lanes {
-		if quic, ok := next.(*http3Lane); ok {
-			quic.close()
-		}
-	}
 }

@@ -124,10 +124,11 @@ func (b *body) words(err error) error {
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%s: cut off: the body is complete, what is packed in it is not", b.pool.coding)
 	}
-	if strings.HasPrefix(err.Error(), b.pool.coding) {
-		return err
+	text := err.Error()
+	for _, own := range []string{"gzip: ", "brotli: ", "zstd: "} {
+		text = strings.TrimPrefix(text, own)
 	}
-	return fmt.Errorf("%s: %w", b.pool.coding, err)
+	return errors.New(b.pool.coding + ": " + text)
 }
 
 // Close closes the packed body.

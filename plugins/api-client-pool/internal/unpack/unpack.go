@@ -21,13 +21,14 @@ const (
 // not say itself what it takes, and unpacks them. A body that is no such thing,
 // or that breaks off, ends with an error.
 type Unpacker struct {
-	next  http.RoundTripper
-	pools pools
+	next   http.RoundTripper
+	accept []string // shared by all requests, written by none
+	pools  pools
 }
 
 // New returns an Unpacker over next.
 func New(next http.RoundTripper) *Unpacker {
-	return &Unpacker{next: next}
+	return &Unpacker{next: next, accept: []string{accept}}
 }
 
 // RoundTrip sends one request. Where it unpacks, the response looks as if it had
@@ -38,7 +39,7 @@ func (u *Unpacker) RoundTrip(request *http.Request) (*http.Response, error) {
 	}
 	asking := request.WithContext(request.Context()) // a copy
 	asking.Header = maps.Clone(request.Header)
-	asking.Header["Accept-Encoding"] = []string{accept}
+	asking.Header["Accept-Encoding"] = u.accept
 	response, err := u.next.RoundTrip(asking)
 	if err != nil {
 		return nil, err
