@@ -97,6 +97,7 @@ func TestEveryCallIsCountedOnceByItsResult(t *testing.T) {
 		`gaia_api_exchanges_total{connection="new"}`:    2,
 		`gaia_api_exchanges_total{connection="reused"}`: 6,
 		`gaia_api_connections_opened_total`:             2,
+		`gaia_api_shared_total`:                         0,
 		`gaia_api_connections_open`:                     0,
 	}
 	delete(got, "gaia_api_connections_open") // the canceled one is on its way out
