@@ -15,6 +15,11 @@ import (
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 )
 
+// only allows n exchanges with each host.
+func only(n int) func(string) (int, string) {
+	return func(string) (int, string) { return n, "connections_per_host" }
+}
+
 // roundTrip is a function as a RoundTripper.
 type roundTrip func(*http.Request) (*http.Response, error)
 
@@ -41,7 +46,7 @@ func TestAPermitIsHeldUntilTheBodyIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBulkhead(roundTrip(func(*http.Request) (*http.Response, error) {
 			return &http.Response{Body: http.NoBody}, nil
-		}), 1)
+		}), only(1))
 		first, err := exchange(t.Context(), b, "http://h/")
 		if err != nil {
 			t.Fatal(err)
@@ -83,7 +88,7 @@ func TestAPermitIsHeldUntilTheBodyIsClosed(t *testing.T) {
 }
 
 func TestAnExchangeThatFailsGivesItsPermitBack(t *testing.T) {
-	b := newBulkhead(roundTrip(func(*http.Request) (*http.Response, error) { return nil, errors.New("no") }), 1)
+	b := newBulkhead(roundTrip(func(*http.Request) (*http.Response, error) { return nil, errors.New("no") }), only(1))
 	for range 3 {
 		if err := refusal(t.Context(), b, "http://h/"); err == nil {
 			t.Error("got no error")

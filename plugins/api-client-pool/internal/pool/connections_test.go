@@ -12,6 +12,7 @@ import (
 
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
@@ -38,7 +39,7 @@ func TestNoMoreConnectionsThanConfiguredAreOpenAtOnce(t *testing.T) {
 		arrived <- struct{}{}
 		<-release
 	})
-	p := open(t, nil) // 64 is the default
+	p := open(t, &apiv1.Config{Coalesce: proto.Bool(false)}) // 64 connections are the default
 	var wg sync.WaitGroup
 	for range connections + 1 {
 		wg.Go(func() {
@@ -94,7 +95,7 @@ func TestHTTP2CarriesManyCallsOnOneConnection(t *testing.T) {
 // All begin at once on a pool without a connection: the dials race.
 func TestAColdStartOverHTTP2LosesNoCall(t *testing.T) {
 	server, census := countedTLS(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
-	p := open(t, &apiv1.Config{ConnectionsPerHost: 4})
+	p := open(t, &apiv1.Config{ConnectionsPerHost: 4, Coalesce: proto.Bool(false)})
 	trust(t, p, server)
 	var wg sync.WaitGroup
 	for range 200 {
@@ -116,7 +117,7 @@ func TestAServerOfOneStreamAConnectionLosesNoCall(t *testing.T) {
 	server.EnableHTTP2 = true
 	server.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 1}
 	server.StartTLS()
-	p := open(t, &apiv1.Config{ConnectionsPerHost: 4})
+	p := open(t, &apiv1.Config{ConnectionsPerHost: 4, Coalesce: proto.Bool(false)})
 	trust(t, p, server)
 	var wg sync.WaitGroup
 	for range 100 {
