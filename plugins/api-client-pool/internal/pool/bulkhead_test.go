@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/protobuf/proto"
 
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 )
@@ -100,7 +99,7 @@ func TestAnExchangeThatFailsGivesItsPermitBack(t *testing.T) {
 }
 
 func TestHostsAreForgottenWithTheirLastExchange(t *testing.T) {
-	p := open(t, &apiv1.Config{Retry: &apiv1.Retry{Retries: proto.Uint32(0)}})
+	p := open(t, &apiv1.Config{Retry: &apiv1.Retry{Retries: new(uint32(0))}})
 	for range 100 {
 		_, err := do(t, p, &apiv1.DoRequest{Url: "http://" + refused(t)})
 		wantError(t, err, codes.Unavailable)

@@ -12,7 +12,6 @@ import (
 
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
@@ -49,7 +48,7 @@ func TestEveryCallIsCountedOnceByItsResult(t *testing.T) {
 			<-r.Context().Done()
 		}
 	})
-	p := open(t, &apiv1.Config{MaxRequestBody: 10, Retry: &apiv1.Retry{Retries: proto.Uint32(0)}})
+	p := open(t, &apiv1.Config{MaxRequestBody: 10, Retry: &apiv1.Retry{Retries: new(uint32(0))}})
 	for _, path := range []string{"/200", "/204", "/304", "/404", "/404", "/503"} {
 		mustDo(t, p, &apiv1.DoRequest{Url: server.URL + path})
 	}
