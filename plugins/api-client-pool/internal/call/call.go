@@ -36,6 +36,14 @@ type Call struct {
 	leader    *Call       // whose exchange this call waits for; nil for its own
 }
 
+// Again returns a call that asks for the same, of which nothing has become yet.
+func (c *Call) Again() *Call {
+	return &Call{
+		Profile: c.Profile, Cache: c.Cache, Version: c.Version, Idempotent: c.Idempotent,
+		Retries: c.Retries, Hedge: c.Hedge, HedgeAfter: c.HedgeAfter, MaxBody: c.MaxBody,
+	}
+}
+
 // Outcome is what became of a call.
 type Outcome struct {
 	Attempts int               // how often it was sent since the last redirect

@@ -10,10 +10,14 @@ import (
 	"testing/synctest"
 
 	"google.golang.org/grpc/codes"
-	"google.golang.org/protobuf/proto"
 
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 )
+
+// only allows n exchanges with each host.
+func only(n int) func(string) (int, string) {
+	return func(string) (int, string) { return n, "connections_per_host" }
+}
 
 // roundTrip is a function as a RoundTripper.
 type roundTrip func(*http.Request) (*http.Response, error)
@@ -41,7 +45,7 @@ func TestAPermitIsHeldUntilTheBodyIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBulkhead(roundTrip(func(*http.Request) (*http.Response, error) {
 			return &http.Response{Body: http.NoBody}, nil
-		}), 1)
+		}), only(1))
 		first, err := exchange(t.Context(), b, "http://h/")
 		if err != nil {
 			t.Fatal(err)
@@ -83,7 +87,7 @@ func TestAPermitIsHeldUntilTheBodyIsClosed(t *testing.T) {
 }
 
 func TestAnExchangeThatFailsGivesItsPermitBack(t *testing.T) {
-	b := newBulkhead(roundTrip(func(*http.Request) (*http.Response, error) { return nil, errors.New("no") }), 1)
+	b := newBulkhead(roundTrip(func(*http.Request) (*http.Response, error) { return nil, errors.New("no") }), only(1))
 	for range 3 {
 		if err := refusal(t.Context(), b, "http://h/"); err == nil {
 			t.Error("got no error")
@@ -95,7 +99,7 @@ func TestAnExchangeThatFailsGivesItsPermitBack(t *testing.T) {
 }
 
 func TestHostsAreForgottenWithTheirLastExchange(t *testing.T) {
-	p := open(t, &apiv1.Config{Retry: &apiv1.Retry{Retries: proto.Uint32(0)}})
+	p := open(t, &apiv1.Config{Retry: &apiv1.Retry{Retries: new(uint32(0))}})
 	for range 100 {
 		_, err := do(t, p, &apiv1.DoRequest{Url: "http://" + refused(t)})
 		wantError(t, err, codes.Unavailable)

@@ -6,6 +6,8 @@ import (
 	"sync"
 
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/coalesce"
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/domain"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/profile"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/resend"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/still"
@@ -38,12 +40,18 @@ func newClient(s settings, m *metrics) *client {
 	var sender http.RoundTripper = unpack.New(transport)
 	sender = &sound{next: sender, limit: s.maxResponseHeaders}
 	sender = &still.Watcher{Next: sender, Limit: s.bodyTimeout}
-	bulkhead := newBulkhead(sender, s.connectionsPerHost)
-	sender = &profile.Authoriser{Next: bulkhead, Profiles: s.profiles}
+	bulkhead := newBulkhead(sender, func(host string) (int, string) {
+		return s.domains.Connections(host, s.connectionsPerHost)
+	})
+	sender = &domain.Limiter{Next: bulkhead, Domains: s.domains}
+	sender = &profile.Authoriser{Next: sender, Profiles: s.profiles}
 	sender = resend.New(resend.Options{
 		Next: sender, Metrics: m.resend, Connected: m.connected,
 		Budget: s.budget, BaseDelay: s.baseDelay, MaxDelay: s.maxDelay, MaxPause: s.maxPause,
 	})
+	if s.coalesce {
+		sender = coalesce.New(sender, m.shared)
+	}
 	if s.cache != nil {
 		sender = s.cache.Over(sender)
 	}

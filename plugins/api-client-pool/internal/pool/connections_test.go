@@ -38,7 +38,7 @@ func TestNoMoreConnectionsThanConfiguredAreOpenAtOnce(t *testing.T) {
 		arrived <- struct{}{}
 		<-release
 	})
-	p := open(t, nil) // 64 is the default
+	p := open(t, &apiv1.Config{Coalesce: new(false)}) // 64 connections are the default
 	var wg sync.WaitGroup
 	for range connections + 1 {
 		wg.Go(func() {
@@ -94,7 +94,7 @@ func TestHTTP2CarriesManyCallsOnOneConnection(t *testing.T) {
 // All begin at once on a pool without a connection: the dials race.
 func TestAColdStartOverHTTP2LosesNoCall(t *testing.T) {
 	server, census := countedTLS(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
-	p := open(t, &apiv1.Config{ConnectionsPerHost: 4})
+	p := open(t, &apiv1.Config{ConnectionsPerHost: 4, Coalesce: new(false)})
 	trust(t, p, server)
 	var wg sync.WaitGroup
 	for range 200 {
@@ -116,7 +116,7 @@ func TestAServerOfOneStreamAConnectionLosesNoCall(t *testing.T) {
 	server.EnableHTTP2 = true
 	server.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 1}
 	server.StartTLS()
-	p := open(t, &apiv1.Config{ConnectionsPerHost: 4})
+	p := open(t, &apiv1.Config{ConnectionsPerHost: 4, Coalesce: new(false)})
 	trust(t, p, server)
 	var wg sync.WaitGroup
 	for range 100 {

@@ -6,13 +6,17 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/transport"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/protoadapt"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // maxCause bounds, in bytes, what an error repeats of a cause: net/http quotes
@@ -20,7 +24,8 @@ import (
 const maxCause = 300
 
 // explain makes err, which ended an exchange, the error of the call: what was
-// asked of whom, in which phase it ended, and why.
+// asked of whom, in which phase it ended, why, and whether the server may have
+// done what it was asked for.
 func (c *client) explain(ctx context.Context, t *trace, err error) error {
 	at, target := t.where()
 	err = cause(err)
@@ -32,7 +37,25 @@ func (c *client) explain(ctx context.Context, t *trace, err error) error {
 	}
 	t.failed = at
 	code, text := c.reason(ctx, t, at, err)
-	return status.Errorf(code, "%s %s: %s: %s", t.method, target, at, text)
+	text = fmt.Sprintf("%s %s: %s: %s", t.method, target, at, text)
+	processed := "no"
+	if t.call.Sent() {
+		processed = "maybe"
+		text += "; the server may have processed the request"
+	}
+	details := []protoadapt.MessageV1{&errdetails.ErrorInfo{
+		Domain:   "gaia.api.v1",
+		Reason:   strings.ToUpper(at.String()),
+		Metadata: map[string]string{"processed": processed, "attempts": strconv.Itoa(t.call.Outcome().Attempts)},
+	}}
+	if failure, ok := errors.AsType[*call.Failure](err); ok && failure.RetryAfter > 0 {
+		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(failure.RetryAfter)})
+	}
+	failed := status.New(code, text)
+	if detailed, err := failed.WithDetails(details...); err == nil {
+		failed = detailed
+	}
+	return failed.Err()
 }
 
 // reason returns the code and the cause in words. What the caller did, by

@@ -31,6 +31,7 @@ type metrics struct {
 	received prometheus.Counter
 	sent     prometheus.Counter
 	cache    *cache.Metrics
+	shared   prometheus.Counter
 	denials  *prometheus.CounterVec
 	resend   *resend.Metrics
 }
@@ -73,6 +74,10 @@ func newMetrics() *metrics {
 			Name: "gaia_api_connections_open",
 			Help: "Connections to servers that are open, busy or idle.",
 		}),
+		shared: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "gaia_api_shared_total",
+			Help: "Requests that got the response to an identical one, which was under way.",
+		}),
 		received: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "gaia_api_received_bytes_total",
 			Help: "Bytes read from servers' connections, headers and TLS included.",
@@ -94,7 +99,7 @@ func newMetrics() *metrics {
 		m.failures[p] = failures.WithLabelValues(p.String())
 	}
 	m.resend = resend.NewMetrics(m.registry)
-	m.registry.MustRegister(requests, failures, exchanges, m.seconds, m.opened, m.open, m.received, m.sent, m.denials)
+	m.registry.MustRegister(requests, failures, exchanges, m.seconds, m.opened, m.open, m.received, m.sent, m.denials, m.shared)
 	m.cache = cache.NewMetrics(m.registry)
 	return m
 }

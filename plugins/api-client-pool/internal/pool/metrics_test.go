@@ -12,7 +12,6 @@ import (
 
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
@@ -49,7 +48,7 @@ func TestEveryCallIsCountedOnceByItsResult(t *testing.T) {
 			<-r.Context().Done()
 		}
 	})
-	p := open(t, &apiv1.Config{MaxRequestBody: 10, Retry: &apiv1.Retry{Retries: proto.Uint32(0)}})
+	p := open(t, &apiv1.Config{MaxRequestBody: 10, Retry: &apiv1.Retry{Retries: new(uint32(0))}})
 	for _, path := range []string{"/200", "/204", "/304", "/404", "/404", "/503"} {
 		mustDo(t, p, &apiv1.DoRequest{Url: server.URL + path})
 	}
@@ -105,6 +104,7 @@ func TestEveryCallIsCountedOnceByItsResult(t *testing.T) {
 		`gaia_api_egress_denied_total{rule="default"}`:        0,
 		`gaia_api_connections_opened_total`:                   2,
 		`gaia_api_connections_open`:                           0,
+		`gaia_api_shared_total`:                               0,
 	}
 	delete(got, "gaia_api_connections_open") // the canceled one is on its way out
 	delete(want, "gaia_api_connections_open")

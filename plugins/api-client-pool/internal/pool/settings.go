@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/cache"
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/domain"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/profile"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/transport"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
@@ -37,6 +38,8 @@ type settings struct {
 	baseDelay          time.Duration // of repetitions; doubled with each
 	maxDelay           time.Duration
 	maxPause           time.Duration // that a server can ask for; 0 is none
+	coalesce           bool          // whether identical requests share an exchange
+	domains            *domain.Domains
 	egress             *egress.Policy
 	resolver           egress.Resolver  // nil is the system's
 	routes             transport.Routes // by profile
@@ -59,6 +62,7 @@ func defaultSettings() settings {
 		bodyTimeout:        30 * time.Second,
 		maxStreamBody:      math.MaxInt64,
 		http2:              true,
+		coalesce:           true,
 		retries:            2,
 		budget:             0.1,
 		baseDelay:          100 * time.Millisecond,
@@ -75,13 +79,14 @@ func settingsFrom(ctx context.Context, config *apiv1.Config) (settings, error) {
 	if agent := config.GetUserAgent(); agent != "" {
 		s.userAgent = agent
 	}
-	var faults [4]error
+	var faults [5]error
 	if !httpguts.ValidHeaderFieldValue(s.userAgent) {
 		faults[0] = sdk.Invalid("user_agent", "%q has a character that a header value cannot have", s.userAgent)
 	}
 	s.egress, faults[1] = egress.Configure(ctx, "egress", config.GetEgress())
 	s.profiles, faults[2] = profile.Parse(config.GetProfile(), headerFault)
 	s.routes, faults[3] = transport.ParseRoutes(config, func(name string) func(*url.URL) bool { return s.profiles[name].Knows })
+	s.domains, faults[4] = domain.Parse(config.GetDomain())
 	if err := errors.Join(faults[:]...); err != nil {
 		return settings{}, err
 	}
@@ -94,6 +99,9 @@ func settingsFrom(ctx context.Context, config *apiv1.Config) (settings, error) {
 	s.idleTimeout = durationOr(config.GetIdleTimeout(), s.idleTimeout)
 	s.connectTimeout = durationOr(config.GetConnectTimeout(), s.connectTimeout)
 	s.tlsTimeout = durationOr(config.GetTlsTimeout(), s.tlsTimeout)
+	if config != nil && config.Coalesce != nil {
+		s.coalesce = config.GetCoalesce()
+	}
 	s.bodyTimeout = durationOr(config.GetBodyTimeout(), s.bodyTimeout)
 	s.maxStreamBody = bytesOr(config.GetMaxStreamBody(), s.maxStreamBody)
 	s.readRetry(config.GetRetry())
@@ -104,7 +112,7 @@ func settingsFrom(ctx context.Context, config *apiv1.Config) (settings, error) {
 // transport are the settings of the connections.
 func (s settings) transport(m *metrics) transport.Options {
 	return transport.Options{
-		ConnectionsPerHost: s.connectionsPerHost,
+		ConnectionsPerHost: s.domains.Most(s.connectionsPerHost), // the bulkhead holds each host's own bound
 		IdleTimeout:        s.idleTimeout,
 		ConnectTimeout:     s.connectTimeout,
 		TLSTimeout:         s.tlsTimeout,
