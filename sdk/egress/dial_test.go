@@ -151,10 +151,17 @@ func TestReportOnlyLetsPassAndTells(t *testing.T) {
 	if text := reported[0].Error(); !strings.Contains(text, "(127.0.0.1) would be denied by default") {
 		t.Error(text)
 	}
-	// A way round for ever is nothing that rules have to say about.
+	// A way round for ever is nothing that rules have to say about: where there is
+	// another address, that one is let through.
 	d.Own = Listeners(at.addr())
 	if _, err := opened(t, d, Target{Host: Host{Name: "other"}, Port: at.addr().Port()}); err == nil || !strings.Contains(err.Error(), "denied by own") {
 		t.Errorf("%v, want a denial by own", err)
+	}
+	beside := listen(t, "127.0.0.2:"+strings.TrimPrefix(at.Addr().String(), "127.0.0.1:"))
+	d.Resolver = always("127.0.0.1", "127.0.0.2")
+	to, err := opened(t, d, Target{Host: Host{Name: "other"}, Port: at.addr().Port()})
+	if last := reported[len(reported)-1]; err != nil || to != beside.Addr().String() || !last.Passed || last.Addr.String() != "127.0.0.2" {
+		t.Errorf("dialled %s, %v, reported %v; want %s let through", to, err, last, beside.Addr())
 	}
 }
 
@@ -395,6 +402,7 @@ func TestAnAddressThatIsNoneIsRefused(t *testing.T) {
 		{"tcp", "x", "missing port"},
 		{"tcp", "x:http", "write a number"},
 		{"tcp", "x:65536", "write a number"},
+		{"tcp", "x:0", "write a number"},
 		{"tcp", "u@x:80", "user and password"},
 		{"tcp", "[fe80::1%lo]:80", "zone"},
 	} {

@@ -94,16 +94,16 @@ func (p *Policy) Name(t Target) error {
 			return nil
 		case !r.allow && r.ports.covers(t.Port):
 			if r.classes&^denied&public != 0 {
-				by = it.rule // where the default would allow it
+				by = it.rule // without it, the default would have a say
 			}
 			denied |= r.classes
 		}
 	}
 	switch {
-	case p.deny:
-		by = -1
-	case denied&public == 0:
+	case !p.deny && denied&public == 0:
 		return nil
+	case p.deny && denied != everything:
+		by = -1
 	}
 	return &Denied{Target: t, Decision: p.denial(t, subject{}, by)}
 }

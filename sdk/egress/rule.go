@@ -63,24 +63,21 @@ func (p *Policy) denial(t Target, s subject, by int) Decision {
 		d = Decision{Rule: r.name, Place: r.place, Reason: "the rule denies it"}
 		before = " before"
 	}
-	missing := ""
-	if s.addr.IsValid() {
-		missing = "addresses = [" + strconv.Quote(s.addr.String()) + "]"
-	}
+	addr := strconv.Quote(s.addr.String())
 	if s.addr.IsValid() && s.class != public {
 		d.Reason += "; " + s.addr.String() + " " + s.words
 	}
-	if near := p.near(t, &s); near != nil && missing != "" {
+	if near := p.near(t, &s); near != nil && s.addr.IsValid() {
 		d.Reason += "; " + near.name
 		if near.place != "" {
 			d.Reason += " (" + near.place + ")"
 		}
-		d.Reason += " allows the host, but not at this address; if it should, add " + missing
+		d.Reason += " allows the host, but not at this address; if it should, add " + addr + ` to its addresses, which are ["public"] if it has none`
 		return d
 	}
 	d.Reason += "; to allow it, write a rule" + before + ` with action = "allow" and hosts = [` + strconv.Quote(t.Host.String()) + "]"
-	if missing != "" && s.class != public {
-		d.Reason += " and " + missing
+	if s.addr.IsValid() && s.class != public {
+		d.Reason += " and addresses = [" + addr + "]"
 	}
 	return d
 }

@@ -302,6 +302,32 @@ func TestABodyOverTheLimitIsRefusedByTheNameOfTheLimit(t *testing.T) {
 	}
 }
 
+func TestADenialNamesItsRuleByFileAndLine(t *testing.T) {
+	h := open(t, newHouse(t), `host { http = "127.0.0.1:0" }
+subsystem "api_client_pool" {
+  plugin = "gaia-api-client-pool"
+  config {
+    egress {
+      rule {
+        action = "deny"
+        hosts  = ["*.evil.test"]
+      }
+    }
+    profile "evil" {
+      base_url = "https://www.evil.test/"
+      bearer   = "hunter2"
+    }
+  }
+}`)
+	_, err := h.api().Do(t.Context(), &apiv1.DoRequest{Profile: "evil", Url: "x"})
+	if status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "is denied by rule[0] (") || !strings.Contains(err.Error(), "config.hcl:6)") {
+		t.Errorf("got %v, want PermissionDenied by rule[0] at config.hcl:6", err)
+	}
+	if strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("the error has the secret: %v", err)
+	}
+}
+
 func TestASecondHostOnTheSameSocketIsRefused(t *testing.T) {
 	dir := newHouse(t)
 	h := open(t, dir, fleetConfig("", "echo"), "echo")

@@ -30,6 +30,7 @@ const (
 type Cache struct {
 	next    http.RoundTripper
 	now     func() time.Time
+	metrics *Metrics
 	memory  *memory
 	disk    *disk // nil for none
 	largest int64 // bytes of a body
@@ -53,6 +54,14 @@ type Cache struct {
 // errors of the next round tripper it has none.
 func (c *Cache) RoundTrip(request *http.Request) (*http.Response, error) {
 	asked := call.From(request.Context())
+	response, err := c.answer(request, asked)
+	if err == nil {
+		c.metrics.count(asked.Outcome().Cache)
+	}
+	return response, err
+}
+
+func (c *Cache) answer(request *http.Request, asked *call.Call) (*http.Response, error) {
 	note(asked, apiv1.CacheStatus_CACHE_STATUS_UNSPECIFIED)
 	if asked.Cache == apiv1.CacheMode_BYPASS || !answerable(request) {
 		return c.pass(request, asked.Profile)
@@ -130,6 +139,7 @@ func (c *Cache) put(e *entry) {
 	if c.disk != nil {
 		c.disk.put(e)
 	}
+	c.metrics.measure(c)
 }
 
 func (c *Cache) remove(e *entry) {
@@ -137,6 +147,7 @@ func (c *Cache) remove(e *entry) {
 	if c.disk != nil {
 		c.disk.remove(e.Key, e.Variant)
 	}
+	c.metrics.measure(c)
 }
 
 // fetch asks the server, with the validators of stored if there is one.
@@ -325,6 +336,7 @@ func (c *Cache) forget(key string) {
 	if c.disk != nil {
 		c.disk.forget(key)
 	}
+	c.metrics.measure(c)
 }
 
 // Close ends what runs in the background and waits for it. What is on disk stays.

@@ -264,4 +264,10 @@ func (d *disk) forget(key string) {
 	}
 }
 
+func (d *disk) size() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.files.size
+}
+
 func (d *disk) close() error { return d.root.Close() }

@@ -59,7 +59,11 @@ func (f *fill) finish() bool {
 // around returns response's body; what is read from it is kept, once it has
 // been read to its end.
 func (f *fill) around(response *http.Response) io.ReadCloser {
-	return &copied{ReadCloser: response.Body, fill: f, response: response, want: response.ContentLength}
+	c := &copied{ReadCloser: response.Body, fill: f, response: response, want: response.ContentLength}
+	if c.want == 0 {
+		c.keep() // nobody reads a body that is not there
+	}
+	return c
 }
 
 // copied is a response's body, copied while it is read. It is read by one goroutine.

@@ -32,6 +32,12 @@ func (m *memory) find(key string, request *http.Request) *entry {
 	return best.value
 }
 
+func (m *memory) size() int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.entries.size
+}
+
 func (m *memory) put(e *entry) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

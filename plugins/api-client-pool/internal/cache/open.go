@@ -21,6 +21,8 @@ type Options struct {
 	// somebody else's.
 	Profiles map[string]*apiv1.Profile
 
+	Metrics *Metrics // may be nil
+
 	Now  func() time.Time                 // default time.Now
 	Warn func(text string, fields ...any) // default nothing
 }
@@ -43,7 +45,7 @@ func Open(config *apiv1.Cache, o Options) (*Cache, error) {
 		return nil, sdk.Invalid("cache.max_response", "%d bytes are more than the %d of memory; raise memory or lower max_response", largest, room)
 	}
 	c := &Cache{
-		now: o.Now, memory: newMemory(room), largest: largest, fillRoom: max(room, 4*largest),
+		now: o.Now, metrics: o.Metrics, memory: newMemory(room), largest: largest, fillRoom: max(room, 4*largest),
 		refreshing: map[string]bool{}, fills: fills{},
 	}
 	if config.GetDir() != "" {

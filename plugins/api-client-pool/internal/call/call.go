@@ -151,3 +151,12 @@ func From(ctx context.Context) *Call {
 	}
 	return &Call{}
 }
+
+// Bare returns a context that ends with ctx and has none of its values: what is
+// done in it is nobody's call, and followed by no trace.
+func Bare(ctx context.Context) context.Context { return bare{ctx} }
+
+type bare struct{ context.Context } //nolint:containedctx // it is one
+
+// Value returns nil.
+func (bare) Value(any) any { return nil }

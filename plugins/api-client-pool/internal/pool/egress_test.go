@@ -42,6 +42,24 @@ func TestWithoutRulesOnlyThePublicInternetIsReached(t *testing.T) {
 	}
 }
 
+func TestAHostThatIsNoneIsTheCallersFault(t *testing.T) {
+	via := &viaProxy{}
+	for _, p := range []*Pool{open(t, nil), open(t, &apiv1.Config{Proxy: "http://" + misbehave(t, via.http)})} {
+		for _, host := range []string{"256.1.1.1", "1.2.3.4.5", "[fe80::1%25lo]", "a..b", strings.Repeat("x", 64) + ".test"} {
+			for _, version := range []apiv1.HTTPVersion{0, apiv1.HTTPVersion_HTTP_3} {
+				if p.client.settings.routes[""].Proxy != nil && version != 0 {
+					continue
+				}
+				_, err := do(t, p, &apiv1.DoRequest{Url: "https://" + host + "/", HttpVersion: version})
+				wantError(t, err, codes.InvalidArgument, "connect: host ")
+			}
+		}
+	}
+	if got := via.seen(); got != "" {
+		t.Errorf("the proxy was asked for %s", got)
+	}
+}
+
 func TestARedirectIsDeniedLikeAnyRequest(t *testing.T) {
 	inside, census := counted(t, func(http.ResponseWriter, *http.Request) {})
 	_, port, _ := net.SplitHostPort(inside.Listener.Addr().String())
@@ -116,5 +134,23 @@ func TestAFaultyEgressBlockIsRefusedByItsField(t *testing.T) {
 	err := p.Configure(t.Context(), &apiv1.Config{Egress: &egressv1.Egress{Rule: []*egressv1.Rule{{Action: egressv1.Rule_ALLOW, Addresses: []string{"10.0.0.0/99"}}}}})
 	if err == nil || !strings.HasPrefix(err.Error(), "egress.rule[0].addresses[0]: ") {
 		t.Errorf("got %v, want a fault at egress.rule[0].addresses[0]", err)
+	}
+}
+
+// A host is spelled once, before rules, profiles and the connection see it.
+func TestAHostInAnotherScriptIsSpelledInASCII(t *testing.T) {
+	server, requests := record(t)
+	_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
+	p := open(t, &apiv1.Config{Profile: map[string]*apiv1.Profile{"api": {BaseUrl: "http://bücher.test:" + port, Bearer: "s3cret"}}})
+	asked(t, p, hosts(map[string]netip.Addr{"xn--bcher-kva.test": here()}))
+	for _, url := range []string{"http://BÜCHER.test:" + port, "http://xn--bcher-kva.test:" + port, "/", "http://bu\u0308cher。test:" + port} {
+		mustDo(t, p, &apiv1.DoRequest{Profile: "api", Url: url})
+		if got := <-requests; got.Host != "xn--bcher-kva.test:"+port || got.Headers.Get("Authorization") != "Bearer s3cret" {
+			t.Errorf("%s: got host %s and %q, want it in ASCII with the secret", url, got.Host, got.Headers.Get("Authorization"))
+		}
+	}
+	response := mustDo(t, p, &apiv1.DoRequest{Url: "http://①②⑦.0.0.1:" + port})
+	if got := <-requests; response.GetUrl() != server.URL || got.Host != server.Listener.Addr().String() {
+		t.Errorf("got %s, want %s", response.GetUrl(), server.URL)
 	}
 }

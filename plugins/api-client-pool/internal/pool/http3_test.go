@@ -172,3 +172,32 @@ func TestAnIdleHTTP3ConnectionEndsAndIsReplaced(t *testing.T) {
 		t.Errorf("got %v on %d connections, want a new, second one", response, conns.Load())
 	}
 }
+
+func TestConfigureKeepsAnHTTP3ResponseInFlight(t *testing.T) {
+	its := newPair(t, "server")
+	arrived, release := make(chan struct{}), make(chan struct{})
+	url, _, stop := serveHTTP3(t, its, func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "first ")
+		_ = http.NewResponseController(w).Flush()
+		close(arrived)
+		<-release
+		_, _ = io.WriteString(w, "second")
+	})
+	config := &apiv1.Config{Tls: &apiv1.TLS{Ca: its.chain}}
+	p := open(t, config)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		response, err := do(t, p, &apiv1.DoRequest{Url: url, HttpVersion: apiv1.HTTPVersion_HTTP_3})
+		if err != nil || string(response.GetBody()) != "first second" {
+			t.Errorf("got %v and %v, want the whole body", response, err)
+		}
+	})
+	<-arrived
+	if err := p.Configure(t.Context(), local(config)); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	wg.Wait()
+	stop()
+	noGoroutines(t, "quic-go", "(*http3Lane)") // with the last call went the connection
+}

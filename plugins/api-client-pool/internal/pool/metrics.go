@@ -3,6 +3,7 @@ package pool
 import (
 	"time"
 
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/cache"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/resend"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
@@ -30,8 +31,9 @@ type metrics struct {
 	received prometheus.Counter
 	sent     prometheus.Counter
 	shared   prometheus.Counter
-	resend   *resend.Metrics
+	cache    *cache.Metrics
 	denials  *prometheus.CounterVec
+	resend   *resend.Metrics
 }
 
 func newMetrics() *metrics {
@@ -89,6 +91,7 @@ func newMetrics() *metrics {
 			Help: "Connections that an egress rule denied, or would have but for report_only, by the rule.",
 		}, []string{"rule"}),
 	}
+	m.denials.WithLabelValues("default")
 	for digit, class := range map[int]string{2: "2xx", 3: "3xx", 4: "4xx", 5: "5xx"} {
 		m.classes[digit] = requests.WithLabelValues(class)
 	}
@@ -97,6 +100,7 @@ func newMetrics() *metrics {
 	}
 	m.resend = resend.NewMetrics(m.registry)
 	m.registry.MustRegister(requests, failures, exchanges, m.seconds, m.opened, m.open, m.received, m.sent, m.denials, m.shared)
+	m.cache = cache.NewMetrics(m.registry)
 	return m
 }
 
@@ -114,7 +118,11 @@ func (m *metrics) count(t *trace, code uint32, err error) {
 		m.classes[code/100].Inc()
 		return
 	}
-	m.results[status.Code(err)].Inc()
+	result := m.results[status.Code(err)]
+	if result == nil { // of a stream that broke, not of its exchange
+		result = m.results[codes.Unavailable]
+	}
+	result.Inc()
 	if t.method != "" { // it was begun
 		m.failures[t.failed].Inc()
 	}

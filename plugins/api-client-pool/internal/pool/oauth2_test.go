@@ -47,9 +47,11 @@ func give(seconds string) func(http.ResponseWriter, *http.Request, int64) {
 func issue(t *testing.T, i *issuer) *apiv1.Config {
 	t.Helper()
 	server := serve(t, i.ServeHTTP)
-	return keyed(&apiv1.Profile{BaseUrl: server.URL, Oauth2: &apiv1.OAuth2{
+	config := keyed(&apiv1.Profile{BaseUrl: server.URL, Oauth2: &apiv1.OAuth2{
 		TokenUrl: server.URL + "/token", ClientId: "id:1", ClientSecret: "s3 cret", Scopes: []string{"read", "write"}, Audience: "them",
 	}})
+	config.Retry = &apiv1.Retry{Retries: new(uint32)}
+	return config
 }
 
 func TestOneTokenServesManyCallers(t *testing.T) {
@@ -103,6 +105,39 @@ func TestATokenIsAskedForAnewBeforeItEndsAndOnceAfterA401(t *testing.T) {
 	i.valid.Store(0)
 	if response := mustDo(t, p, &apiv1.DoRequest{Profile: "api", Url: "/x"}); response.GetStatus() != 401 || i.given.Load() != 3 {
 		t.Errorf("no token is good: got %d after %d tokens, want 401 after 3", response.GetStatus(), i.given.Load())
+	}
+}
+
+// The one connection that may be open is not kept by a 401 from the token that
+// would follow it, and a 401 that is the last word comes whole.
+func TestATokenIsHadOverTheOnlyConnection(t *testing.T) {
+	i := &issuer{answer: give("3600")}
+	config := issue(t, i)
+	config.ConnectionsPerHost = 1
+	p := open(t, config)
+	mustDo(t, p, &apiv1.DoRequest{Profile: "api", Url: "/x"})
+	i.valid.Store(0)
+	if response := mustDo(t, p, &apiv1.DoRequest{Profile: "api", Url: "/x"}); response.GetStatus() != 200 {
+		t.Errorf("got %d, want 200", response.GetStatus())
+	}
+	for _, size := range []int{10, 100_000} { // the second is too large to be kept while a token is asked for
+		i := &issuer{answer: func(w http.ResponseWriter, r *http.Request, n int64) {
+			if n > 1 {
+				w.WriteHeader(http.StatusInternalServerError)
+				return
+			}
+			give("3600")(w, r, n)
+		}}
+		config := issue(t, i)
+		config.ConnectionsPerHost = 1
+		p := open(t, config)
+		mustDo(t, p, &apiv1.DoRequest{Profile: "api", Url: "/x"})
+		i.valid.Store(0)
+		body := strings.Repeat("x", size)
+		response := mustDo(t, p, &apiv1.DoRequest{Profile: "api", Method: "POST", Url: "/x", Body: []byte(body)})
+		if response.GetStatus() != 401 || !strings.HasSuffix(string(response.GetBody()), body) {
+			t.Errorf("got %d and %d bytes, want 401 with %d", response.GetStatus(), len(response.GetBody()), size)
+		}
 	}
 }
 
@@ -202,5 +237,23 @@ func TestACallerWhoGivesUpTakesNobodysTokenAlong(t *testing.T) {
 	wg.Wait()
 	if got := i.given.Load(); got != 2 {
 		t.Errorf("the server was asked %d times, want twice", got)
+	}
+}
+
+func TestTheWayToATokenObeysEgressRulesAndProxy(t *testing.T) {
+	i := &issuer{answer: give("3600")}
+	config := issue(t, i)
+	config.Profile["api"].Oauth2.TokenUrl = "http://10.0.0.1/token"
+	_, err := do(t, open(t, config), &apiv1.DoRequest{Profile: "api", Url: "/x"})
+	wantError(t, err, codes.PermissionDenied, "egress to 10.0.0.1:80 is denied by default")
+
+	config = issue(t, i)
+	via := &viaProxy{}
+	config.Profile["api"].Proxy = "http://" + misbehave(t, via.http)
+	if response := mustDo(t, open(t, config), &apiv1.DoRequest{Profile: "api", Url: "/x"}); response.GetStatus() != 200 {
+		t.Errorf("got %v, want 200", response)
+	}
+	if got := via.seen(); !strings.HasPrefix(got, "POST http://127.0.0.1:") || strings.Count(got, "\n") != 1 {
+		t.Errorf("the proxy was asked for %q, want the token and the request", got)
 	}
 }

@@ -48,7 +48,7 @@ func (p *Pool) Configure(ctx context.Context, config *apiv1.Config) error {
 		return err
 	}
 	if config.GetCache() != nil {
-		if s.cache, err = cache.Open(config.GetCache(), cache.Options{Warn: sdk.Logger().Warn, Profiles: config.GetProfile()}); err != nil {
+		if s.cache, err = cache.Open(config.GetCache(), cache.Options{Metrics: p.metrics.cache, Warn: sdk.Logger().Warn, Profiles: config.GetProfile()}); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package pool
 import (
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -84,7 +85,9 @@ func TestSecretsGoToTheProfilesHostsOnly(t *testing.T) {
 		_, err := do(t, p, &apiv1.DoRequest{Profile: "api", Headers: map[string]string{header: value}})
 		wantError(t, err, codes.InvalidArgument, fmt.Sprintf("headers[%q]: profile \"api\"", header))
 	}
-	_, err := do(t, p, &apiv1.DoRequest{Profile: "apj", Url: "https://api.test/"})
+	_, err := do(t, p, &apiv1.DoRequest{Profile: "api", Method: "TRACE"})
+	wantError(t, err, codes.InvalidArgument, `method: TRACE would return the secrets of profile "api"`)
+	_, err = do(t, p, &apiv1.DoRequest{Profile: "apj", Url: "https://api.test/"})
 	wantError(t, err, codes.InvalidArgument, `profile: "apj" is not configured; those that there are: api`)
 	_, err = do(t, open(t, nil), &apiv1.DoRequest{Profile: "api", Url: "https://api.test/"})
 	wantError(t, err, codes.InvalidArgument, `profile: "api" is not configured; there is none`)
@@ -171,6 +174,28 @@ func TestCookiesAreKeptPerProfileAndBounded(t *testing.T) {
 	got := strings.Split(<-cookies, "; ")
 	if len(got) != 200 || got[0] != "c100=v" {
 		t.Errorf("got %d cookies from %s on, want the last 200 of 300", len(got), got[0])
+	}
+}
+
+// Cookies are added below the cache, which must not answer for them.
+func TestACacheKeepsNothingThatDependsOnAProfilesCookies(t *testing.T) {
+	server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/login" {
+			w.Header().Add("Set-Cookie", "user=ada; Path=/")
+			return
+		}
+		w.Header().Set("Cache-Control", "max-age=60")
+		w.Header().Set("Vary", "Accept, cookie")
+		_, _ = io.WriteString(w, "hello "+r.Header.Get("Cookie"))
+	})
+	config := keyed(&apiv1.Profile{BaseUrl: server.URL, Cookies: true})
+	config.Cache = &apiv1.Cache{}
+	p := open(t, config)
+	for _, step := range []struct{ path, want string }{{"me", "hello "}, {"login", ""}, {"me", "hello user=ada"}} {
+		response := mustDo(t, p, &apiv1.DoRequest{Profile: "api", Url: step.path})
+		if got := string(response.GetBody()); got != step.want || response.GetFromCache() {
+			t.Errorf("%s: got %q, from cache %v; want %q from the server", step.path, got, response.GetFromCache(), step.want)
+		}
 	}
 }
 

@@ -6,16 +6,19 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/profile"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/transport"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
+	"github.com/gaia-go/gaia/sdk/egress"
 	"golang.org/x/net/http/httpguts"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -63,6 +66,9 @@ func newRequest(message *apiv1.DoRequest, s *settings) (*http.Request, error) {
 	p := checkProfile(message.GetProfile(), s.profiles, &faults)
 	checkNumbers(message, &faults)
 	method := checkMethod(message.GetMethod(), &faults)
+	if p != nil && p.Echoes(method) {
+		faults.add("method", "TRACE would return the secrets of profile %q", p)
+	}
 	target := checkURL(message.GetUrl(), p, &faults)
 	headers := checkHeaders(message, p, &faults)
 	checkVersion(message.GetHttpVersion(), target, s.routes[message.GetProfile()].Proxy != nil, s.http2, &faults)
@@ -208,7 +214,42 @@ func checkURL(text string, p *profile.Profile, faults *faults) *url.URL {
 		return nil
 	}
 	target.Host = strings.TrimSuffix(target.Host, ":") // "http://h:/" is "http://h/"
+	if err := inASCII(target); err != nil {
+		faults.add("url", "%v", err)
+		return nil
+	}
 	return target
+}
+
+// inASCII spells the host of u in its ASCII form, by the same rules as a
+// profile's hosts and egress rules. net/http would use rules of its own.
+func inASCII(u *url.URL) error {
+	if ascii(u.Host) {
+		return nil
+	}
+	host, err := egress.ParseHost(u.Hostname())
+	if err != nil {
+		return err
+	}
+	name := host.String()
+	switch port := u.Port(); {
+	case port != "":
+		u.Host = net.JoinHostPort(name, port)
+	case strings.Contains(name, ":"):
+		u.Host = "[" + name + "]"
+	default:
+		u.Host = name
+	}
+	return nil
+}
+
+func ascii(text string) bool {
+	for i := range len(text) {
+		if text[i] >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // urlFault says why a request cannot go to u, and is "" if it can.
@@ -312,7 +353,7 @@ func (r *redirects) check(next *http.Request, past []*http.Request) error {
 	}
 	// Credentials that a server put into a Location are not the caller's.
 	next.URL.User = nil
-	if urlFault(next.URL) != "" || transport.Fits(r.version, next.URL, false, true) != nil {
+	if urlFault(next.URL) != "" || inASCII(next.URL) != nil || transport.Fits(r.version, next.URL, false, true) != nil {
 		return http.ErrUseLastResponse
 	}
 	call.From(next.Context()).Redirected()

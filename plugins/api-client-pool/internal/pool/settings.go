@@ -30,16 +30,16 @@ type settings struct {
 	tlsTimeout         time.Duration
 	userAgent          string
 	http2              bool
-	budget             float64       // share of a domain's requests that may be repetitions
-	baseDelay          time.Duration // of repetitions; doubled with each
-	maxDelay           time.Duration
-	maxPause           time.Duration // that a server can ask for; 0 is none
 	bodyTimeout        time.Duration // how long a body may stand still
 	maxStreamBody      int64         // bytes, in each direction
 	cache              *cache.Cache  // nil for none; whoever uses the settings closes it
 	coalesce           bool          // whether identical requests share an exchange
 	domains            *domain.Domains
-	retries            int // how often a request may be sent again
+	retries            int           // how often a request may be sent again
+	budget             float64       // share of a domain's requests that may be repetitions
+	baseDelay          time.Duration // of repetitions; doubled with each
+	maxDelay           time.Duration
+	maxPause           time.Duration // that a server can ask for; 0 is none
 	egress             *egress.Policy
 	resolver           egress.Resolver  // nil is the system's
 	routes             transport.Routes // by profile
@@ -102,9 +102,9 @@ func settingsFrom(ctx context.Context, config *apiv1.Config) (settings, error) {
 	if config != nil && config.Coalesce != nil {
 		s.coalesce = config.GetCoalesce()
 	}
-	s.readRetry(config.GetRetry())
 	s.bodyTimeout = durationOr(config.GetBodyTimeout(), s.bodyTimeout)
 	s.maxStreamBody = bytesOr(config.GetMaxStreamBody(), s.maxStreamBody)
+	s.readRetry(config.GetRetry())
 	s.http2 = !config.GetDisableHttp2()
 	return s, nil
 }

@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"bytes"
 	"io"
 	"maps"
 	"net/http"
@@ -8,8 +9,9 @@ import (
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
 )
 
-// maxDiscarded is how much of a 401's body is read to keep its connection.
-const maxDiscarded = 64 << 10
+// maxRefusal is how large the body of a 401 may be, in bytes, for the request to
+// be sent again: it is kept in case there is no other token.
+const maxRefusal = 64 << 10
 
 // Authoriser is a RoundTripper that adds what a profile has to the requests that
 // its hosts get. It does so for each attempt and each redirect by itself, so
@@ -39,19 +41,48 @@ func (a *Authoriser) RoundTrip(request *http.Request) (*http.Response, error) {
 	if err != nil || response.StatusCode != http.StatusUnauthorized {
 		return response, err
 	}
+	p.tokens.drop(first)
 	again := replay(request)
-	if again == nil {
+	if again == nil || !release(response) {
 		return response, nil
 	}
-	p.tokens.drop(first)
 	second, err := p.tokens.get(ctx, a.Next)
 	if err != nil {
 		closeBody(again)
 		return response, nil //nolint:nilerr // the 401 says more than that there is no other token
 	}
-	_, _ = io.CopyN(io.Discard, response.Body, maxDiscarded)
-	_ = response.Body.Close()
 	return p.send(a.Next, again, second.authorization)
+}
+
+// release reads the body of a 401, so that its connection can be had by whoever
+// asks for the token. It reports false for a body that is too large for that,
+// or broken, and leaves it as it was.
+func release(response *http.Response) bool {
+	body := response.Body
+	head, err := io.ReadAll(io.LimitReader(body, maxRefusal+1))
+	if err != nil || len(head) > maxRefusal {
+		response.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.MultiReader(bytes.NewReader(head), &failing{body, err}), body}
+		return false
+	}
+	_ = body.Close()
+	response.Body = io.NopCloser(bytes.NewReader(head))
+	return true
+}
+
+// failing is the rest of a body, or the error that it has ended with.
+type failing struct {
+	rest io.Reader
+	err  error
+}
+
+func (f *failing) Read(p []byte) (int, error) {
+	if f.err != nil {
+		return 0, f.err
+	}
+	return f.rest.Read(p)
 }
 
 // send sends a copy of request that has what the profile adds.
@@ -75,6 +106,7 @@ func (p *Profile) send(next http.RoundTripper, request *http.Request, authorizat
 	}
 	if p.cookies != nil {
 		p.cookies.keep(request.URL, response)
+		hide(request, response)
 	}
 	response.Request = request
 	return response, nil

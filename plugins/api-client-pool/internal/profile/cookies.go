@@ -98,3 +98,19 @@ func folder(path string) string {
 	}
 	return "/"
 }
+
+// hide has a cache above not keep what depends on cookies that it does not see:
+// they are added below it.
+func hide(request *http.Request, response *http.Response) {
+	if _, own := request.Header["Cookie"]; own {
+		return
+	}
+	for _, value := range response.Header.Values("Vary") {
+		for name := range strings.SplitSeq(value, ",") {
+			if strings.EqualFold(strings.TrimSpace(name), "Cookie") {
+				response.Header.Set("Vary", "*")
+				return
+			}
+		}
+	}
+}

@@ -165,7 +165,8 @@ func (t *tokens) drop(refused *token) {
 // Authorization header (RFC 6749, 2.3.1); some take it in the form only, which
 // is tried second.
 func (t *tokens) ask(ctx context.Context, next http.RoundTripper) (*token, error) {
-	ctx, cancel := context.WithTimeout(bare{ctx}, tokenTimeout)
+	// Not followed as a part of the request that needs the token.
+	ctx, cancel := context.WithTimeout(call.Bare(ctx), tokenTimeout)
 	defer cancel()
 	ctx = call.With(ctx, &call.Call{Profile: t.profile})
 	t.mu.Lock()
@@ -279,10 +280,3 @@ func (r *refusal) Error() string {
 func (r *refusal) client() bool {
 	return r.status == http.StatusUnauthorized || r.status == http.StatusBadRequest && (r.code == "invalid_client" || r.code == "invalid_request")
 }
-
-// bare is a context without the values of another one: a request for a token is
-// not followed as a part of the request that needs it.
-type bare struct{ context.Context } //nolint:containedctx // it is one
-
-// Value returns nil.
-func (bare) Value(any) any { return nil }

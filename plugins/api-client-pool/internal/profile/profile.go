@@ -107,6 +107,12 @@ func (p *Profile) Refuses(name, value string) string {
 	return ""
 }
 
+// Echoes reports whether a method has servers return what they were sent, the
+// secrets too.
+func (p *Profile) Echoes(method string) bool {
+	return method == http.MethodTrace && !p.hosts.none()
+}
+
 // parser makes a Profile and notes what is wrong.
 type parser struct {
 	path   string

@@ -8,21 +8,16 @@ import (
 
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
 	"github.com/gaia-go/gaia/sdk/egress"
+	"google.golang.org/grpc/codes"
 )
 
 // dialContext is the context of a dial for the request of ctx. It has none of
 // the request's values but what egress rules ask about and the trace: package
 // net would take the resolver's own connections for the request's.
 func dialContext(ctx context.Context) context.Context {
-	dialing := context.WithValue(bare{ctx}, traceKey{}, httptrace.ContextClientTrace(ctx))
+	dialing := context.WithValue(call.Bare(ctx), traceKey{}, httptrace.ContextClientTrace(ctx))
 	return egress.WithClient(dialing, call.From(ctx).Profile)
 }
-
-// bare is a context without the values of another one.
-type bare struct{ context.Context } //nolint:containedctx // it is one
-
-// Value returns nil.
-func (bare) Value(any) any { return nil }
 
 // traceKey is of the trace in a dial's context.
 type traceKey struct{}
@@ -68,7 +63,15 @@ func (r tracedResolver) LookupNetIP(ctx context.Context, network, host string) (
 // traced is dial by the egress rules, followed by the trace of ctx.
 func traced(ctx context.Context, dialer *egress.Dialer, network, address string) (net.Conn, error) {
 	trace := traceOf(ctx)
-	if host, _, err := net.SplitHostPort(address); err == nil && isAddress(host) {
+	name, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	host, err := parseHost(name)
+	if err != nil {
+		return nil, err
+	}
+	if host.Addr.IsValid() {
 		trace.ConnectStart(network, address) // there is nothing to resolve
 	}
 	conn, err := dialer.DialContext(ctx, network, address)
@@ -76,7 +79,12 @@ func traced(ctx context.Context, dialer *egress.Dialer, network, address string)
 	return conn, err
 }
 
-func isAddress(host string) bool {
-	parsed, err := egress.ParseHost(host)
-	return err == nil && parsed.Addr.IsValid()
+// parseHost is egress.ParseHost with an error that ends the call: a host that is
+// none will not become one.
+func parseHost(text string) (egress.Host, error) {
+	host, err := egress.ParseHost(text)
+	if err != nil {
+		return egress.Host{}, &call.Failure{Code: codes.InvalidArgument, Text: err.Error()}
+	}
+	return host, nil
 }

@@ -11,12 +11,17 @@ import (
 	"net/netip"
 	"net/url"
 	"sync"
+	"time"
 
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
 	"github.com/gaia-go/gaia/sdk/egress"
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 )
+
+// patience is how long an address is waited for while there is another one: UDP
+// does not tell that nobody is there.
+const patience = time.Second
 
 // http3Lane is connections of HTTP/3. It has an http3.Transport for each host,
 // because one for all remembers every host for ever, and forgets it when there
@@ -117,12 +122,9 @@ func (l *http3Lane) dial(ctx context.Context, u *url.URL, config *tls.Config, qu
 	if trace.TLSHandshakeStart != nil { // which QUIC's own is a part of
 		trace.TLSHandshakeStart()
 	}
-	var conn *quic.Conn
-	for _, addr := range addrs {
-		if conn, err = socket.Dial(ctx, net.UDPAddrFromAddrPort(addr), config, quicConfig); err == nil || ctx.Err() != nil {
-			break
-		}
-	}
+	conn, err := inTurn(ctx, addrs, func(ctx context.Context, addr netip.AddrPort) (*quic.Conn, error) {
+		return socket.Dial(ctx, net.UDPAddrFromAddrPort(addr), config, quicConfig)
+	})
 	if trace.TLSHandshakeDone != nil {
 		var state tls.ConnectionState
 		if conn != nil {
@@ -133,11 +135,27 @@ func (l *http3Lane) dial(ctx context.Context, u *url.URL, config *tls.Config, qu
 	return conn, err
 }
 
+// inTurn dials one address after the other until one answers.
+func inTurn(ctx context.Context, addrs []netip.AddrPort, dial func(context.Context, netip.AddrPort) (*quic.Conn, error)) (conn *quic.Conn, err error) {
+	for i, addr := range addrs {
+		attempt, cancel := ctx, func() {}
+		if i < len(addrs)-1 {
+			attempt, cancel = context.WithTimeout(ctx, patience)
+		}
+		conn, err = dial(attempt, addr)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return conn, err
+		}
+	}
+	return nil, err
+}
+
 // resolve returns where u may be reached.
 func (l *http3Lane) resolve(ctx context.Context, u *url.URL) ([]netip.AddrPort, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.options.ConnectTimeout)
 	defer cancel()
-	host, err := egress.ParseHost(u.Hostname())
+	host, err := parseHost(u.Hostname())
 	if err != nil {
 		return nil, err
 	}
@@ -157,16 +175,17 @@ func (l *http3Lane) resolve(ctx context.Context, u *url.URL) ([]netip.AddrPort, 
 func (l *http3Lane) open() (*quic.Transport, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed {
+	if l.socket != nil {
+		return l.socket, nil
+	}
+	if !l.sockets.own(l, l.close) {
 		return nil, net.ErrClosed
 	}
-	if l.socket == nil {
-		udp, err := net.ListenUDP("udp", nil)
-		if err != nil {
-			return nil, fmt.Errorf("open a UDP socket: %w", err)
-		}
-		l.socket = &quic.Transport{Conn: udp}
+	udp, err := net.ListenUDP("udp", nil)
+	if err != nil {
+		return nil, fmt.Errorf("open a UDP socket: %w", err)
 	}
+	l.socket = &quic.Transport{Conn: udp}
 	return l.socket, nil
 }
 
@@ -193,12 +212,11 @@ func (l *http3Lane) own(name string, host *http3Host, conn *quic.Conn) error {
 	return nil
 }
 
-// close ends all connections and the socket.
+// close ends all connections and the socket, for good.
 func (l *http3Lane) close() {
 	l.mu.Lock()
 	l.closed = true
 	socket := l.socket
-	l.socket = nil
 	l.mu.Unlock()
 	if socket != nil {
 		_ = socket.Close()

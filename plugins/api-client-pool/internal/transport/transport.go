@@ -132,7 +132,7 @@ func closing(request *http.Request, err error) error {
 // permit asks the rules about a request that a proxy will resolve: by its name,
 // or by its address where it has one.
 func (s *Set) permit(profile string, u *url.URL) error {
-	host, err := egress.ParseHost(u.Hostname())
+	host, err := parseHost(u.Hostname())
 	if err != nil {
 		return err
 	}
@@ -197,12 +197,5 @@ func (s *Set) CloseIdleConnections() {
 // Close ends all dials and connections, busy ones too.
 func (s *Set) Close() {
 	s.CloseIdleConnections()
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.sockets.close()
-	for _, next := range s.lanes {
-		if quic, ok := next.(*http3Lane); ok {
-			quic.close()
-		}
-	}
 }
