@@ -30,8 +30,8 @@ type metrics struct {
 	open     prometheus.Gauge
 	received prometheus.Counter
 	sent     prometheus.Counter
-	cache    *cache.Metrics
 	shared   prometheus.Counter
+	cache    *cache.Metrics
 	denials  *prometheus.CounterVec
 	resend   *resend.Metrics
 }

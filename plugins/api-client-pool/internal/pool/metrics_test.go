@@ -103,8 +103,8 @@ func TestEveryCallIsCountedOnceByItsResult(t *testing.T) {
 		`gaia_api_exchanges_total{connection="reused"}`:       6,
 		`gaia_api_egress_denied_total{rule="default"}`:        0,
 		`gaia_api_connections_opened_total`:                   2,
-		`gaia_api_connections_open`:                           0,
 		`gaia_api_shared_total`:                               0,
+		`gaia_api_connections_open`:                           0,
 	}
 	delete(got, "gaia_api_connections_open") // the canceled one is on its way out
 	delete(want, "gaia_api_connections_open")
