@@ -242,7 +242,7 @@ func parseAddress(network, address string) (Target, error) {
 		return Target{}, err
 	}
 	port, err := strconv.ParseUint(number, 10, 16)
-	if err != nil {
+	if err != nil || port == 0 {
 		return Target{}, fmt.Errorf("port %.20q: write a number from 1 to 65535", number)
 	}
 	return Target{Host: host, Port: uint16(port)}, nil

@@ -402,6 +402,7 @@ func TestAnAddressThatIsNoneIsRefused(t *testing.T) {
 		{"tcp", "x", "missing port"},
 		{"tcp", "x:http", "write a number"},
 		{"tcp", "x:65536", "write a number"},
+		{"tcp", "x:0", "write a number"},
 		{"tcp", "u@x:80", "user and password"},
 		{"tcp", "[fe80::1%lo]:80", "zone"},
 	} {
