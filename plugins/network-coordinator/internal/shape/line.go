@@ -103,16 +103,18 @@ func (l *line) expected() float64 { return l.worth(cycle) / float64(max(1, len(l
 
 // enter queues a flow and serves who is next, which may be this one.
 //
-// Who comes back while others were served stands where these stand now, less
-// what a cycle would have brought: who moves the bytes of small grants is away
-// for a moment again and again, and would lose a large grant's worth each time.
+// Who comes back while others were served stands where these stand now. But who
+// was away for less than a cycle, as all are who move what they were granted,
+// keeps what it lags behind, up to what a cycle brings: with small grants between
+// large ones, it would lose much each time. Who is new, or was idle, is not ahead
+// of the others, or these would wait for everyone who is.
 func (l *line) enter(p *place, now time.Time) {
 	l.refill(len(l.queue) > 0, now)
 	s := p.share
-	p.tag = max(p.tag, s.clock-int64(l.quantum(s)))
+	p.back(s.clock, l.quantum(s), now)
 	s.queue.push(p)
 	if s.index == 0 {
-		s.tag = max(s.tag, l.clock-int64(l.expected()))
+		s.back(l.clock, int(l.expected()), now)
 		l.queue.push(s)
 	}
 	l.serve(now)
@@ -133,18 +135,19 @@ func (l *line) serve(now time.Time) {
 			l.wake(now, max(short, tick))
 			return
 		}
-		l.grant(s, p, n)
+		l.grant(s, p, n, now)
 		p.meter.advance(now)
 	}
 }
 
 // grant takes n bytes of the line for the flow that is next.
-func (l *line) grant(s *share, p *place, n int) {
+func (l *line) grant(s *share, p *place, n int, now time.Time) {
 	l.tokens -= float64(n)
-	l.clock, s.clock = s.tag, p.tag
+	l.clock, s.clock = max(l.clock, s.tag), max(s.clock, p.tag) // who lags does not turn it back
 	p.taken, p.meter.want = n, n
 	p.tag += int64(n)
 	s.tag += int64(n)
+	p.seen, s.seen = now, now
 	s.queue.remove(p)
 	if len(s.queue) == 0 {
 		l.queue.remove(s)

@@ -1,12 +1,24 @@
 package shape
 
+import "time"
+
 // turn is the order in which somebody is served.
 type turn struct {
-	tag   int64 // bytes; the lowest is next
-	index int   // in the queue, from 1; 0 when not in it
+	tag   int64     // bytes; the lowest is next
+	index int       // in the queue, from 1; 0 when not in it
+	seen  time.Time // when it was served last
 }
 
 func (t *turn) get() *turn { return t }
+
+// back puts the tag of who comes back to where the clock is, less so many bytes
+// if it was there a cycle ago.
+func (t *turn) back(clock int64, lag int, now time.Time) {
+	if now.Sub(t.seen) < cycle {
+		clock -= int64(lag)
+	}
+	t.tag = max(t.tag, clock)
+}
 
 // queue is a heap of those who wait, the next one first.
 type queue[T interface{ get() *turn }] []T

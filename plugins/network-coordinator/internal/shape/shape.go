@@ -15,7 +15,7 @@
 // 1996), twice: between the clients that wait in it, and between the flows of
 // each of them. Each has a tag, the bytes it was granted so far; the lowest is
 // served next, and who comes back after it wanted nothing starts from the tag
-// that is being served, so that nobody saves up. So a flow that wants less than
+// that is being served, so that nobody saves up (enter says it exactly). So a flow that wants less than
 // its share is always next, and gets what it wants; the rest is divided equally
 // among the others, which is max-min fairness; and forty connections of one
 // client have together what the one connection of another has.
