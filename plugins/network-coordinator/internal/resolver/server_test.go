@@ -245,3 +245,20 @@ func eventually(t testing.TB, what string, yes func() bool) {
 }
 
 func sameAddr(a, b netip.Addr) bool { return a == b }
+
+// everything is a zone in which each name has an address of each family.
+func everything(m *dnsmessage.Message) {
+	owner := m.Questions[0].Name.String()
+	has(a(owner, 3600, "192.0.2.1"), a(owner, 3600, "2001:db8::1"))(m)
+}
+
+// freePort is one that nobody listens on, by UDP and TCP.
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
