@@ -46,7 +46,7 @@ func listen(life context.Context, r *Resolver, at netip.AddrPort) (*listener, er
 		return nil, errors.Join(err, tcp.Close())
 	}
 	udp, _ := packets.(*net.UDPConn) // it is one
-	_ = udp.SetReadBuffer(1 << 20) // a burst of some 1,400 packets; the system may give less
+	_ = udp.SetReadBuffer(1 << 20)   // a burst of some 1,400 packets; the system may give less
 	l := &listener{
 		resolver: r,
 		udp:      udp,
