@@ -124,15 +124,25 @@ func (l *listener) handle(life context.Context, q *asked, msg, room []byte, tcp 
 		}
 		e = f.entry
 	}
-	if e == nil {
-		if r.reader.options.Allow == nil || r.reader.options.Allow(text(q.key)) {
-			return nil, true
-		}
+	switch allow := r.reader.options.Allow; {
+	case e != nil:
+		return l.reply(q, room, e, tcp), false
+	case allow == nil || allow(text(q.key)):
+		return nil, true
+	}
+	r.counts.refused.Add(1)
+	return q.appendError(room, dnsmessage.RCodeRefused), false
+}
+
+// reply appends e as the answer to q, and counts it.
+func (l *listener) reply(q *asked, room []byte, e *entry, tcp bool) []byte {
+	r := l.resolver
+	if e.refused() {
 		r.counts.refused.Add(1)
-		return q.appendError(room, dnsmessage.RCodeRefused), false
+		return q.appendError(room, dnsmessage.RCodeRefused)
 	}
 	r.counts.answered.Add(1)
-	return q.appendAnswer(room, e, now, q.limit(tcp)), false
+	return q.appendAnswer(room, e, r.now(), q.limit(tcp))
 }
 
 // limit is how long an answer may be.
@@ -178,8 +188,7 @@ func (l *listener) wait(life context.Context, q *asked, tcp bool) []byte {
 	if err != nil {
 		return q.appendError(nil, dnsmessage.RCodeServerFailure)
 	}
-	r.counts.answered.Add(1)
-	return q.appendAnswer(nil, e, r.now(), q.limit(tcp))
+	return l.reply(q, nil, e, tcp)
 }
 
 // serveTCP accepts connections until the listener is closed.
@@ -202,7 +211,7 @@ func (l *listener) serveTCP(life context.Context) {
 		l.wg.Go(func() {
 			defer func() { <-l.conns }()
 			defer conn.Close() //nolint:errcheck // all is written
-			defer context.AfterFunc(life, func() { conn.Close() })()
+			defer context.AfterFunc(life, func() { _ = conn.Close() })()
 			l.converse(life, conn)
 		})
 	}
