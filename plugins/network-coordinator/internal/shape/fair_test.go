@@ -177,6 +177,7 @@ func TestSharesAreMaxMinFairBelowTotalAndClients(t *testing.T) {
 }
 
 func sharesAreMaxMinFair(t *testing.T, seed uint64) {
+	t.Helper()
 	random := rand.New(rand.NewPCG(seed, 1))
 	sources := randomSources(random)
 	rules := Rules{
