@@ -68,7 +68,7 @@ func (e *entry) setWire(m *dnsmessage.Message) error {
 	e.wire = append(make([]byte, 0, len(wire)), wire...)
 	at := skipName(wire, headerSize) + 4
 	for range len(m.Answers) + len(m.Authorities) {
-		at = skipName(wire, at) + 4 // type, class
+		at = skipName(wire, at) + 4         // type, class
 		e.ttls = append(e.ttls, uint16(at)) //nolint:gosec // within wire, see above
 		at += 4
 		at += 2 + int(binary.BigEndian.Uint16(wire[at:]))
