@@ -43,8 +43,8 @@ type station struct {
 	released chan struct{} // closed by a stream's "release"
 }
 
-// Configure takes a greeting.
-func (s *station) Configure(_ context.Context, c *wrapperspb.StringValue) error {
+// Configure takes a greeting, or "the place of" a block.
+func (s *station) Configure(ctx context.Context, c *wrapperspb.StringValue) error {
 	if c.GetValue() == "wrong" {
 		return fmt.Errorf("greeting: %w", errors.Join(
 			Invalid("value", "%q is wrong, write something right.", c.GetValue()),
@@ -53,6 +53,9 @@ func (s *station) Configure(_ context.Context, c *wrapperspb.StringValue) error 
 		))
 	}
 	s.greeting = c.GetValue()
+	if path, ok := strings.CutPrefix(s.greeting, "the place of "); ok {
+		s.greeting = fmt.Sprintf("%q", Place(ctx, path))
+	}
 	return nil
 }
 

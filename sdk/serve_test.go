@@ -241,6 +241,36 @@ func TestThePluginIsConfigured(t *testing.T) {
 	}
 }
 
+func TestAPluginLearnsWhereItsBlocksAreWritten(t *testing.T) {
+	p, _ := start(t, "gaia-test-station")
+	places := []*pluginv1.Place{
+		{Path: "egress", File: "config.hcl", Line: 40},
+		{Path: "egress.rule[2]", File: "config.hcl", Line: 42},
+		{Path: `client["ci"]`, File: "other.hcl", Line: 7},
+	}
+	for path, want := range map[string]string{
+		"egress":         "config.hcl:40",
+		"egress.rule[2]": "config.hcl:42",
+		`client["ci"]`:   "other.hcl:7",
+		"egress.rule[3]": "",
+		"":               "",
+	} {
+		config, err := proto.Marshal(wrapperspb.String("the place of " + path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for at, places := range map[string][]*pluginv1.Place{want: places, "": nil} { // not those of the Configure before
+			r, err := pluginv1.NewPluginClient(p.Conn()).Configure(t.Context(), &pluginv1.ConfigureRequest{Config: config, Places: places})
+			if err != nil || len(r.GetDiagnostics()) > 0 {
+				t.Fatalf("%s: %v, %v", path, r, err)
+			}
+			if got, err := ask(t.Context(), p.Conn(), "greet you"); err != nil || got != strconv.Quote(at)+" you" {
+				t.Errorf("%q is at %s, %v; want %q", path, got, err, at)
+			}
+		}
+	}
+}
+
 func TestWhatIsNoConfigIsAnError(t *testing.T) {
 	tests := []struct {
 		name  string

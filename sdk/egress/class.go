@@ -29,8 +29,10 @@ type subject struct {
 
 // look returns what rules ask about an address.
 func look(addr netip.Addr) subject {
-	s := subject{addr: addr.Unmap().WithZone("")}
+	s := subject{addr: addr.Unmap()}
 	switch {
+	case addr.Zone() != "": // which changes nothing of what it is
+		return look(addr.WithZone(""))
 	case s.addr.Is4():
 		s.class, s.words = classify4(s.addr)
 	case s.addr.Is6():

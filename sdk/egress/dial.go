@@ -46,6 +46,10 @@ type Dialer struct {
 
 	// Timeout is of one Dial in all; 0 means 30s.
 	Timeout time.Duration
+
+	// KeepAlive is that of net.Dialer: 0 asks the peer every 15s whether it is
+	// there, a negative one does not, which saves four system calls.
+	KeepAlive time.Duration
 }
 
 // DialContext is Dial for callers that have "host:port", such as
@@ -85,7 +89,8 @@ func (d *Dialer) dial(ctx context.Context, network string, t Target) (net.Conn, 
 
 // Resolve returns the addresses at which the policy allows to reach the target,
 // in the order in which Dial would try them, at least one and at most 16. It is
-// for those who do not connect by TCP. The error is a *Denied or a *DialError.
+// for those who do not connect by TCP, and who connect to these addresses only.
+// The error is a *Denied or a *DialError.
 func (d *Dialer) Resolve(ctx context.Context, t Target) ([]netip.Addr, error) {
 	return d.addresses(ctx, "ip", t)
 }
@@ -93,25 +98,28 @@ func (d *Dialer) Resolve(ctx context.Context, t Target) ([]netip.Addr, error) {
 // addresses is Resolve for one family or both.
 func (d *Dialer) addresses(ctx context.Context, network string, t Target) ([]netip.Addr, error) {
 	policy := d.policy()
-	var named *Denied // by the name alone
-	if errors.As(policy.Name(t), &named) && !policy.reportOnly {
-		return nil, d.report(named)
+	if no, ok := errors.AsType[*Denied](policy.Name(t)); ok && !policy.reportOnly {
+		return nil, d.report(no)
 	}
 	found, err := d.lookup(ctx, network, t.Host)
 	if err != nil {
 		return nil, &DialError{Target: t, Phase: Resolve, Err: err}
 	}
 	var allowed, passed []netip.Addr
-	var denied *Denied // of the first address that is no use
+	var denied *Denied // of the first address, or of the first that is let through
 	for _, addr := range found {
 		no := d.check(t, addr)
 		switch {
 		case no == nil:
 			allowed = append(allowed, addr)
 		case no.Passed:
+			if len(passed) == 0 {
+				denied = no
+			}
 			passed = append(passed, addr)
+		case denied == nil:
+			denied = no
 		}
-		denied = cmp.Or(denied, no)
 	}
 	if len(allowed) == 0 {
 		if err := d.report(denied); len(passed) == 0 {
@@ -164,11 +172,12 @@ func (d *Dialer) check(t Target, addr netip.Addr) *Denied {
 			Reason: "gaia itself listens there, and what it connects to itself would go round for ever; name another target",
 		}}
 	}
-	var denied *Denied
-	if policy := d.policy(); errors.As(policy.Check(t, addr), &denied) {
-		denied.Passed = policy.reportOnly
+	policy := d.policy()
+	no, ok := errors.AsType[*Denied](policy.Check(t, addr))
+	if ok {
+		no.Passed = policy.reportOnly
 	}
-	return denied
+	return no
 }
 
 // report tells of a denial and returns it.
@@ -184,6 +193,7 @@ func (d *Dialer) report(denied *Denied) error {
 // or of this code, leads elsewhere.
 func (d *Dialer) connect(ctx context.Context, t Target, addr netip.Addr) (net.Conn, error) {
 	dialer := net.Dialer{
+		KeepAlive: d.KeepAlive,
 		ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
 			to, err := netip.ParseAddrPort(address)
 			if err != nil {
@@ -195,11 +205,7 @@ func (d *Dialer) connect(ctx context.Context, t Target, addr netip.Addr) (net.Co
 			return nil
 		},
 	}
-	conn, err := dialer.DialTCP(ctx, "tcp", netip.AddrPort{}, netip.AddrPortFrom(addr, t.Port))
-	if err != nil {
-		return nil, err // not conn, which is a nil *net.TCPConn
-	}
-	return conn, nil
+	return dialer.DialContext(ctx, "tcp", netip.AddrPortFrom(addr, t.Port).String())
 }
 
 // inTurn brings addresses into the order in which they are tried: the families
@@ -236,7 +242,7 @@ func parseAddress(network, address string) (Target, error) {
 		return Target{}, err
 	}
 	port, err := strconv.ParseUint(number, 10, 16)
-	if err != nil {
+	if err != nil || port == 0 {
 		return Target{}, fmt.Errorf("port %.20q: write a number from 1 to 65535", number)
 	}
 	return Target{Host: host, Port: uint16(port)}, nil

@@ -86,7 +86,7 @@ func (p *Policy) Name(t Target) error {
 	}
 	var denied class
 	by := -1
-	for it := p.of(t.Host); it.next(); {
+	for it := p.of(&t.Host); it.next(); {
 		r := &p.rules[it.rule]
 		switch {
 		case !r.clients.has(t.Client), !r.ports.covers(t.Port) && t.Port != 0:
@@ -94,24 +94,25 @@ func (p *Policy) Name(t Target) error {
 			return nil
 		case !r.allow && r.ports.covers(t.Port):
 			if r.classes&^denied&public != 0 {
-				by = it.rule // where the default would allow it
+				by = it.rule // without it, the default would have a say
 			}
 			denied |= r.classes
 		}
 	}
 	switch {
-	case p.deny:
-		by = -1
-	case denied&public == 0:
+	case !p.deny && denied&public == 0:
 		return nil
+	case p.deny && denied != everything:
+		by = -1
 	}
 	return &Denied{Target: t, Decision: p.denial(t, subject{}, by)}
 }
 
-// Check returns nil if the target may be reached at addr, else a *Denied.
+// Check returns nil if the target may be reached at addr, else a *Denied. Port 0
+// stands for any port.
 func (p *Policy) Check(t Target, addr netip.Addr) error {
 	s := look(addr)
-	by, allowed := p.decide(t, &s)
+	by, allowed := p.decide(&t, &s)
 	if allowed {
 		return nil
 	}
@@ -121,7 +122,7 @@ func (p *Policy) Check(t Target, addr netip.Addr) error {
 // Decide says whether the target may be reached at addr, and why.
 func (p *Policy) Decide(t Target, addr netip.Addr) Decision {
 	s := look(addr)
-	by, allowed := p.decide(t, &s)
+	by, allowed := p.decide(&t, &s)
 	switch {
 	case !allowed:
 		return p.denial(t, s, by)
@@ -134,9 +135,9 @@ func (p *Policy) Decide(t Target, addr netip.Addr) Decision {
 
 // decide returns the rule that covers a connection, -1 for the default, and
 // what follows from it.
-func (p *Policy) decide(t Target, s *subject) (by int, allowed bool) {
-	for it := p.of(t.Host); it.next(); {
-		if r := &p.rules[it.rule]; r.ports.covers(t.Port) && r.clients.has(t.Client) && r.covers(s) {
+func (p *Policy) decide(t *Target, s *subject) (by int, allowed bool) {
+	for it := p.of(&t.Host); it.next(); {
+		if r := &p.rules[it.rule]; (r.ports.covers(t.Port) || r.allow && t.Port == 0) && r.clients.has(t.Client) && r.covers(s) {
 			return it.rule, r.allow
 		}
 	}
@@ -144,30 +145,20 @@ func (p *Policy) decide(t Target, s *subject) (by int, allowed bool) {
 }
 
 // of returns the rules that cover a host, in their order.
-func (p *Policy) of(h Host) iterator {
-	it := iterator{everywhere: p.everywhere}
+func (p *Policy) of(h *Host) iterator {
 	if h.Addr.IsValid() {
-		it.named = p.addrs[h.Addr]
-		return it
+		return iterator{p.addrs[h.Addr], p.everywhere, 0}
 	}
-	if named, ok := p.names[h.Name]; ok {
-		it.named = named
-		return it
-	}
-	if len(p.below) == 0 {
-		return it
-	}
-	for rest := h.Name; ; {
-		_, parent, ok := strings.Cut(rest, ".")
-		if !ok {
-			return it
+	named, ok := p.names[h.Name]
+	for rest := h.Name; !ok && len(p.below) > 0; {
+		dot := strings.IndexByte(rest, '.')
+		if dot < 0 {
+			break
 		}
-		if named, ok := p.below[parent]; ok {
-			it.named = named
-			return it
-		}
-		rest = parent
+		rest = rest[dot+1:]
+		named, ok = p.below[rest]
 	}
+	return iterator{named, p.everywhere, 0}
 }
 
 // iterator goes through two lists of rules in order, as if they were one.

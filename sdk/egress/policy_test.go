@@ -161,6 +161,7 @@ func TestNamesThatNobodyMayReachAreNotAskedFor(t *testing.T) {
 		"public by default":            {},
 		"nothing by default":           {strict: true, want: "default"},
 		"denied":                       {rules: []*egressv1.Rule{rule(deny)}, want: "rule[0]"},
+		"denied, and all else":         {rules: []*egressv1.Rule{rule(deny)}, strict: true, want: "rule[0]"},
 		"denied in part":               {rules: []*egressv1.Rule{rule(deny, "loopback", "9.9.9.9")}},
 		"denied where it may lead":     {rules: []*egressv1.Rule{rule(deny, "public")}, want: "rule[0]"},
 		"an exception before":          {rules: []*egressv1.Rule{rule(allow, "10.0.0.7"), rule(deny)}},
@@ -179,9 +180,8 @@ func TestNamesThatNobodyMayReachAreNotAskedFor(t *testing.T) {
 			config.Default = egressv1.Egress_DENY
 		}
 		err := compiled(t, config).Name(Target{Host: Host{Name: "x"}, Port: test.port})
-		var denied *Denied
 		got := ""
-		if errors.As(err, &denied) {
+		if denied, ok := errors.AsType[*Denied](err); ok {
 			got = denied.Rule
 		}
 		if got != test.want {
@@ -208,7 +208,7 @@ func TestADenialNamesItsRuleAndWhatToWrite(t *testing.T) {
 		{p, "x.ads.example:80 8.8.8.8", `egress to x.ads.example:80 (8.8.8.8) is denied by rule[1] (config.hcl:11): the rule denies it; to allow it, write a rule before with action = "allow" and hosts = ["x.ads.example"]`},
 		{p, "x.ads.example:80", `egress to x.ads.example:80 is denied by rule[1] (config.hcl:11): the rule denies it; to allow it, write a rule before with action = "allow" and hosts = ["x.ads.example"]`},
 		{p, "x:80 10.0.0.7", `egress to x:80 (10.0.0.7) is denied by rule[2] (config.hcl:12): the rule denies it; 10.0.0.7 is a private address (10.0.0.0/8); to allow it, write a rule before with action = "allow" and hosts = ["x"] and addresses = ["10.0.0.7"]`},
-		{p, "internal.example:80 127.0.0.1", `egress to internal.example:80 (127.0.0.1) is denied by default: no rule allows it; 127.0.0.1 is a loopback address; rule[0] (config.hcl:10) allows the host, but not at this address; if it should, add addresses = ["127.0.0.1"]`},
+		{p, "internal.example:80 127.0.0.1", `egress to internal.example:80 (127.0.0.1) is denied by default: no rule allows it; 127.0.0.1 is a loopback address; rule[0] (config.hcl:10) allows the host, but not at this address; if it should, add "127.0.0.1" to its addresses, which are ["public"] if it has none`},
 		{p, "0x7f.1:22", `egress to 127.0.0.1:22 is denied by default: no rule allows it; 127.0.0.1 is a loopback address; to allow it, write a rule with action = "allow" and hosts = ["127.0.0.1"] and addresses = ["127.0.0.1"]`},
 		{p, "[64:ff9b::a9fe:a9fe]:80", `egress to [64:ff9b::a9fe:a9fe]:80 is denied by default: no rule allows it; 64:ff9b::a9fe:a9fe leads to 169.254.169.254 by NAT64 (64:ff9b::/96), which is a link-local address, where clouds serve metadata (169.254.0.0/16); to allow it, write a rule with action = "allow" and hosts = ["64:ff9b::a9fe:a9fe"] and addresses = ["64:ff9b::a9fe:a9fe"]`},
 		{strict, "x", `egress to x:443 is denied by default: no rule allows it; to allow it, write a rule with action = "allow" and hosts = ["x"]`},

@@ -2,6 +2,7 @@ package egress
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 )
 
@@ -40,15 +41,15 @@ func (p ports) covers(number uint16) bool {
 	return len(p) == 0 || set[port](p).has(port(number))
 }
 
-// clients are those of a rule; none are all.
-type clients map[string]struct{}
+// clients are those of a rule, sorted; none are all.
+type clients []string
 
 func (c clients) has(name string) bool {
 	if len(c) == 0 {
 		return true
 	}
-	_, ok := c[name]
-	return ok
+	_, found := slices.BinarySearch(c, name)
+	return found
 }
 
 // denial is the decision against a connection by a rule, -1 for the default. It
@@ -62,24 +63,21 @@ func (p *Policy) denial(t Target, s subject, by int) Decision {
 		d = Decision{Rule: r.name, Place: r.place, Reason: "the rule denies it"}
 		before = " before"
 	}
-	missing := ""
-	if s.addr.IsValid() {
-		missing = "addresses = [" + strconv.Quote(s.addr.String()) + "]"
-	}
+	addr := strconv.Quote(s.addr.String())
 	if s.addr.IsValid() && s.class != public {
 		d.Reason += "; " + s.addr.String() + " " + s.words
 	}
-	if near := p.near(t, &s); near != nil && missing != "" {
+	if near := p.near(t, &s); near != nil && s.addr.IsValid() {
 		d.Reason += "; " + near.name
 		if near.place != "" {
 			d.Reason += " (" + near.place + ")"
 		}
-		d.Reason += " allows the host, but not at this address; if it should, add " + missing
+		d.Reason += " allows the host, but not at this address; if it should, add " + addr + ` to its addresses, which are ["public"] if it has none`
 		return d
 	}
 	d.Reason += "; to allow it, write a rule" + before + ` with action = "allow" and hosts = [` + strconv.Quote(t.Host.String()) + "]"
-	if missing != "" && s.class != public {
-		d.Reason += " and " + missing
+	if s.addr.IsValid() && s.class != public {
+		d.Reason += " and addresses = [" + addr + "]"
 	}
 	return d
 }
@@ -87,7 +85,7 @@ func (p *Policy) denial(t Target, s subject, by int) Decision {
 // near returns the rule that allows the target before any denies it, were it
 // not for the address; nil if there is none.
 func (p *Policy) near(t Target, s *subject) *rule {
-	for it := p.of(t.Host); it.next(); {
+	for it := p.of(&t.Host); it.next(); {
 		r := &p.rules[it.rule]
 		switch {
 		case !r.ports.covers(t.Port) || !r.clients.has(t.Client):

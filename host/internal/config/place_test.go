@@ -1,6 +1,7 @@
 package config
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -131,5 +132,48 @@ func TestAPluginsPathsAreNotTheHosts(t *testing.T) {
 	report := s.PluginDiagnostics([]*pluginv1.Diagnostic{{Path: "timeout", Summary: "Refused"}})
 	if d := diagnostics(report)[0]; d.Line != 35 {
 		t.Errorf("line %d, want 35", d.Line)
+	}
+}
+
+// A plugin is told of its blocks, and of nothing that is no block.
+func TestThePlacesOfAPluginsBlocksAreThoseOfTheirHeads(t *testing.T) {
+	s := subsystemWith(t, everyShape)
+	msg, report := s.DecodeConfig(everything(t))
+	if report.Len() > 0 {
+		t.Fatalf("diagnostics:\n%s", plain(t, report))
+	}
+	text := strings.Split(string(s.plugin.src.text), "\n")
+	got := make(map[string]string)
+	order := make(map[string]int)
+	for i, place := range s.ConfigPlaces(msg) {
+		if _, twice := got[place.GetPath()]; twice || place.GetFile() != "config.hcl" {
+			t.Errorf("%v, want each block once", place)
+		}
+		got[place.GetPath()] = strings.TrimSpace(text[place.GetLine()-1]) + " " + strings.TrimSpace(text[place.GetLine()])
+		order[place.GetPath()] = i
+	}
+	want := map[string]string{
+		`shards[7]`:              `shards "7" { entries = 1`,
+		`profile["github"]`:      `profile "github" { base_url = "https://api.github.com"`,
+		`profile["git lab"]`:     `profile "git lab" { base_url = "https://gitlab.com"`,
+		`rule[0]`:                `rule { host  = "a"`,
+		`rule[1]`:                `rule { host  = "b"`,
+		`cache`:                  `cache { ttl = "0s"`,
+		`tree`:                   `tree { name = "root"`,
+		`tree.child[0]`:          `child { name = "left"`,
+		`tree.child[0].child[0]`: `child { }`,
+		`tree.child[1]`:          `child { name = "right"`,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("places differ (-want +got):\n%s", diff)
+	}
+	if order["tree"] > order["tree.child[0]"] || order["tree.child[0]"] > order["tree.child[0].child[0]"] {
+		t.Errorf("an inner block comes before the one around it: %v", order)
+	}
+	if places := s.ConfigPlaces(nil); places != nil {
+		t.Errorf("places of nothing: %v", places)
+	}
+	if places := (&Subsystem{Name: "s"}).ConfigPlaces(msg); places != nil {
+		t.Errorf("places of a subsystem from no file: %v", places)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/gaia-go/gaia/sdk"
 	"golang.org/x/net/dns/dnsmessage"
 )
 
@@ -36,18 +37,15 @@ type listener struct {
 
 // listen starts a listener that ends with life, when close is called.
 func listen(life context.Context, r *Resolver, at netip.AddrPort) (*listener, error) {
-	var config net.ListenConfig
-	tcp, err := config.Listen(life, "tcp", at.String())
-	if err != nil {
-		return nil, err
+	open := r.reader.options.Sockets
+	if open == nil {
+		open = OpenSockets
 	}
-	// With port 0 UDP takes what TCP was given.
-	packets, err := config.ListenPacket(life, "udp", tcp.Addr().String())
+	tcp, udp, err := open(life, at)
 	if err != nil {
-		return nil, errors.Join(err, tcp.Close())
+		return nil, sdk.Invalid("resolver.listen", "nobody can listen at %v: %v; write another port, or end the program that has it", at, err)
 	}
-	udp, _ := packets.(*net.UDPConn) // it is one
-	_ = udp.SetReadBuffer(1 << 20)   // a burst of some 1,400 packets; the system may give less
+	_ = udp.SetReadBuffer(1 << 20) // a burst of some 1,400 packets; the system may give less
 	l := &listener{
 		resolver: r,
 		udp:      udp,
@@ -62,6 +60,23 @@ func listen(life context.Context, r *Resolver, at netip.AddrPort) (*listener, er
 	l.wg.Go(func() { l.serveUDP(life, batch) })
 	l.wg.Go(func() { l.serveTCP(life) })
 	return l, nil
+}
+
+// OpenSockets opens both sockets at one address. With port 0 UDP takes what TCP
+// was given.
+func OpenSockets(ctx context.Context, at netip.AddrPort) (*net.TCPListener, *net.UDPConn, error) {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", at.String())
+	if err != nil {
+		return nil, nil, err
+	}
+	packets, err := config.ListenPacket(ctx, "udp", listener.Addr().String())
+	if err != nil {
+		return nil, nil, errors.Join(err, listener.Close())
+	}
+	tcp, _ := listener.(*net.TCPListener) // they are these
+	udp, _ := packets.(*net.UDPConn)
+	return tcp, udp, nil
 }
 
 // Addr is where programs are answered; not valid without `listen`.

@@ -9,6 +9,7 @@ package resolver
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"time"
 
@@ -37,6 +38,10 @@ type Options struct {
 	// AllowAddr reports whether the listener may give away that addr is an
 	// address of name. nil allows all. When its answers change, call Flush.
 	AllowAddr func(name string, addr netip.Addr) bool
+
+	// Sockets opens those of the listener, which the resolver closes. nil opens
+	// new ones.
+	Sockets func(ctx context.Context, at netip.AddrPort) (*net.TCPListener, *net.UDPConn, error)
 
 	HostsFile  string // default /etc/hosts
 	ResolvConf string // default /etc/resolv.conf

@@ -39,6 +39,7 @@ type Limits struct {
 type List struct {
 	commands map[string]*command
 	environ  []string // of this process
+	proxy    []variable
 }
 
 // Check returns what a spec asks for. An error has the code PermissionDenied, and
@@ -64,7 +65,7 @@ func (l *List) Check(spec *processv1.Spec) (Command, error) {
 	var err error
 	for _, check := range []func() error{
 		func() error { return c.checkArgs(spec.GetArgs()) },
-		func() error { checked.Env, err = c.environment(l.environ, spec.GetEnv()); return err },
+		func() error { checked.Env, err = c.environment(l.environ, l.proxy, spec.GetEnv()); return err },
 		func() error { checked.Dir, err = c.chooseDir(spec.GetDir()); return err },
 		func() error { checked.User, err = c.chooseUser(spec.GetUser()); return err },
 		func() error { checked.Limits, err = c.chooseLimits(spec.GetLimits()); return err },

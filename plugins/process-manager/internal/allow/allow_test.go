@@ -3,6 +3,7 @@ package allow
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,7 +18,7 @@ func newList(t *testing.T, c *processv1.Command) *List {
 	if c.Path == "" {
 		c.Path = "/bin/x"
 	}
-	l, err := NewList(map[string]*processv1.Command{"x": c}, []string{"PATH=/bin", "HOME=/root", "LC_ALL=C", "GAIA_HOST_PID=1", "PLUGIN_X=1"})
+	l, err := NewList(&processv1.Config{Command: map[string]*processv1.Command{"x": c}}, []string{"PATH=/bin", "HOME=/root", "LC_ALL=C", "GAIA_HOST_PID=1", "PLUGIN_X=1"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,6 +74,61 @@ func TestTheEnvironmentIsTheHostsTheOperatorsAndTheCallers(t *testing.T) {
 		_, err := newList(t, &processv1.Command{CallerEnv: []string{"A"}}).Check(&processv1.Spec{Command: "x", Env: map[string]string{name: "secret"}})
 		if err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("variable %q: %v", name, err)
+		}
+	}
+}
+
+func TestProcessesAreToldOfTheProxyUnlessSomebodySetsAnother(t *testing.T) {
+	const proxy = "http://ci:p%40ss@127.0.0.1:3128"
+	told := []string{
+		"ALL_PROXY=" + proxy, "HTTPS_PROXY=" + proxy, "HTTP_PROXY=" + proxy, "NODE_USE_ENV_PROXY=1", "NO_PROXY=" + noProxy,
+		"all_proxy=" + proxy, "http_proxy=" + proxy, "https_proxy=" + proxy, "no_proxy=" + noProxy,
+	}
+	without := func(names ...string) []string {
+		return slices.DeleteFunc(slices.Clone(told), func(entry string) bool {
+			name, _, _ := strings.Cut(entry, "=")
+			return slices.Contains(names, name)
+		})
+	}
+	for _, test := range []struct {
+		name    string
+		command *processv1.Command
+		caller  map[string]string
+		want    []string
+	}{
+		{"by default", &processv1.Command{}, nil, told},
+		{"the host's is another", &processv1.Command{HostEnv: []string{"*"}}, nil, told},
+		{"the command has its own, in one case", &processv1.Command{Env: map[string]string{"HTTPS_PROXY": "x"}}, nil, append(without("HTTPS_PROXY", "https_proxy"), "HTTPS_PROXY=x")},
+		{"the command has none", &processv1.Command{Env: map[string]string{"no_proxy": "*", "NODE_USE_ENV_PROXY": ""}}, nil, append(without("NO_PROXY", "no_proxy", "NODE_USE_ENV_PROXY"), "no_proxy=*", "NODE_USE_ENV_PROXY=")},
+		{"the caller has its own", &processv1.Command{CallerEnv: []string{"*"}}, map[string]string{"all_proxy": "y"}, append(without("ALL_PROXY", "all_proxy"), "all_proxy=y")},
+	} {
+		test.command.Path = "/bin/x"
+		config := &processv1.Config{Command: map[string]*processv1.Command{"x": test.command}, Proxy: proxy}
+		l, err := NewList(config, []string{"HTTP_PROXY=host", "no_proxy=host"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := l.Check(&processv1.Spec{Command: "x", Env: test.caller})
+		slices.Sort(test.want)
+		if err != nil || !cmp.Equal(got.Env, test.want) {
+			t.Errorf("%s: %v\n%s", test.name, err, cmp.Diff(test.want, got.Env))
+		}
+	}
+}
+
+func TestAProxyIsASchemeAHostAndAPort(t *testing.T) {
+	for text, ok := range map[string]bool{
+		"": true, "http://127.0.0.1:3128": true, "https://u:hush@proxy.example:443/": true, "socks5h://[::1]:1080": true, "socks5://x:1": true,
+		"http://hush@127.0.0.1": false, "127.0.0.1:3128": false, "hush": false, "ftp://hush:1": false, "http://:3128": false, "http://u:hush@x:0": false,
+		"http://u:hush@x:65536": false, "http://u:hush@x:1/path": false, "http://u:hush@x:1?q": false, "http://u:hush@x:1#f": false,
+		"http://u:hu sh@x:1": false, "http://u:hush@x:1\n": false, "http://u:hush%@x:1": false, "http://u:hush/x@x:1": false, "HTTP://hush:80": true,
+	} {
+		_, err := NewList(&processv1.Config{Proxy: text}, nil)
+		if (err == nil) != ok {
+			t.Errorf("%q: %v, want it taken: %v", text, err, ok)
+		}
+		if err != nil && (strings.Contains(err.Error(), "hush") || !strings.HasPrefix(err.Error(), "proxy: ")) {
+			t.Errorf("%q: %v", text, err)
 		}
 	}
 }
@@ -133,10 +189,10 @@ func TestLimitsAreCeilingsAndDefaults(t *testing.T) {
 }
 
 func TestFaultsOfAConfigurationAreAllTold(t *testing.T) {
-	_, err := NewList(map[string]*processv1.Command{
+	_, err := NewList(&processv1.Config{Command: map[string]*processv1.Command{
 		"a": {Path: "bin/a", Args: []string{"ok", "("}, Env: map[string]string{"A=B": "secret"}},
 		"b": {Path: "/b", Dir: "x", CallerDirs: []string{"y"}, Read: []string{"z"}, Args: []string{"a)|(b"}},
-	}, nil)
+	}}, nil)
 	if err == nil {
 		t.Fatal("no error")
 	}
@@ -152,7 +208,7 @@ func TestFaultsOfAConfigurationAreAllTold(t *testing.T) {
 
 func FuzzNoSpecPanicsOrPassesWhatDoesNotMatch(f *testing.F) {
 	f.Add("x", "12", "A", "1", "/tmp", "nobody")
-	l, err := NewList(map[string]*processv1.Command{"x": {Path: "/bin/x", Args: []string{"[0-9]+"}, CallerEnv: []string{"A*"}, CallerDirs: []string{"/tmp"}}}, nil)
+	l, err := NewList(&processv1.Config{Command: map[string]*processv1.Command{"x": {Path: "/bin/x", Args: []string{"[0-9]+"}, CallerEnv: []string{"A*"}, CallerDirs: []string{"/tmp"}}}}, nil)
 	if err != nil {
 		f.Fatal(err)
 	}

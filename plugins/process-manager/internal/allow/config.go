@@ -49,11 +49,14 @@ func (n names) match(name string) bool {
 	})
 }
 
-// NewList reads command{} blocks; environ is the environment of this process. The
-// error joins an sdk.FieldError for each fault.
-func NewList(blocks map[string]*processv1.Command, environ []string) (*List, error) {
-	l := &List{commands: make(map[string]*command, len(blocks)), environ: environ}
-	var faults []error
+// NewList reads command{} blocks and the proxy that their processes are told of;
+// environ is the environment of this process. The error joins an sdk.FieldError
+// for each fault.
+func NewList(config *processv1.Config, environ []string) (*List, error) {
+	blocks := config.GetCommand()
+	proxy, err := proxyVariables(config.GetProxy())
+	faults := []error{err}
+	l := &List{commands: make(map[string]*command, len(blocks)), environ: environ, proxy: proxy}
 	for _, name := range slices.Sorted(maps.Keys(blocks)) {
 		c, err := newCommand(name, blocks[name])
 		faults = append(faults, err)

@@ -62,13 +62,14 @@ func list(texts []string) string {
 
 // environment is what the host, the operator and the caller set; who comes later
 // wins.
-func (c *command) environment(host []string, caller map[string]string) ([]string, error) {
+func (c *command) environment(host []string, proxy []variable, caller map[string]string) ([]string, error) {
 	env := make(map[string]string, len(c.env)+len(caller)+3)
 	for _, entry := range host {
 		if name, value, _ := strings.Cut(entry, "="); c.hostEnv.match(name) && !isOurs(name) {
 			env[name] = value
 		}
 	}
+	addProxy(env, proxy, c.env, caller)
 	maps.Copy(env, c.env)
 	for name, value := range caller {
 		switch {

@@ -27,7 +27,7 @@ type settings struct {
 }
 
 func settingsFrom(config *processv1.Config, environ []string) (*settings, error) {
-	commands, err := allow.NewList(config.GetCommand(), environ)
+	commands, err := allow.NewList(config, environ)
 	if err != nil {
 		return nil, err
 	}

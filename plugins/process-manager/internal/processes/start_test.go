@@ -3,6 +3,7 @@ package processes
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -92,6 +93,34 @@ func TestAnEnvironmentIsWhatIsAllowedAndIsNeverShown(t *testing.T) {
 	refused(t, err, codes.PermissionDenied, "LD_PRELOAD", "X_*", "caller_env")
 	if strings.Contains(err.Error(), "whisper") {
 		t.Errorf("a value is shown: %v", err)
+	}
+}
+
+func TestAProcessIsToldOfTheProxyWhichIsNeverShown(t *testing.T) {
+	const proxy = "http://ci:hush@127.0.0.1:3128"
+	config := testConfig(t)
+	config.Proxy = proxy
+	config.Command["sh"].HostEnv = []string{"PATH"}
+	b := open(t, config)
+	p := b.start(&processv1.StartRequest{Name: "env", Spec: shell("env")})
+	b.wait("env")
+	lines := strings.Split(b.log("env"), "\n")
+	for _, name := range []string{"HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"} {
+		if !slices.Contains(lines, name+"="+proxy) {
+			t.Errorf("%s is not the proxy in %q", name, lines)
+		}
+	}
+	for _, entry := range []string{"NODE_USE_ENV_PROXY=1", "NO_PROXY=localhost,127.0.0.1,::1,127.0.0.0/8", "no_proxy=localhost,127.0.0.1,::1,127.0.0.0/8"} {
+		if !slices.Contains(lines, entry) {
+			t.Errorf("%s is not in %q", entry, lines)
+		}
+	}
+	if text := fmt.Sprint(p, b.get("env")); strings.Contains(text, "hush") {
+		t.Errorf("the proxy is shown: %s", text)
+	}
+	config.Proxy = "http://ci:hush@127.0.0.1"
+	if err := b.manager.Reconfigure(t.Context(), config); err == nil || strings.Contains(err.Error(), "hush") {
+		t.Errorf("got %v, want a fault without the proxy", err)
 	}
 }
 

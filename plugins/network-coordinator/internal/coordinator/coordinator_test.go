@@ -1,0 +1,513 @@
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	egressv1 "github.com/gaia-go/gaia/proto/gaia/egress/v1"
+	networkv1 "github.com/gaia-go/gaia/proto/gaia/network/v1"
+	optionsv1 "github.com/gaia-go/gaia/proto/gaia/options/v1"
+	"github.com/gaia-go/gaia/sdk"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+)
+
+// loopback allows connections to servers of tests.
+func loopback() *egressv1.Egress {
+	return &egressv1.Egress{Rule: []*egressv1.Rule{{Action: egressv1.Rule_ALLOW, Addresses: []string{"loopback"}}}}
+}
+
+// start returns a coordinator with a config, and checks that it leaves nothing.
+func start(t *testing.T, config *networkv1.Config) *Coordinator {
+	t.Helper()
+	goroutines := runtime.NumGoroutine()
+	c := New()
+	if err := c.Configure(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		http.DefaultClient.CloseIdleConnections()
+		for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > goroutines; runtime.Gosched() {
+			if time.Now().After(deadline) {
+				stacks := make([]byte, 1<<20)
+				t.Fatalf("%d goroutines, were %d\n%s", runtime.NumGoroutine(), goroutines, stacks[:runtime.Stack(stacks, true)])
+			}
+		}
+	})
+	return c
+}
+
+// address is where the proxy listens.
+func (c *Coordinator) address() string { return c.door.tcp.Addr().String() }
+
+// through is a client of HTTP that goes through the proxy.
+func through(t *testing.T, proxy string, user *url.Userinfo) *http.Client {
+	t.Helper()
+	transport := &http.Transport{Proxy: http.ProxyURL(&url.URL{Scheme: "http", Host: proxy, User: user})}
+	t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+// server is an HTTP server that says hello.
+func server(t *testing.T) string {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello") }))
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+func statusOf(t *testing.T, c *http.Client, url string) (int, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := c.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	body, _ := io.ReadAll(response.Body)
+	return response.StatusCode, string(body)
+}
+
+func TestFaultsOfTheConfigNameTheirField(t *testing.T) {
+	dir := t.TempDir()
+	open := filepath.Join(dir, "open")
+	if err := os.WriteFile(open, []byte("secret\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	empty := filepath.Join(dir, "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fifo := filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	taken, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	client := func(c *networkv1.Client) map[string]*networkv1.Client { return map[string]*networkv1.Client{"a": c} }
+	tests := map[string]struct {
+		config *networkv1.Config
+		want   []string // paths
+	}{
+		"no address":          {&networkv1.Config{Listen: "3128", Anonymous: true}, []string{"listen"}},
+		"a name":              {&networkv1.Config{Listen: "localhost:3128", Anonymous: true}, []string{"listen"}},
+		"nobody may":          {&networkv1.Config{Listen: "127.0.0.1:0"}, []string{"listen"}},
+		"everybody may":       {&networkv1.Config{Listen: "0.0.0.0:0", Anonymous: true}, []string{"anonymous"}},
+		"a port that is used": {&networkv1.Config{Listen: taken.Addr().String(), Anonymous: true}, []string{"listen"}},
+		"no password":         {&networkv1.Config{Client: client(&networkv1.Client{})}, []string{`client["a"]`}},
+		"two passwords":       {&networkv1.Config{Client: client(&networkv1.Client{Token: "a", TokenFile: "b"})}, []string{`client["a"].token_file`}},
+		"a file for all":      {&networkv1.Config{Client: client(&networkv1.Client{TokenFile: open})}, []string{`client["a"].token_file`}},
+		"an empty file":       {&networkv1.Config{Client: client(&networkv1.Client{TokenFile: empty})}, []string{`client["a"].token_file`}},
+		"a directory":         {&networkv1.Config{Client: client(&networkv1.Client{TokenFile: dir})}, []string{`client["a"].token_file`}},
+		"a FIFO":              {&networkv1.Config{Client: client(&networkv1.Client{TokenFile: fifo})}, []string{`client["a"].token_file`}},
+		"no directory":        {&networkv1.Config{Client: client(&networkv1.Client{TokenFile: dir + "/none/a"})}, []string{`client["a"].token_file`}},
+		"a colon":             {&networkv1.Config{Client: map[string]*networkv1.Client{"a:b": {Token: "x"}}}, []string{`client["a:b"]`}},
+		"rates of nothing": {
+			&networkv1.Config{NewConnections: &optionsv1.Rate{}, Client: client(&networkv1.Client{Token: "x", NewConnections: &optionsv1.Rate{Events: 1}})},
+			[]string{"new_connections", `client["a"].new_connections`},
+		},
+		"rules":     {&networkv1.Config{Egress: &egressv1.Egress{Rule: []*egressv1.Rule{{Action: egressv1.Rule_ALLOW, Ports: []string{"0"}}}}}, []string{"egress.rule[0].ports[0]"}},
+		"resolver":  {&networkv1.Config{Resolver: &networkv1.Resolver{Listen: "5353"}}, []string{"resolver.listen"}},
+		"two of it": {&networkv1.Config{Listen: "x", Client: client(&networkv1.Client{})}, []string{"listen", `client["a"]`}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := start(t, &networkv1.Config{})
+			err := c.Reconfigure(t.Context(), test.config)
+			if got := paths(err); !cmp.Equal(got, test.want) {
+				t.Errorf("paths: got %q, want %q (%v)", got, test.want, err)
+			}
+			if err != nil && strings.Contains(err.Error(), "secret") {
+				t.Errorf("the fault shows the password: %v", err)
+			}
+		})
+	}
+}
+
+// paths of all field errors.
+func paths(err error) []string {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		var all []string
+		for _, part := range joined.Unwrap() {
+			all = append(all, paths(part)...)
+		}
+		return all
+	}
+	if field, ok := errors.AsType[*sdk.FieldError](err); ok {
+		return []string{field.Path}
+	}
+	return nil
+}
+
+func TestATokenFileIsMadeOnceAndForItsOwnerOnly(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "crawler.token")
+	config := &networkv1.Config{
+		Listen: "127.0.0.1:0", Egress: loopback(), Client: map[string]*networkv1.Client{"crawler": {TokenFile: file}},
+	}
+	start(t, config)
+	c := start(t, config)
+	info, err := os.Stat(file)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("got %v, %v, want mode 0600", info, err)
+	}
+	content, err := os.ReadFile(file)
+	if err != nil || len(content) != 44 {
+		t.Fatalf("got %d bytes, %v, want 43 characters of 256 bits and a line end", len(content), err)
+	}
+	right := url.UserPassword("crawler", strings.TrimSpace(string(content)))
+	if code, body := statusOf(t, through(t, c.address(), right), server(t)); code != 200 {
+		t.Errorf("with the password of the file: got %d %q", code, body)
+	}
+	if entries, _ := os.ReadDir(filepath.Dir(file)); len(entries) != 1 {
+		t.Errorf("left over: %v", entries)
+	}
+}
+
+func TestAnotherConfigKeepsListenersAndAllowedConnections(t *testing.T) {
+	config := &networkv1.Config{Listen: "127.0.0.1:0", Anonymous: true, Egress: loopback()}
+	c := start(t, config)
+	address, origin := c.address(), server(t)
+	client := through(t, address, nil)
+	statusOf(t, client, origin)
+	before := connections(t, c)
+
+	config = &networkv1.Config{Listen: "127.0.0.1:0", Anonymous: true, Egress: loopback(), MaxConnections: 7, Resolver: &networkv1.Resolver{Cache: 1 << 20}}
+	if err := c.Reconfigure(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	if c.address() != address {
+		t.Errorf("the listener: got %s, want %s still", c.address(), address)
+	}
+	if after := connections(t, c); len(after) != 1 || after[0].GetId() != before[0].GetId() {
+		t.Errorf("connections: got %v, want %v", after, before)
+	}
+	if err := c.Reconfigure(t.Context(), &networkv1.Config{Listen: "nowhere", Anonymous: true}); err == nil {
+		t.Error("a bad config was taken")
+	}
+	statusOf(t, client, origin)
+	if err := c.Reconfigure(t.Context(), &networkv1.Config{Listen: "127.0.0.1:0", Anonymous: true}); err != nil {
+		t.Fatal(err)
+	}
+	if after := connections(t, c); len(after) != 0 {
+		t.Errorf("connections that are denied now: %v", after)
+	}
+	if code, body := statusOf(t, through(t, address, nil), origin); code != 403 || !strings.Contains(body, "default") {
+		t.Errorf("a new one: got %d %q, want 403", code, body)
+	}
+	if err := c.Reconfigure(t.Context(), &networkv1.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	if conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", address); err == nil {
+		conn.Close()
+		t.Error("the proxy listens although the config does not say so")
+	}
+}
+
+func connections(t *testing.T, c *Coordinator) []*networkv1.Connection {
+	t.Helper()
+	list, err := c.Connections(t.Context(), &networkv1.ConnectionsRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list.GetConnections()
+}
+
+func TestCheckSaysWhichRuleAndWhy(t *testing.T) {
+	c := start(t, &networkv1.Config{Egress: &egressv1.Egress{Rule: []*egressv1.Rule{
+		{Action: egressv1.Rule_DENY, Hosts: []string{"*.internal.example"}},
+		{Action: egressv1.Rule_ALLOW, Addresses: []string{"127.0.0.1"}, Ports: []string{"443"}},
+	}}})
+	tests := map[string]struct {
+		request *networkv1.CheckRequest
+		allowed bool
+		rule    string // of the first address; "" where the name is enough
+	}{
+		"a name below": {&networkv1.CheckRequest{Host: "Db.Internal.Example."}, false, ""},
+		"an address":   {&networkv1.CheckRequest{Host: "0x7f000001"}, true, "rule[1]"},
+		"another port": {&networkv1.CheckRequest{Host: "127.0.0.1", Port: 80}, false, "default"},
+		"a private":    {&networkv1.CheckRequest{Host: "10.0.0.1"}, false, "default"},
+		"a public":     {&networkv1.CheckRequest{Host: "8.8.8.8"}, true, "default"},
+		"a local name": {&networkv1.CheckRequest{Host: "localhost"}, true, ""},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := c.Check(t.Context(), test.request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got.GetAllowed() != test.allowed || got.GetReason() == "" || test.rule != "" && got.GetAddresses()[0].GetRule() != test.rule {
+				t.Errorf("got %v, want allowed %v by %q", got, test.allowed, test.rule)
+			}
+		})
+	}
+	for _, bad := range []*networkv1.CheckRequest{{}, {Host: "a b"}, {Host: "a.example", Port: 65536}} {
+		if _, err := c.Check(t.Context(), bad); status.Code(err) != codes.InvalidArgument {
+			t.Errorf("%v: got %v, want InvalidArgument", bad, err)
+		}
+	}
+}
+
+func TestResolveAsksForNothingThatNobodyMayReach(t *testing.T) {
+	asked := make(chan string, 10)
+	upstream := nameServer(t, asked)
+	c := start(t, &networkv1.Config{
+		Egress:   &egressv1.Egress{Default: egressv1.Egress_DENY, Rule: []*egressv1.Rule{{Action: egressv1.Rule_ALLOW, Hosts: []string{"*.example"}}}},
+		Resolver: &networkv1.Resolver{Upstreams: []string{upstream}},
+	})
+	got, err := c.Resolve(t.Context(), &networkv1.ResolveRequest{Host: "A.Example.", Family: networkv1.Family_IPV4})
+	if err != nil || got.GetHost() != "a.example" || !cmp.Equal(got.GetAddresses(), []string{"192.0.2.7"}) || got.GetFromCache() {
+		t.Errorf("got %v, %v, want 192.0.2.7 for a.example", got, err)
+	}
+	if got, err = c.Resolve(t.Context(), &networkv1.ResolveRequest{Host: "a.example", Family: networkv1.Family_IPV4}); err != nil || !got.GetFromCache() || got.GetTtl().AsDuration() <= 0 {
+		t.Errorf("again: got %v, %v, want it from the cache", got, err)
+	}
+	if got, err = c.Resolve(t.Context(), &networkv1.ResolveRequest{Host: "a.example", Family: networkv1.Family_IPV4, Refresh: true}); err != nil || got.GetFromCache() {
+		t.Errorf("with refresh: got %v, %v, want it from upstream", got, err)
+	}
+	for len(asked) > 0 {
+		<-asked
+	}
+	if _, err := c.Resolve(t.Context(), &networkv1.ResolveRequest{Host: "secret.data.test"}); status.Code(err) != codes.PermissionDenied {
+		t.Errorf("a name of no rule: got %v, want PermissionDenied", err)
+	}
+	if len(asked) > 0 {
+		t.Errorf("upstream was asked for %s", <-asked)
+	}
+	for host, want := range map[string]codes.Code{"none.example": codes.NotFound, "": codes.InvalidArgument} {
+		if got, err := c.Resolve(t.Context(), &networkv1.ResolveRequest{Host: host}); status.Code(err) != want {
+			t.Errorf("%q: got %v, %v, want %v", host, got, err, want)
+		}
+	}
+	text := scrape(t, c)
+	for _, want := range []string{`gaia_network_dns_hits_total 1`, `gaia_network_denied_total{rule="default"} 1`} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("metrics have no %q:\n%s", want, text)
+		}
+	}
+}
+
+// dial returns a client of the coordinator over gRPC.
+func dial(t *testing.T, c *Coordinator) networkv1.NetworkCoordinatorClient {
+	t.Helper()
+	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := grpc.NewServer()
+	networkv1.RegisterNetworkCoordinatorServer(s, c)
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(listener) }()
+	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		conn.Close()
+		s.Stop()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return networkv1.NewNetworkCoordinatorClient(conn)
+}
+
+// openTunnel opens a Tunnel to an echo server that says bye at the end.
+func openTunnel(t *testing.T, client networkv1.NetworkCoordinatorClient) grpc.BidiStreamingClient[networkv1.TunnelRequest, networkv1.TunnelResponse] {
+	t.Helper()
+	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = io.Copy(conn, conn)
+		_, _ = io.WriteString(conn, "bye")
+		conn.Close()
+	}()
+	t.Cleanup(func() { listener.Close(); <-ended })
+	stream, err := client.Tunnel(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := listener.Addr().(*net.TCPAddr)
+	if err := stream.Send(&networkv1.TunnelRequest{Host: "127.0.0.1", Port: uint32(at.Port), Client: "agent"}); err != nil {
+		t.Fatal(err)
+	}
+	first, err := stream.Recv()
+	if err != nil || first.GetOpened().GetClient() != "agent" || first.GetOpened().GetRule() != "rule[0]" {
+		t.Fatalf("got %v, %v, want the connection", first, err)
+	}
+	return stream
+}
+
+func TestATunnelCarriesBothWaysAndTellsOfBothEnds(t *testing.T) {
+	c := start(t, &networkv1.Config{Egress: loopback()})
+	stream := openTunnel(t, dial(t, c))
+	content := strings.Repeat("content", 40000)
+	go func() {
+		_ = stream.Send(&networkv1.TunnelRequest{Content: []byte(content)})
+		_ = stream.CloseSend()
+	}()
+	var got strings.Builder
+	half := false
+	for {
+		message, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		got.Write(message.GetContent())
+		half = half || message.GetHalfClosed()
+	}
+	if got.String() != content+"bye" || !half {
+		t.Errorf("got %d bytes, half_closed %v, want %d and true", got.Len(), half, len(content)+3)
+	}
+}
+
+func TestATunnelThatIsEndedIsAborted(t *testing.T) {
+	for name, end := range map[string]func(c *Coordinator, id string){
+		"by CloseConnection": func(c *Coordinator, id string) {
+			if _, err := c.CloseConnection(t.Context(), &networkv1.CloseConnectionRequest{Id: id}); err != nil {
+				t.Error(err)
+			}
+		},
+		"by idle_timeout": func(c *Coordinator, _ string) {
+			config := &networkv1.Config{Egress: loopback(), IdleTimeout: durationpb.New(20 * time.Millisecond)}
+			if err := c.Reconfigure(t.Context(), config); err != nil {
+				t.Error(err)
+			}
+		},
+		"by rules": func(c *Coordinator, _ string) {
+			if err := c.Reconfigure(t.Context(), &networkv1.Config{}); err != nil {
+				t.Error(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := start(t, &networkv1.Config{Egress: loopback()})
+			stream := openTunnel(t, dial(t, c))
+			end(c, connections(t, c)[0].GetId())
+			if _, err := stream.Recv(); status.Code(err) != codes.Aborted {
+				t.Errorf("got %v, want Aborted", err)
+			}
+			if left := connections(t, c); len(left) > 0 {
+				t.Errorf("left open: %v", left)
+			}
+		})
+	}
+}
+
+func TestABadTunnelSaysWhatIsWrong(t *testing.T) {
+	c := start(t, &networkv1.Config{Egress: loopback(), MaxConnections: 1})
+	client := dial(t, c)
+	for name, test := range map[string]struct {
+		first *networkv1.TunnelRequest
+		want  codes.Code
+	}{
+		"no host":      {&networkv1.TunnelRequest{Port: 1}, codes.InvalidArgument},
+		"no port":      {&networkv1.TunnelRequest{Host: "a.example"}, codes.InvalidArgument},
+		"content":      {&networkv1.TunnelRequest{Host: "a.example", Port: 1, Content: []byte("x")}, codes.InvalidArgument},
+		"a rule":       {&networkv1.TunnelRequest{Host: "10.0.0.1", Port: 1}, codes.PermissionDenied},
+		"nobody there": {&networkv1.TunnelRequest{Host: "127.0.0.1", Port: 1}, codes.Unavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stream, err := client.Tunnel(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = stream.Send(test.first)
+			if _, err := stream.Recv(); status.Code(err) != test.want {
+				t.Errorf("got %v, want %v", err, test.want)
+			}
+		})
+	}
+	stream := openTunnel(t, client)
+	second, err := client.Tunnel(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = second.Send(&networkv1.TunnelRequest{Host: "127.0.0.1", Port: 1})
+	if _, err := second.Recv(); status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "max_connections") {
+		t.Errorf("one too many: got %v, want ResourceExhausted by max_connections", err)
+	}
+	_ = stream.Send(&networkv1.TunnelRequest{Host: "again"})
+	if _, err := stream.Recv(); status.Code(err) != codes.InvalidArgument {
+		t.Errorf("a second target: got %v, want InvalidArgument", err)
+	}
+}
+
+func TestACallerThatGoesTakesItsTunnelAlong(t *testing.T) {
+	c := start(t, &networkv1.Config{Egress: loopback()})
+	client := dial(t, c)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	address := strings.TrimPrefix(server(t), "http://127.0.0.1:")
+	var port uint32
+	_, _ = fmt.Sscan(address, &port)
+	stream, err := client.Tunnel(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = stream.Send(&networkv1.TunnelRequest{Host: "127.0.0.1", Port: port})
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	cancel()
+	for deadline := time.Now().Add(5 * time.Second); len(connections(t, c)) > 0; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal("the connection is still open")
+		}
+	}
+}
+
+func TestCloseConnectionNamesWhatItEnds(t *testing.T) {
+	c := start(t, &networkv1.Config{})
+	for name, test := range map[string]struct {
+		request *networkv1.CloseConnectionRequest
+		want    codes.Code
+	}{
+		"nothing":   {&networkv1.CloseConnectionRequest{}, codes.InvalidArgument},
+		"no id":     {&networkv1.CloseConnectionRequest{Id: "7"}, codes.NotFound},
+		"a bad id":  {&networkv1.CloseConnectionRequest{Id: "x"}, codes.NotFound},
+		"a client":  {&networkv1.CloseConnectionRequest{Client: "a"}, codes.OK},
+		"no host":   {&networkv1.CloseConnectionRequest{Host: "a b"}, codes.InvalidArgument},
+		"some host": {&networkv1.CloseConnectionRequest{Host: "A.example."}, codes.OK},
+	} {
+		if _, err := c.CloseConnection(t.Context(), test.request); status.Code(err) != test.want {
+			t.Errorf("%s: got %v, want %v", name, err, test.want)
+		}
+	}
+}
