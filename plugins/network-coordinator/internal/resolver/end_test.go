@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"runtime"
 	"testing"
@@ -30,10 +31,11 @@ func TestNothingIsLeftAfterClose(t *testing.T) {
 	cert, ca := certificate(t, "dns.example", net.IPv4(127, 0, 0, 1))
 	s := serve(t, many(100)) // by UDP, then by TCP
 	secure := serveTLS(t, s, cert)
+	url, webCA := serveHTTPS(t, s, func(*http.Request) {})
 	goroutines, open := runtime.NumGoroutine(), descriptors()
 	for i := range 5 {
-		for _, upstream := range []string{s.addr, "tls://" + secure} {
-			r, err := New(&networkv1.Resolver{Upstreams: []string{upstream}, Ca: ca, Listen: "127.0.0.1:0"}, Options{})
+		for _, upstream := range []string{s.addr, "tls://" + secure, url + "/dns-query"} {
+			r, err := New(&networkv1.Resolver{Upstreams: []string{upstream}, Ca: ca + webCA, Listen: "127.0.0.1:0"}, Options{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -19,6 +19,7 @@ const (
 	maxPending   = 4096 // questions by UDP that wait for upstream; each takes some 4 KB
 	maxTCP       = 256  // connections of programs
 	tcpTimeout   = 10 * time.Second
+	maxTCPQuery  = 4096 // bytes, ten times of what a long one has
 	maxTCPAnswer = 1<<16 - 1
 
 	shortOfMemory = 20 * time.Millisecond // that the system gets to find some
@@ -253,7 +254,11 @@ func (l *listener) converse(life context.Context, conn net.Conn) {
 		if _, err := io.ReadFull(conn, size[:]); err != nil {
 			return
 		}
-		msg := make([]byte, binary.BigEndian.Uint16(size[:]))
+		n := binary.BigEndian.Uint16(size[:])
+		if n > maxTCPQuery {
+			return
+		}
+		msg := make([]byte, n)
 		if _, err := io.ReadFull(conn, msg); err != nil {
 			return
 		}

@@ -286,6 +286,21 @@ func TestWhatACallerDoesToItsAnswerChangesNoOther(t *testing.T) {
 	}
 }
 
+func TestAHitAllocatesNothing(t *testing.T) {
+	s := serve(t, everything)
+	r, _ := start(t, &networkv1.Resolver{}, Options{}, s)
+	dst := make([]netip.Addr, 0, 8)
+	ctx := t.Context()
+	allocs := testing.AllocsPerRun(1000, func() {
+		if _, err := r.AppendLookup(ctx, dst, "www.example", Both); err != nil {
+			t.Error(err)
+		}
+	})
+	if allocs != 0 {
+		t.Errorf("%v allocations", allocs)
+	}
+}
+
 func TestOneFamilyIsEnough(t *testing.T) {
 	s := serve(t, func(m *dnsmessage.Message) {
 		if m.Questions[0].Type == dnsmessage.TypeAAAA {

@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -10,8 +11,10 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	networkv1 "github.com/gaia-go/gaia/proto/gaia/network/v1"
+	"github.com/google/go-cmp/cmp"
 )
 
 // BenchmarkListener measures answers a second from the cache, of 1,000 names,
@@ -49,14 +52,15 @@ func BenchmarkListener(b *testing.B) {
 
 // startDNSMasq starts a dnsmasq with a cache large enough that asks upstream,
 // and returns its address.
-func startDNSMasq(t testing.TB, upstream string) string {
+func startDNSMasq(t testing.TB, upstream string, options ...string) string {
 	t.Helper()
 	port := freePort(t)
 	host, at, _ := strings.Cut(upstream, ":")
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
+	args := append(options, "--keep-in-foreground", "--conf-file=/dev/null", "--no-resolv", "--no-hosts",
 		"--listen-address=127.0.0.1", "--bind-interfaces", "--port="+strconv.Itoa(port), "--cache-size=10000",
 		"--server="+host+"#"+at, "--pid-file=", "--user=")
+	cmd := exec.CommandContext(ctx, "dnsmasq", args...)
 	cmd.Stderr = t.Output()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -84,4 +88,30 @@ func perf(b *testing.B, addr, names string, seconds int) float64 {
 	b.Logf("%s: %s", addr, regexp.MustCompile(`Queries lost:.*`).Find(out))
 	rate, _ := strconv.ParseFloat(string(m[1]), 64)
 	return rate
+}
+
+func TestDNSMasqIsUnderstood(t *testing.T) {
+	if _, err := exec.LookPath("dnsmasq"); err != nil {
+		t.Skip("dnsmasq is not installed")
+	}
+	s := serve(t, many(200)) // what dnsmasq does not know
+	addr := startDNSMasq(t, s.addr, "--host-record=web.dm.example,192.0.2.8,2001:db8::8", "--cname=www.dm.example,web.dm.example",
+		"--local=/dm.example/", "--local-ttl=60")
+	r, clock := start(t, &networkv1.Resolver{Upstreams: []string{addr}}, Options{})
+	eventually(t, "dnsmasq answers", func() bool {
+		clock.add(failureTTL)
+		_, err := r.Refresh(t.Context(), "web.dm.example", Both)
+		return err == nil
+	})
+	got, err := r.Lookup(t.Context(), "www.dm.example", Both)
+	want := Answer{Addrs: addrs("2001:db8::8", "192.0.2.8"), CanonicalName: "web.dm.example", TTL: time.Minute}
+	if diff := cmp.Diff(want, got, cmp.Comparer(sameAddr)); diff != "" || err != nil {
+		t.Error(err, diff)
+	}
+	if _, err := r.Lookup(t.Context(), "other.dm.example", Both); !errors.Is(err, ErrNotFound) {
+		t.Error(err)
+	}
+	if got, err := r.Lookup(t.Context(), "large.example", IPv4); err != nil || len(got.Addrs) != 200 {
+		t.Error(len(got.Addrs), err)
+	}
 }

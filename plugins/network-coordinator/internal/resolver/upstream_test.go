@@ -310,25 +310,32 @@ func TestAKeptConnectionThatTheServerClosedIsReplaced(t *testing.T) {
 	}
 }
 
-func TestHTTPSAsksByPOSTOverOneConnection(t *testing.T) {
-	s := serve(t, everything)
-	var conns sync.Map
-	handler := http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
-		conns.Store(request.RemoteAddr, request.Proto)
+// serveHTTPS makes s answer by HTTPS, too, and returns the URL and the PEM of its
+// CA. It shows each request to seen.
+func serveHTTPS(t *testing.T, s *nameserver, seen func(*http.Request)) (url, ca string) {
+	t.Helper()
+	const mediaType = "application/dns-message"
+	web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
+		seen(request)
 		query, _ := io.ReadAll(request.Body)
-		if request.Method != http.MethodPost || request.URL.Path != "/dns-query" || request.Header.Get("Content-Type") != "application/dns-message" || query[0]|query[1] != 0 {
+		if request.Method != http.MethodPost || request.URL.Path != "/dns-query" || request.Header.Get("Content-Type") != mediaType || query[0]|query[1] != 0 {
 			w.WriteHeader(http.StatusBadRequest)
 			return
 		}
-		w.Header().Set("Content-Type", "application/dns-message")
+		w.Header().Set("Content-Type", mediaType)
 		_, _ = w.Write(s.answers(query, nil)[0])
-	})
-	web := httptest.NewUnstartedServer(handler)
+	}))
 	web.EnableHTTP2 = true
 	web.StartTLS()
-	defer web.Close()
-	ca := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw}))
-	r, clock := start(t, &networkv1.Resolver{Upstreams: []string{web.URL + "/dns-query"}, Ca: ca}, Options{})
+	t.Cleanup(web.Close)
+	return web.URL, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw}))
+}
+
+func TestHTTPSAsksByPOSTOverOneConnection(t *testing.T) {
+	s := serve(t, everything)
+	var conns sync.Map
+	url, ca := serveHTTPS(t, s, func(request *http.Request) { conns.Store(request.RemoteAddr, request.Proto) })
+	r, _ := start(t, &networkv1.Resolver{Upstreams: []string{url + "/dns-query"}, Ca: ca}, Options{})
 	for i := range 20 {
 		if _, err := r.Lookup(t.Context(), fmt.Sprintf("n%d.example", i), Both); err != nil {
 			t.Fatal(err)
@@ -344,8 +351,7 @@ func TestHTTPSAsksByPOSTOverOneConnection(t *testing.T) {
 	if count != 1 {
 		t.Errorf("%d connections", count)
 	}
-	clock.add(time.Minute)
-	bad, _ := start(t, &networkv1.Resolver{Upstreams: []string{web.URL + "/other"}, Ca: ca}, Options{})
+	bad, _ := start(t, &networkv1.Resolver{Upstreams: []string{url + "/other"}, Ca: ca}, Options{})
 	if _, err := bad.Lookup(t.Context(), "www.example", IPv4); err == nil || !strings.Contains(err.Error(), "HTTP status 400") {
 		t.Error(err)
 	}
