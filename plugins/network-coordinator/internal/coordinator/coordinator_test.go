@@ -511,3 +511,38 @@ func TestCloseConnectionNamesWhatItEnds(t *testing.T) {
 		}
 	}
 }
+
+func TestTheNameListenerObeysTheRulesAndOutlivesAnotherConfig(t *testing.T) {
+	asked := make(chan string, 100)
+	config := func(cache uint64) *networkv1.Config {
+		return &networkv1.Config{
+			Egress: &egressv1.Egress{Rule: []*egressv1.Rule{
+				{Action: egressv1.Rule_ALLOW, Hosts: []string{"*.example"}, Addresses: []string{"192.0.2.0/24"}, Ports: []string{"5432"}},
+				{Action: egressv1.Rule_DENY},
+			}},
+			Resolver: &networkv1.Resolver{Upstreams: []string{nameServer(t, asked)}, Listen: "127.0.0.1:0", Cache: cache},
+		}
+	}
+	c := start(t, config(1<<20))
+	at := c.names.Addr()
+	dns := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, at.String())
+	}}
+	for _, cache := range []uint64{1 << 20, 2 << 20} {
+		if err := c.Reconfigure(t.Context(), config(cache)); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.names.Addr(); got != at {
+			t.Fatalf("the listener: got %v, want %v still", got, at)
+		}
+		if got, err := dns.LookupHost(t.Context(), "a.example."); err != nil || !cmp.Equal(got, []string{"192.0.2.7"}) {
+			t.Errorf("an allowed name: got %q, %v", got, err)
+		}
+		for len(asked) > 0 {
+			<-asked
+		}
+		if got, err := dns.LookupHost(t.Context(), "secret.data.test."); err == nil || len(asked) > 0 {
+			t.Errorf("a denied name: got %q, and %d questions upstream", got, len(asked))
+		}
+	}
+}
