@@ -31,9 +31,10 @@ type Call struct {
 
 	mu        sync.Mutex
 	outcome   Outcome
-	exchanges []*Exchange // all that were begun
-	current   *Exchange   // the one that counts
-	leader    *Call       // whose exchange this call waits for; nil for its own
+	exchanges []*Exchange  // all that were begun
+	first     [1]*Exchange // where exchanges begins: most calls have but one
+	current   *Exchange    // the one that counts
+	leader    *Call        // whose exchange this call waits for; nil for its own
 }
 
 // Again returns a call that asks for the same, of which nothing has become yet.
@@ -82,6 +83,9 @@ func (c *Call) Begin(target string, connected func(reused bool)) *Exchange {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leader = nil
+	if c.exchanges == nil {
+		c.exchanges = c.first[:0]
+	}
 	c.exchanges = append(c.exchanges, e)
 	c.current = e
 	return e

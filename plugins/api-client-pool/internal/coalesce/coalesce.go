@@ -4,11 +4,9 @@ package coalesce
 
 import (
 	"context"
-	"fmt"
-	"maps"
 	"net/http"
 	"slices"
-	"strings"
+	"strconv"
 	"sync"
 	"time"
 
@@ -81,21 +79,30 @@ func isShareable(request *http.Request, c *call.Call) bool {
 		(request.Method == http.MethodGet || request.Method == http.MethodHead)
 }
 
-// describe is all that makes a response the one that was asked for.
+// describe is all that makes a response the one that was asked for. It is built
+// on the stack: each request has one, and few are ever shared.
 func describe(request *http.Request, c *call.Call) string {
-	var b strings.Builder
-	b.Grow(256)
-	fmt.Fprintf(&b, "%s %s\n%s\n%s\n%d %d %d %t %d", request.Method, request.URL, request.Host, c.Profile,
-		c.Version, c.Cache, c.Retries, c.Hedge, c.HedgeAfter)
-	for _, name := range slices.Sorted(maps.Keys(request.Header)) {
+	var space [512]byte
+	var names [24]string
+	text := append(space[:0], request.Method...)
+	for _, part := range []string{request.URL.Scheme, request.URL.Host, request.URL.EscapedPath(), request.URL.RawQuery, request.Host, c.Profile} {
+		text = append(append(text, '\n'), part...) // which none of them can have
+	}
+	for _, n := range []int64{int64(c.Version), int64(c.Cache), int64(c.Retries), int64(c.HedgeAfter)} {
+		text = strconv.AppendInt(append(text, '\n'), n, 10)
+	}
+	text = strconv.AppendBool(append(text, '\n'), c.Hedge)
+	sorted := names[:0]
+	for name := range request.Header {
+		sorted = append(sorted, name)
+	}
+	slices.Sort(sorted)
+	for _, name := range sorted {
 		for _, value := range request.Header[name] {
-			b.WriteString("\n") // which neither a name nor a value can have
-			b.WriteString(name)
-			b.WriteString(":")
-			b.WriteString(value)
+			text = append(append(append(append(text, '\n'), name...), ':'), value...)
 		}
 	}
-	return b.String()
+	return string(text)
 }
 
 // join returns the flight of that name, and whether it began with this request.
@@ -120,16 +127,13 @@ func (g *Group) join(name string, request *http.Request, c *call.Call) (*flight,
 // fly makes the exchange of f.
 func (g *Group) fly(name string, f *flight, request *http.Request) {
 	defer f.cancel()
-	response, err := g.next.RoundTrip(request)
-	var data []byte
-	if err == nil {
-		data, err = body.Read(response, f.call.MaxBody)
-		_ = response.Body.Close()
-	}
+	f.response, f.err = g.next.RoundTrip(request) //nolint:bodyclose // it has been read, or each caller closes its own
 	g.mu.Lock()
 	g.remove(name, f)
-	f.response, f.data, f.err = response, data, err
-	g.mu.Unlock()
+	g.mu.Unlock() // nobody joins any more
+	if f.err == nil && f.joined > 1 {
+		f.data, f.err = body.Read(f.response, f.call.MaxBody)
+	}
 	close(f.landed)
 }
 
@@ -156,20 +160,20 @@ func (g *Group) remove(name string, f *flight) {
 	}
 }
 
-// own is the result as one caller's own. It is called after the landing, when
-// nobody can join any more.
+// own is the result as one caller's own. It is called after the landing.
 func (f *flight) own(request *http.Request) (*http.Response, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
-	response := *f.response
-	alone := f.joined == 1
-	if !alone {
-		response.Header = f.response.Header.Clone()
-		response.Trailer = f.response.Trailer.Clone()
+	if f.joined == 1 {
+		f.response.Request = request
+		return f.response, nil
 	}
+	response := *f.response
+	response.Header = f.response.Header.Clone()
+	response.Trailer = f.response.Trailer.Clone()
 	response.Request = request
-	response.Body = body.Of(f.data, alone)
+	response.Body = body.Of(f.data, false)
 	return &response, nil
 }
 
