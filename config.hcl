@@ -92,6 +92,7 @@ subsystem "network_coordinator" {
     concurrency = 2000
     queue       = 2000
     timeout     = "5m"
+    open_files  = 8192 # two a connection, and some
   }
 
   slo {
