@@ -127,9 +127,14 @@ func (c *Cache) find(key string, request *http.Request) *entry {
 	if e := c.memory.find(key, request); e != nil || c.disk == nil {
 		return e
 	}
+	fill := c.fill(key)
 	e := c.disk.find(key, request)
 	if e != nil {
 		c.memory.put(e)
+	}
+	if !fill.finish() && e != nil { // forgotten meanwhile
+		c.memory.remove(e.Key, e.Variant)
+		return nil
 	}
 	return e
 }
@@ -166,7 +171,7 @@ func (c *Cache) fetch(request *http.Request, asked *call.Call, key string, want 
 		fill.drop()
 		return nil, err
 	}
-	if stored != nil && response.StatusCode == http.StatusNotModified {
+	if stored != nil && hasValidator(stored.Header) && response.StatusCode == http.StatusNotModified {
 		return c.confirmed(request, asked, want, stored, response, fill)
 	}
 	if request.Method == http.MethodHead {
@@ -200,11 +205,13 @@ func (c *Cache) confirmed(
 		return c.fetch(request, asked, stored.Key, want, nil)
 	}
 	fresh := stored.refreshed(request, response, want.now, c.now())
-	if fill.finish() && !parseDirectives(response.Header).has("no-store") && !want.noStore {
+	if parseDirectives(response.Header).has("no-store") || want.noStore {
+		fill.drop()
+	} else {
 		if fresh.Variant != stored.Variant {
 			c.remove(stored)
 		}
-		c.put(fresh)
+		fill.keep(fresh)
 	}
 	note(asked, apiv1.CacheStatus_REVALIDATED)
 	return fresh.response(request, c.now(), true), nil
@@ -238,14 +245,11 @@ func failed(response *http.Response, err error) bool {
 	return false
 }
 
-// discard ends a response that is not used, so that its connection can be.
+// discard ends a response that is not used.
 func discard(response *http.Response) {
-	if response == nil {
-		return
+	if response != nil {
+		_ = response.Body.Close()
 	}
-	const worth = 64 << 10 // bytes; more costs longer than a new connection
-	_, _ = io.CopyN(io.Discard, response.Body, worth)
-	_ = response.Body.Close()
 }
 
 func weak(tag string) string {

@@ -231,7 +231,7 @@ func TestTheProcessThatIsKilled(t *testing.T) {
 
 func TestAKilledProcessLeavesWholeEntries(t *testing.T) {
 	dir := t.TempDir() + "/cache"
-	for life := range 10 {
+	for life := range 5 {
 		command := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^TestTheProcessThatIsKilled$")
 		command.Env = append(os.Environ(), "GAIA_TEST_CACHE="+dir)
 		out, err := command.StdoutPipe()
@@ -242,7 +242,7 @@ func TestAKilledProcessLeavesWholeEntries(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _ = out.Read(make([]byte, 1))
-		for range life * 7 { // somewhere in the middle of something
+		for range life * 14 { // somewhere in the middle of something
 			_, _ = os.ReadDir(dir)
 		}
 		_ = command.Process.Kill()

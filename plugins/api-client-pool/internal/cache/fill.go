@@ -38,6 +38,15 @@ func (c *Cache) fill(key string) *fill {
 	return f
 }
 
+// keep ends the fill and stores e. It is taken back if the key was forgotten
+// meanwhile: to look first would leave a moment between the look and the store.
+func (f *fill) keep(e *entry) {
+	f.cache.put(e)
+	if !f.finish() {
+		f.cache.remove(e)
+	}
+}
+
 // drop ends the fill without anything to keep.
 func (f *fill) drop() { f.finish() }
 
@@ -141,8 +150,10 @@ func (b *copied) end(e *entry) {
 		return
 	}
 	b.fill = nil
-	if f.finish() && e != nil {
-		f.cache.put(e)
+	if e != nil {
+		f.keep(e)
+	} else {
+		f.drop()
 	}
 	b.kept = nil
 	f.cache.filling.Add(-b.reserved)

@@ -378,6 +378,13 @@ func TestACanceledStreamEndsAtTheServer(t *testing.T) {
 	}
 }
 
+func TestAServerThatIsGoneEndsTheWaitForTheCaller(t *testing.T) {
+	address := misbehave(t, func(conn net.Conn) { readRequest(conn) })
+	stream := begin(t, open(t, nil), &apiv1.DoRequest{Method: "POST", Url: "http://" + address})
+	push(t, stream, "some") // and no more
+	wantError(t, finish(t, stream).err, codes.Unavailable, "send: ", "the server closed the connection")
+}
+
 func TestAStreamHoldsBackWhoIsFaster(t *testing.T) {
 	const size = 64 << 20
 	taken := make(chan bool)

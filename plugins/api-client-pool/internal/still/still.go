@@ -5,9 +5,11 @@ package still
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"sync"
 	"time"
 
@@ -31,9 +33,11 @@ type Watcher struct {
 func (w *Watcher) RoundTrip(request *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancelCause(request.Context())
 	watch := &watch{limit: w.Limit, cancel: cancel}
-	request = request.WithContext(ctx)
 	if request.Body != nil && request.Body != http.NoBody && (request.ContentLength <= 0 || request.ContentLength > small) {
+		request = request.WithContext(watch.connection(ctx))
 		watch.over(request)
+	} else {
+		request = request.WithContext(ctx)
 	}
 	response, err := w.Next.RoundTrip(request)
 	watch.begin()
@@ -59,7 +63,8 @@ type watch struct {
 	what    string      // is awaited
 	begun   bool        // the response: the request's body counts no more
 	stalled *call.Failure
-	body    io.Closer // of the request; nil where it is not watched
+	body    io.Closer // of the request, while it is watched
+	lost    bool      // the connection is closed
 }
 
 // start lets the clock run from the beginning. what is what to say when it has
@@ -97,6 +102,7 @@ func (w *watch) begin() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.begun = true
+	w.body = nil
 	w.stop()
 }
 
@@ -108,6 +114,35 @@ func (w *watch) cause(err error) error {
 		return w.stalled
 	}
 	return err
+}
+
+// connection returns a context in which the end of the connection ends a Read of
+// the request's body. Over HTTP/1, net/http does not report a server that has
+// gone before such a Read returns, which may be when the caller has more to send.
+func (w *watch) connection(ctx context.Context) context.Context {
+	return httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+		conn := info.Conn
+		for {
+			secure, is := conn.(*tls.Conn)
+			if !is {
+				break
+			}
+			conn = secure.NetConn()
+		}
+		if socket, is := conn.(interface{ OnClose(func()) }); is {
+			socket.OnClose(w.lose)
+		}
+	}})
+}
+
+func (w *watch) lose() {
+	w.mu.Lock()
+	w.lost = true
+	body := w.body
+	w.mu.Unlock()
+	if body != nil {
+		_ = body.Close()
+	}
 }
 
 // over watches the body of request, and its repetitions on other connections.
@@ -139,6 +174,12 @@ func (w *watch) sent(what string) {
 	}
 }
 
+func (w *watch) gone() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.lost
+}
+
 // upload is the body of a request. While it is not being read, the server does
 // not take what was read before.
 type upload struct {
@@ -150,10 +191,12 @@ type upload struct {
 func (u *upload) Read(p []byte) (int, error) {
 	u.watch.sent("the caller sent nothing of the request's body")
 	n, err := u.ReadCloser.Read(p)
-	if err != nil {
-		u.watch.sent("")
-	} else {
+	if err == nil {
 		u.watch.sent("the server took nothing of the request's body")
+		return n, nil
+	}
+	if u.watch.sent(""); u.watch.gone() {
+		return n, io.ErrUnexpectedEOF // net/http passes it on: the connection has ended
 	}
 	return n, err
 }

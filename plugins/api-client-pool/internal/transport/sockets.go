@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gaia-go/gaia/sdk/egress"
@@ -141,7 +142,18 @@ func (s *sockets) close() {
 type socket struct {
 	net.Conn
 
-	owner *sockets
+	owner  *sockets
+	closed atomic.Bool
+	ending atomic.Pointer[func()]
+}
+
+// OnClose has f called when the connection is closed, at once if it is already,
+// and perhaps twice. It takes the place of the f before.
+func (s *socket) OnClose(f func()) {
+	s.ending.Store(&f)
+	if s.closed.Load() {
+		f()
+	}
 }
 
 func (s *socket) Read(b []byte) (int, error) {
@@ -160,6 +172,10 @@ func (s *socket) Write(b []byte) (int, error) {
 func (s *socket) Close() error {
 	if s.owner.disown(s) {
 		s.owner.counters.Open.Dec()
+	}
+	s.closed.Store(true)
+	if f := s.ending.Load(); f != nil {
+		(*f)()
 	}
 	return s.Conn.Close()
 }
