@@ -35,6 +35,7 @@ type Call struct {
 	first     [1]*Exchange // where exchanges begins: most calls have but one
 	current   *Exchange    // the one that counts
 	leader    *Call        // whose exchange this call waits for; nil for its own
+	sent      bool         // something left before the last redirect
 }
 
 // Again returns a call that asks for the same, of which nothing has become yet.
@@ -73,7 +74,12 @@ func (c *Call) Outcome() Outcome {
 // Redirected begins the outcome anew, for the request that a redirect led to.
 // What was sent before remains sent.
 func (c *Call) Redirected() {
-	c.Note(func(o *Outcome) { *o = Outcome{} })
+	sent, current := c.Sent(), c.Exchange()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.outcome = Outcome{}
+	c.leader = nil
+	c.sent, c.current = sent, current
 }
 
 // Begin adds an exchange with target, "host:port", and makes it the one that
@@ -122,8 +128,11 @@ func (c *Call) Exchange() *Exchange {
 // Sent reports whether something of the request may have reached a server.
 func (c *Call) Sent() bool {
 	c.mu.Lock()
-	leader, exchanges := c.leader, c.exchanges
+	leader, exchanges, sent := c.leader, c.exchanges, c.sent
 	c.mu.Unlock()
+	if sent {
+		return true
+	}
 	for _, e := range exchanges {
 		if e.Sent() {
 			return true

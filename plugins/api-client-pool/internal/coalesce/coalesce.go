@@ -88,7 +88,7 @@ func describe(request *http.Request, c *call.Call) string {
 	for _, part := range []string{request.URL.Scheme, request.URL.Host, request.URL.EscapedPath(), request.URL.RawQuery, request.Host, c.Profile} {
 		text = append(append(text, '\n'), part...) // which none of them can have
 	}
-	for _, n := range []int64{int64(c.Version), int64(c.Cache), int64(c.Retries), int64(c.HedgeAfter)} {
+	for _, n := range []int64{int64(c.Version), int64(c.Cache), int64(c.Retries), int64(c.HedgeAfter), c.MaxBody} {
 		text = strconv.AppendInt(append(text, '\n'), n, 10)
 	}
 	text = strconv.AppendBool(append(text, '\n'), c.Hedge)

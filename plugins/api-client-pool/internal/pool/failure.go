@@ -49,6 +49,7 @@ func (c *client) explain(ctx context.Context, t *trace, err error) error {
 		Metadata: map[string]string{"processed": processed, "attempts": strconv.Itoa(t.call.Outcome().Attempts)},
 	}}
 	if failure, ok := errors.AsType[*call.Failure](err); ok && failure.RetryAfter > 0 {
+		t.limited = true
 		details = append(details, &errdetails.RetryInfo{RetryDelay: durationpb.New(failure.RetryAfter)})
 	}
 	failed := status.New(code, text)

@@ -21,6 +21,7 @@ import (
 type metrics struct {
 	registry *prometheus.Registry
 	results  map[codes.Code]prometheus.Counter // of calls without a response
+	limited  prometheus.Counter                // of them those refused by a pause or a rate
 	classes  [6]prometheus.Counter             // of responses, by the first digit of their status
 	failures [call.Phases]prometheus.Counter
 	seconds  prometheus.Histogram
@@ -30,8 +31,8 @@ type metrics struct {
 	open     prometheus.Gauge
 	received prometheus.Counter
 	sent     prometheus.Counter
-	shared   prometheus.Counter
 	cache    *cache.Metrics
+	shared   prometheus.Counter
 	denials  *prometheus.CounterVec
 	resend   *resend.Metrics
 }
@@ -59,6 +60,7 @@ func newMetrics() *metrics {
 			codes.DeadlineExceeded:  requests.WithLabelValues("timeout"),
 			codes.Unavailable:       requests.WithLabelValues("unavailable"),
 		},
+		limited: requests.WithLabelValues("limited"),
 		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name:    "gaia_api_request_seconds",
 			Help:    "Time from the start of a call to the last byte of its response, waiting for a connection and redirects included; complete responses only.",
@@ -121,6 +123,9 @@ func (m *metrics) count(t *trace, code uint32, err error) {
 	result := m.results[status.Code(err)]
 	if result == nil { // of a stream that broke, not of its exchange
 		result = m.results[codes.Unavailable]
+	}
+	if t.limited {
+		result = m.limited
 	}
 	result.Inc()
 	if t.method != "" { // it was begun

@@ -83,6 +83,7 @@ func TestEveryCallIsCountedOnceByItsResult(t *testing.T) {
 		`gaia_api_requests_total{result="invalid"}`:           1,
 		`gaia_api_requests_total{result="denied"}`:            0,
 		`gaia_api_requests_total{result="too_large"}`:         1,
+		`gaia_api_requests_total{result="limited"}`:           0,
 		`gaia_api_requests_total{result="timeout"}`:           1,
 		`gaia_api_requests_total{result="canceled"}`:          0,
 		`gaia_api_requests_total{result="unavailable"}`:       2,

@@ -33,13 +33,13 @@ type settings struct {
 	bodyTimeout        time.Duration // how long a body may stand still
 	maxStreamBody      int64         // bytes, in each direction
 	cache              *cache.Cache  // nil for none; whoever uses the settings closes it
-	coalesce           bool          // whether identical requests share an exchange
-	domains            *domain.Domains
 	retries            int           // how often a request may be sent again
 	budget             float64       // share of a domain's requests that may be repetitions
 	baseDelay          time.Duration // of repetitions; doubled with each
 	maxDelay           time.Duration
 	maxPause           time.Duration // that a server can ask for; 0 is none
+	coalesce           bool          // whether identical requests share an exchange
+	domains            *domain.Domains
 	egress             *egress.Policy
 	resolver           egress.Resolver  // nil is the system's
 	routes             transport.Routes // by profile

@@ -11,11 +11,12 @@ import (
 
 // trace is what is known of a call for its errors, timing and metrics.
 type trace struct {
-	call   *call.Call
-	begun  time.Time
-	method string
-	target string     // address of the first server, until there is an exchange
-	failed call.Phase // where it ended without a response
+	call    *call.Call
+	begun   time.Time
+	method  string
+	target  string     // address of the first server, until there is an exchange
+	failed  call.Phase // where it ended without a response
+	limited bool       // it ended because a pause or a rate left no time
 }
 
 func newTrace() *trace {
