@@ -31,8 +31,7 @@ const (
 	httpConnections = 64
 )
 
-// httpConfig is a house that may call this machine. Each caller's request is its
-// own: to share one exchange would be to measure fewer.
+// httpConfig is a house that may call this machine.
 const httpConfig = `
 subsystem "` + httpSubsystem + `" {
   plugin = "` + httpPlugin + `"
@@ -42,7 +41,6 @@ subsystem "` + httpSubsystem + `" {
     timeout     = "60s"
   }
   config {
-    coalesce = false
     egress {
       rule {
         action    = "allow"
@@ -120,11 +118,12 @@ func (b httpBench) load(ctx context.Context) (Table, error) {
 		callers = httpCallers
 	}
 	b.progress("http: %d callers GET %d B, %d rounds of %v", callers, httpBody, b.Rounds, b.Round)
-	crew := func(get func(grpc.ClientConnInterface) func(context.Context) error) crew {
+	// Each caller has a URL of its own: identical requests would share an exchange.
+	crew := func(get func(grpc.ClientConnInterface, string) func(context.Context) error) crew {
 		return func(conn grpc.ClientConnInterface) []*caller {
 			all := make([]*caller, callers)
 			for i := range all {
-				all[i] = &caller{call: get(conn)}
+				all[i] = &caller{call: get(conn, fmt.Sprintf("%s/%d", b.server.URL, i))}
 			}
 			return all
 		}
@@ -139,9 +138,9 @@ func (b httpBench) load(ctx context.Context) (Table, error) {
 	}, Rows: rows}, err
 }
 
-func (b httpBench) getDirect(grpc.ClientConnInterface) func(context.Context) error {
+func (b httpBench) getDirect(_ grpc.ClientConnInterface, url string) func(context.Context) error {
 	return func(ctx context.Context) error {
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, b.server.URL, nil)
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 		if err != nil {
 			return err
 		}
@@ -154,8 +153,8 @@ func (b httpBench) getDirect(grpc.ClientConnInterface) func(context.Context) err
 	}
 }
 
-func (b httpBench) getPooled(conn grpc.ClientConnInterface) func(context.Context) error {
-	request := fields(nil).text(urlNumber, b.server.URL).message()
+func (b httpBench) getPooled(conn grpc.ClientConnInterface, url string) func(context.Context) error {
+	request := fields(nil).text(urlNumber, url).message()
 	return func(ctx context.Context) error {
 		answer := new(emptypb.Empty)
 		if err := conn.Invoke(ctx, httpMethod, request, answer, grpc.StaticMethod()); err != nil {
@@ -190,7 +189,7 @@ func (b httpBench) connections(ctx context.Context) (Table, error) {
 	for _, c := range []struct {
 		what string
 		get  func(context.Context) error
-	}{{"net/http", b.getDirect(nil)}, {"gaia", b.getPooled(fresh.conn)}} {
+	}{{"net/http", b.getDirect(nil, b.server.URL)}, {"gaia", b.getPooled(fresh.conn, b.server.URL)}} {
 		before, began := b.server.opened.Load(), time.Now()
 		for range httpSequential {
 			if err := c.get(ctx); err != nil {

@@ -38,14 +38,6 @@ type Call struct {
 	sent      bool         // something left before the last redirect
 }
 
-// Again returns a call that asks for the same, of which nothing has become yet.
-func (c *Call) Again() *Call {
-	return &Call{
-		Profile: c.Profile, Cache: c.Cache, Version: c.Version, Idempotent: c.Idempotent,
-		Retries: c.Retries, Hedge: c.Hedge, HedgeAfter: c.HedgeAfter, MaxBody: c.MaxBody,
-	}
-}
-
 // Outcome is what became of a call.
 type Outcome struct {
 	Attempts int               // how often it was sent since the last redirect
@@ -109,6 +101,27 @@ func (c *Call) Follow(leader *Call) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.leader = leader
+}
+
+// Result is the part of what became of a call that another may have, too.
+type Result struct {
+	exchange *Exchange
+	attempts int
+	sent     bool
+}
+
+// Result returns what became of the call so far, for Adopt.
+func (c *Call) Result() Result {
+	return Result{exchange: c.Exchange(), attempts: c.Outcome().Attempts, sent: c.Sent()}
+}
+
+// Adopt makes the result of another call, which c has followed, that of c.
+func (c *Call) Adopt(r Result) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.leader, c.current = nil, r.exchange
+	c.sent = c.sent || r.sent
+	c.outcome.Attempts, c.outcome.Shared = r.attempts, true
 }
 
 // Exchange returns the exchange that counts: the last one, or the faster of two

@@ -3,12 +3,11 @@
 package coalesce
 
 import (
-	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
 	"sync"
-	"time"
 
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/body"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
@@ -32,24 +31,23 @@ func New(next http.RoundTripper, shared prometheus.Counter) *Group {
 	return &Group{next: next, shared: shared, flights: map[string]*flight{}}
 }
 
-// flight is one exchange for all who ask for the same.
+// flight is one exchange for all who ask for the same. Who began it makes it, on
+// his own goroutine and in his own time: most requests are alone.
 type flight struct {
-	call   *call.Call
-	wait   *patience
-	cancel context.CancelFunc
-
-	waiting int // callers that are still there; guarded by Group.mu, as is joined
-	joined  int // callers that there ever were
+	call   *call.Call // of who began it
+	joined bool       // whether others wait; guarded by Group.mu until the landing
 
 	landed   chan struct{} // closed when there is a result, which nobody writes to then
+	result   call.Result   // of who began it
 	response *http.Response
 	data     []byte // its body
 	err      error
+	again    bool // whether all that is one only for who began it
 }
 
 // RoundTrip sends request, or waits for the response to an identical one that is
-// under way. Whoever gives up does so for himself alone; the exchange ends when
-// the last has given up.
+// under way. Whoever gives up does so for himself alone: when that is who began,
+// one of the others begins anew.
 func (g *Group) RoundTrip(request *http.Request) (*http.Response, error) {
 	ctx := request.Context()
 	c := call.From(ctx)
@@ -57,19 +55,23 @@ func (g *Group) RoundTrip(request *http.Request) (*http.Response, error) {
 		return g.next.RoundTrip(request)
 	}
 	name := describe(request, c)
-	f, first := g.join(name, request, c)
-	c.Follow(f.call)
-	select {
-	case <-f.landed:
-	case <-ctx.Done():
-		g.leave(name, f)
-		return nil, ctx.Err()
+	for {
+		f, first := g.join(name, c)
+		if first {
+			return g.fly(name, f, request)
+		}
+		c.Follow(f.call)
+		select {
+		case <-f.landed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		if !f.again {
+			g.shared.Inc()
+			c.Adopt(f.result)
+			return f.own(request)
+		}
 	}
-	if !first {
-		g.shared.Inc()
-		c.Note(func(o *call.Outcome) { o.Shared = true })
-	}
-	return f.own(request)
 }
 
 // isShareable reports whether a request asks for something that others may have,
@@ -105,69 +107,59 @@ func describe(request *http.Request, c *call.Call) string {
 	return string(text)
 }
 
-// join returns the flight of that name, and whether it began with this request.
-func (g *Group) join(name string, request *http.Request, c *call.Call) (*flight, bool) {
-	ctx := request.Context()
+// join returns the flight of that name, and whether it began with this call.
+func (g *Group) join(name string, c *call.Call) (f *flight, first bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if f := g.flights[name]; f != nil {
-		f.waiting++
-		f.joined++
-		f.wait.extend(ctx)
+		f.joined = true
 		return f, false
 	}
-	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	f := &flight{call: c.Again(), wait: &patience{Context: own}, cancel: cancel, waiting: 1, joined: 1, landed: make(chan struct{})}
-	f.wait.extend(ctx)
+	f = &flight{call: c, landed: make(chan struct{})}
 	g.flights[name] = f
-	go g.fly(name, f, request.WithContext(call.With(f.wait, f.call)))
 	return f, true
 }
 
-// fly makes the exchange of f.
-func (g *Group) fly(name string, f *flight, request *http.Request) {
-	defer f.cancel()
-	f.response, f.err = g.next.RoundTrip(request) //nolint:bodyclose // it has been read, or each caller closes its own
-	g.mu.Lock()
-	g.remove(name, f)
-	g.mu.Unlock() // nobody joins any more
-	if f.err == nil && f.joined > 1 {
-		f.data, f.err = body.Read(f.response, f.call.MaxBody)
+// fly makes the exchange of f, and returns its result as that of who began it.
+func (g *Group) fly(name string, f *flight, request *http.Request) (*http.Response, error) {
+	f.again = true // should the exchange panic
+	defer func() {
+		g.land(name, f)
+		close(f.landed)
+	}()
+	response, err := g.next.RoundTrip(request)
+	if !g.land(name, f) {
+		return response, err
 	}
-	close(f.landed)
+	f.response, f.err, f.result = response, err, f.call.Result()
+	if err == nil {
+		f.data, f.err = body.Read(response, f.call.MaxBody)
+	}
+	f.again = f.err != nil && (request.Context().Err() != nil || isLimited(f.err))
+	return f.own(request)
 }
 
-// leave takes a caller out of f. The last one ends the exchange, and returns
-// when it has ended.
-func (g *Group) leave(name string, f *flight) {
-	g.mu.Lock()
-	f.waiting--
-	last := f.waiting == 0
-	if last {
-		g.remove(name, f)
-	}
-	g.mu.Unlock()
-	if last {
-		f.cancel()
-		<-f.landed
-	}
+// isLimited reports whether a request was not sent because a wait would have
+// ended after its deadline, which says nothing to those with another one.
+func isLimited(err error) bool {
+	failure, ok := errors.AsType[*call.Failure](err)
+	return ok && failure.RetryAfter > 0
 }
 
-// remove takes f out of the flights that can be joined.
-func (g *Group) remove(name string, f *flight) {
+// land lets nobody join f any more, and reports whether somebody has.
+func (g *Group) land(name string, f *flight) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if g.flights[name] == f {
 		delete(g.flights, name)
 	}
+	return f.joined
 }
 
-// own is the result as one caller's own. It is called after the landing.
+// own is the result as one caller's own.
 func (f *flight) own(request *http.Request) (*http.Response, error) {
 	if f.err != nil {
 		return nil, f.err
-	}
-	if f.joined == 1 {
-		f.response.Request = request
-		return f.response, nil
 	}
 	response := *f.response
 	response.Header = f.response.Header.Clone()
@@ -175,32 +167,4 @@ func (f *flight) own(request *http.Request) (*http.Response, error) {
 	response.Request = request
 	response.Body = body.Of(f.data, false)
 	return &response, nil
-}
-
-// patience is a context whose deadline is the latest of those who wait. It does
-// not end then: each of them has a context that does.
-type patience struct {
-	context.Context //nolint:containedctx // it is one itself
-
-	mu       sync.Mutex
-	deadline time.Time
-	endless  bool
-}
-
-// Deadline returns the latest deadline so far.
-func (p *patience) Deadline() (time.Time, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.deadline, !p.endless
-}
-
-// extend takes the deadline of one more who waits.
-func (p *patience) extend(ctx context.Context) {
-	deadline, ok := ctx.Deadline()
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.endless = p.endless || !ok
-	if deadline.After(p.deadline) {
-		p.deadline = deadline
-	}
 }

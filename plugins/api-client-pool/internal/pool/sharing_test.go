@@ -44,21 +44,26 @@ func TestIdenticalGETsShareOneExchange(t *testing.T) {
 	<-arrived
 	waitFor(t, func() bool { return waiting(p) == 7 })
 	giveUp()
+	<-arrived // one of the others has begun anew
 	waitFor(t, func() bool { return waiting(p) == 6 })
 	close(release)
 	wg.Wait()
+	shared := 0
 	for i, response := range responses {
-		if string(response.GetBody()) != "body" || !response.GetShared() || response.GetAttempts() != 1 {
-			t.Errorf("response %d: got %v, want a shared one", i, response)
+		if response.GetShared() {
+			shared++
+		}
+		if string(response.GetBody()) != "body" || response.GetAttempts() != 1 {
+			t.Errorf("response %d: got %v", i, response)
 		}
 		response.GetBody()[0] = byte('0' + i) // is nobody else's
 		response.GetHeaders()[0].Value = "mine"
 	}
 	if len(arrived) != 0 {
-		t.Errorf("the server saw %d requests more than two", len(arrived))
+		t.Errorf("the server saw %d requests more than three", len(arrived))
 	}
-	if got := gather(t, p)["gaia_api_shared_total"]; got != 5 {
-		t.Errorf("shared: got %v, want 5", got)
+	if got := gather(t, p)["gaia_api_shared_total"]; shared != 4 || got != 4 {
+		t.Errorf("shared: got %d responses and %v in the metric, want 4: all but the one that began anew", shared, got)
 	}
 }
 
