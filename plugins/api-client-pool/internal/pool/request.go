@@ -320,6 +320,10 @@ func headerFault(canonical, value string) string {
 	case "Connection", "Http2-Settings", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
 		"Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
 		return "belongs to the connection, which is the client's own"
+	case "Idempotency-Key", "X-Idempotency-Key":
+		if value == "" { // net/http would repeat the request by the mere name
+			return "is empty; leave it out, or write the key that the server knows repetitions by"
+		}
 	case "Host":
 		if !isHost(value) {
 			return `is not a host; write "example.com" or "example.com:8080"`
