@@ -346,11 +346,11 @@ const errRedirect = "failed to parse Location header"
 type redirects struct {
 	limit   int
 	version apiv1.HTTPVersion
+	strayed bool // whether another server than the first was met
 }
 
 // check is an http.Client's CheckRedirect. Where it does not follow, the
-// redirect itself becomes the response. Authorization and Cookie have been
-// taken from a request to another host by now.
+// redirect itself becomes the response.
 func (r *redirects) check(next *http.Request, past []*http.Request) error {
 	if len(past) > r.limit {
 		return http.ErrUseLastResponse
@@ -360,12 +360,28 @@ func (r *redirects) check(next *http.Request, past []*http.Request) error {
 	if urlFault(next.URL) != "" || inASCII(next.URL) != nil || transport.Fits(r.version, next.URL, false, true) != nil {
 		return http.ErrUseLastResponse
 	}
+	// net/http lets them go along to all names below the first one's, to other
+	// ports, and from https to http.
+	if r.strayed = r.strayed || !isAtHome(past[0].URL, next.URL); r.strayed {
+		next.Header.Del("Authorization")
+		next.Header.Del("Cookie")
+	}
 	call.From(next.Context()).Redirected()
 	// net/http adds the previous URL, query included, which may carry a key.
 	if past[0].Header.Get("Referer") == "" {
 		next.Header.Del("Referer")
 	}
 	return nil
+}
+
+// isAtHome reports whether what is meant for the server of from may go to that of
+// to: it is the same, or the same on https.
+func isAtHome(from, to *url.URL) bool {
+	home, there := originOf(from), originOf(to)
+	if home.scheme == "http" && home.port == "80" && there.scheme == "https" {
+		home.scheme, home.port = "https", "443"
+	}
+	return home == there
 }
 
 // cause takes off http.Client's url.Error, which repeats the URL.
