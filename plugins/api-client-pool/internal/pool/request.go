@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/profile"
@@ -213,43 +212,30 @@ func checkURL(text string, p *profile.Profile, faults *faults) *url.URL {
 		faults.add("url", "%s", fault)
 		return nil
 	}
-	target.Host = strings.TrimSuffix(target.Host, ":") // "http://h:/" is "http://h/"
-	if err := inASCII(target); err != nil {
+	if err := spell(target); err != nil {
 		faults.add("url", "%v", err)
 		return nil
 	}
 	return target
 }
 
-// inASCII spells the host of u in its ASCII form, by the same rules as a
-// profile's hosts and egress rules. net/http would use rules of its own.
-func inASCII(u *url.URL) error {
-	if ascii(u.Host) {
-		return nil
-	}
+// spell writes host and port of u in their one spelling, by the same rules as
+// a profile's hosts and egress rules: what is bounded for each host would else be
+// for each spelling of it.
+func spell(u *url.URL) error {
 	host, err := egress.ParseHost(u.Hostname())
 	if err != nil {
 		return err
 	}
-	name := host.String()
-	switch port := u.Port(); {
+	name, port := host.String(), strings.TrimLeft(u.Port(), "0")
+	switch {
 	case port != "":
-		u.Host = net.JoinHostPort(name, port)
+		name = net.JoinHostPort(name, port)
 	case strings.Contains(name, ":"):
-		u.Host = "[" + name + "]"
-	default:
-		u.Host = name
+		name = "[" + name + "]"
 	}
+	u.Host = name
 	return nil
-}
-
-func ascii(text string) bool {
-	for i := range len(text) {
-		if text[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
 }
 
 // urlFault says why a request cannot go to u, and is "" if it can.
@@ -357,7 +343,7 @@ func (r *redirects) check(next *http.Request, past []*http.Request) error {
 	}
 	// Credentials that a server put into a Location are not the caller's.
 	next.URL.User = nil
-	if urlFault(next.URL) != "" || inASCII(next.URL) != nil || transport.Fits(r.version, next.URL, false, true) != nil {
+	if urlFault(next.URL) != "" || spell(next.URL) != nil || transport.Fits(r.version, next.URL, false, true) != nil {
 		return http.ErrUseLastResponse
 	}
 	// net/http lets them go along to all names below the first one's, to other

@@ -290,6 +290,7 @@ func TestAReadThatUnpacksNothingEndsWithTheRequest(t *testing.T) {
 	empty := packers(t)["gzip"](nil)
 	response := packedResponse("gzip", endless{empty})
 	New(nil).unpack(ctx, response)
+	defer response.Body.Close()
 	done := make(chan error)
 	go func() {
 		_, err := response.Body.Read(make([]byte, 1))
@@ -315,6 +316,7 @@ func TestAServerThatIsSlowTakesNoTurnFromOthers(t *testing.T) {
 	}
 	response := packedResponse("br", bytes.NewReader(packers(t)["br"]([]byte("quick"))))
 	u.unpack(t.Context(), response)
+	defer response.Body.Close()
 	if got, err := io.ReadAll(response.Body); err != nil || string(got) != "quick" {
 		t.Errorf("got %q, %v", got, err)
 	}
