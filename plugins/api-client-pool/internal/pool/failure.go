@@ -116,7 +116,12 @@ func (c *client) words(at call.Phase, err error) string {
 // withoutQuotes leaves out what net/http quotes of an answer that is not HTTP. It
 // may be what the server was sent, path and secrets included.
 func withoutQuotes(text string) string {
-	text = strings.TrimPrefix(text, "net/http: HTTP/1.x transport connection broken: ")
+	for _, inside := range []string{"net/http: HTTP/1.x transport connection broken: ", "readLoopPeekFailLocked: "} {
+		text = strings.TrimPrefix(text, inside)
+	}
+	if text == "%!w(<nil>)" { // net/http's, for what came on a connection before the request had left
+		return "the server answered what it was not asked"
+	}
 	if begin, end := strings.IndexByte(text, '"'), strings.LastIndexByte(text, '"'); begin < end {
 		text = text[:begin] + "…" + text[end+1:]
 	}
