@@ -80,13 +80,16 @@ func ExchangeFrom(ctx context.Context) *Exchange {
 	return e
 }
 
+// Dialing returns the context of a dial for the request of ctx: as Bare, but the
+// exchange follows it.
+func Dialing(ctx context.Context) context.Context {
+	return context.WithValue(Bare(ctx), exchangeKey{}, ExchangeFrom(ctx))
+}
+
+// hooks are for each request; those for its dial, which is rare, are methods.
 func (e *Exchange) hooks() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		GetConn:              e.restart,
-		DNSStart:             func(httptrace.DNSStartInfo) { e.open(&e.dns, Resolving) },
-		DNSDone:              func(info httptrace.DNSDoneInfo) { e.shut(&e.dns, info.Err) },
-		ConnectStart:         func(_, _ string) { e.open(&e.connect, Connecting) },
-		ConnectDone:          func(_, _ string, err error) { e.shut(&e.connect, err) },
 		TLSHandshakeStart:    func() { e.open(&e.tls, Handshaking) },
 		TLSHandshakeDone:     func(_ tls.ConnectionState, err error) { e.shut(&e.tls, err) },
 		GotConn:              e.got,
@@ -142,6 +145,34 @@ func (e *Exchange) restart(string) {
 	e.begun = time.Now()
 	e.phase = Waiting
 	e.dns, e.connect, e.tls, e.firstByte, e.reused = span{}, span{}, span{}, time.Time{}, false
+}
+
+// Resolve notes that the host's name is looked up.
+func (e *Exchange) Resolve() {
+	if e != nil {
+		e.open(&e.dns, Resolving)
+	}
+}
+
+// Resolved notes how the look-up ended.
+func (e *Exchange) Resolved(err error) {
+	if e != nil {
+		e.shut(&e.dns, err)
+	}
+}
+
+// Connect notes that a connection is being opened.
+func (e *Exchange) Connect() {
+	if e != nil {
+		e.open(&e.connect, Connecting)
+	}
+}
+
+// Connected notes how that ended.
+func (e *Exchange) Connected(err error) {
+	if e != nil {
+		e.shut(&e.connect, err)
+	}
 }
 
 // open begins a span, once: of the addresses that are tried in parallel the

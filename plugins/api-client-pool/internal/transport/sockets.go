@@ -54,7 +54,7 @@ func (s *sockets) dial(ctx context.Context, network, address string) (net.Conn, 
 
 // dialPlain is dial without asking the rules.
 func (s *sockets) dialPlain(ctx context.Context, network, address string) (net.Conn, error) {
-	return s.open(ctx, network, address, s.plain.DialContext)
+	return s.open(tracedPlain(ctx), network, address, s.plain.DialContext)
 }
 
 func (s *sockets) open(ctx context.Context, network, address string,
