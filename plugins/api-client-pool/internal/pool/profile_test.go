@@ -224,6 +224,7 @@ func TestAFaultyProfileIsRefusedByItsFieldAndWithoutItsSecrets(t *testing.T) {
 		{`profile["api"].basic.user: has a colon`, &apiv1.Profile{BaseUrl: base, Basic: &apiv1.Basic{User: "u:v", Password: "s3cret"}}},
 		{`profile["api"].oauth2.token_url: not an absolute`, &apiv1.Profile{BaseUrl: base, Oauth2: &apiv1.OAuth2{TokenUrl: "s3cret", ClientId: "i"}}},
 		{`profile["api"].headers["Te"]: belongs to the connection`, &apiv1.Profile{BaseUrl: base, Headers: map[string]string{"Te": "s3cret"}}},
+		{`profile["api"].headers["Idempotency-Key"]: a key is one request's`, &apiv1.Profile{BaseUrl: base, Headers: map[string]string{"Idempotency-Key": "k"}}},
 		{`profile["api"].headers["host"]: a host is that of base_url`, &apiv1.Profile{BaseUrl: base, Headers: map[string]string{"host": "h"}}},
 		{`profile["api"].headers["x"]: its value has a character`, &apiv1.Profile{BaseUrl: base, Headers: map[string]string{"x": "s3cret\r\n"}}},
 		{`profile["api"].tls.ca: no certificate in PEM`, &apiv1.Profile{BaseUrl: base, Tls: &apiv1.TLS{Ca: "s3cret"}}},
