@@ -81,6 +81,7 @@ func TestOtherLimitsHoldAtOnceForAnInstanceThatRuns(t *testing.T) {
 func TestAHostWithoutDescriptorsLivesOnAndComesBack(t *testing.T) {
 	h := open(t, newHouse(t), fleetConfig(quick, "echo", "other"), "echo", "other")
 	pid := h.cmd.Process.Pid
+	echo := h.status(t, "echo").GetPid() // by a connection that it has then
 	var before unix.Rlimit
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, nil, &before); err != nil {
 		t.Fatal(err)
@@ -90,7 +91,7 @@ func TestAHostWithoutDescriptorsLivesOnAndComesBack(t *testing.T) {
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &short, nil); err != nil {
 		t.Fatal(err)
 	}
-	kill(t, h.status(t, "echo").GetPid())
+	kill(t, echo)
 	h.await(t, "echo", func(s *hostv1.Subsystem) bool { return strings.Contains(s.GetReason(), "too many open files") })
 	h.do(t, "other", &apiv1.DoRequest{})
 	if err := unix.Prlimit(pid, unix.RLIMIT_NOFILE, &before, nil); err != nil {
