@@ -90,6 +90,7 @@ func (c *Conn) End(why Reason) bool {
 	c.ended = why
 	client := c.client
 	c.mu.Unlock()
+	c.table.remove(c, why) // before its ends can know, who would look for it in vain
 	if why != Done {
 		Abort(c.host)
 		if client != nil {
@@ -99,7 +100,6 @@ func (c *Conn) End(why Reason) bool {
 	_ = c.host.Close()
 	c.cancel()
 	c.leave()
-	c.table.remove(c, why)
 	return true
 }
 

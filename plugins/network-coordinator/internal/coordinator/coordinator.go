@@ -10,6 +10,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/gaia-go/gaia/plugins/network-coordinator/internal/admit"
 	"github.com/gaia-go/gaia/plugins/network-coordinator/internal/conn"
@@ -115,6 +116,10 @@ func (c *Coordinator) apply(ctx context.Context, s *settings, names *names, next
 		c.logger.Info("connections ended that the new rules deny", "connections", n)
 	}
 	c.serve(ctx, next)
+	var files syscall.Rlimit
+	if need := filesFor(s.admission.Connections); next != nil && syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files) == nil && files.Cur < need {
+		c.logger.Warn("max_connections are more than open files allow; raise limits { open_files }", "open_files", files.Cur, "wanted", need)
+	}
 	if c.names != names {
 		c.names.close(names)
 		c.names = names

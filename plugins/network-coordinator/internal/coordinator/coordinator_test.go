@@ -3,7 +3,6 @@ package coordinator
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -22,11 +21,8 @@ import (
 	optionsv1 "github.com/gaia-go/gaia/proto/gaia/options/v1"
 	"github.com/gaia-go/gaia/sdk"
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // loopback allows connections to servers of tests.
@@ -312,187 +308,6 @@ func TestResolveAsksForNothingThatNobodyMayReach(t *testing.T) {
 	}
 }
 
-// dial returns a client of the coordinator over gRPC.
-func dial(t *testing.T, c *Coordinator) networkv1.NetworkCoordinatorClient {
-	t.Helper()
-	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := grpc.NewServer()
-	networkv1.RegisterNetworkCoordinatorServer(s, c)
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(listener) }()
-	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		conn.Close()
-		s.Stop()
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
-	return networkv1.NewNetworkCoordinatorClient(conn)
-}
-
-// openTunnel opens a Tunnel to an echo server that says bye at the end.
-func openTunnel(t *testing.T, client networkv1.NetworkCoordinatorClient) grpc.BidiStreamingClient[networkv1.TunnelRequest, networkv1.TunnelResponse] {
-	t.Helper()
-	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		conn, err := listener.Accept()
-		if err != nil {
-			return
-		}
-		_, _ = io.Copy(conn, conn)
-		_, _ = io.WriteString(conn, "bye")
-		conn.Close()
-	}()
-	t.Cleanup(func() { listener.Close(); <-ended })
-	stream, err := client.Tunnel(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	at := listener.Addr().(*net.TCPAddr)
-	if err := stream.Send(&networkv1.TunnelRequest{Host: "127.0.0.1", Port: uint32(at.Port), Client: "agent"}); err != nil {
-		t.Fatal(err)
-	}
-	first, err := stream.Recv()
-	if err != nil || first.GetOpened().GetClient() != "agent" || first.GetOpened().GetRule() != "rule[0]" {
-		t.Fatalf("got %v, %v, want the connection", first, err)
-	}
-	return stream
-}
-
-func TestATunnelCarriesBothWaysAndTellsOfBothEnds(t *testing.T) {
-	c := start(t, &networkv1.Config{Egress: loopback()})
-	stream := openTunnel(t, dial(t, c))
-	content := strings.Repeat("content", 40000)
-	go func() {
-		_ = stream.Send(&networkv1.TunnelRequest{Content: []byte(content)})
-		_ = stream.CloseSend()
-	}()
-	var got strings.Builder
-	half := false
-	for {
-		message, err := stream.Recv()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		got.Write(message.GetContent())
-		half = half || message.GetHalfClosed()
-	}
-	if got.String() != content+"bye" || !half {
-		t.Errorf("got %d bytes, half_closed %v, want %d and true", got.Len(), half, len(content)+3)
-	}
-}
-
-func TestATunnelThatIsEndedIsAborted(t *testing.T) {
-	for name, end := range map[string]func(c *Coordinator, id string){
-		"by CloseConnection": func(c *Coordinator, id string) {
-			if _, err := c.CloseConnection(t.Context(), &networkv1.CloseConnectionRequest{Id: id}); err != nil {
-				t.Error(err)
-			}
-		},
-		"by idle_timeout": func(c *Coordinator, _ string) {
-			config := &networkv1.Config{Egress: loopback(), IdleTimeout: durationpb.New(20 * time.Millisecond)}
-			if err := c.Reconfigure(t.Context(), config); err != nil {
-				t.Error(err)
-			}
-		},
-		"by rules": func(c *Coordinator, _ string) {
-			if err := c.Reconfigure(t.Context(), &networkv1.Config{}); err != nil {
-				t.Error(err)
-			}
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			c := start(t, &networkv1.Config{Egress: loopback()})
-			stream := openTunnel(t, dial(t, c))
-			end(c, connections(t, c)[0].GetId())
-			if _, err := stream.Recv(); status.Code(err) != codes.Aborted {
-				t.Errorf("got %v, want Aborted", err)
-			}
-			if left := connections(t, c); len(left) > 0 {
-				t.Errorf("left open: %v", left)
-			}
-		})
-	}
-}
-
-func TestABadTunnelSaysWhatIsWrong(t *testing.T) {
-	c := start(t, &networkv1.Config{Egress: loopback(), MaxConnections: 1})
-	client := dial(t, c)
-	for name, test := range map[string]struct {
-		first *networkv1.TunnelRequest
-		want  codes.Code
-	}{
-		"no host":      {&networkv1.TunnelRequest{Port: 1}, codes.InvalidArgument},
-		"no port":      {&networkv1.TunnelRequest{Host: "a.example"}, codes.InvalidArgument},
-		"content":      {&networkv1.TunnelRequest{Host: "a.example", Port: 1, Content: []byte("x")}, codes.InvalidArgument},
-		"a rule":       {&networkv1.TunnelRequest{Host: "10.0.0.1", Port: 1}, codes.PermissionDenied},
-		"nobody there": {&networkv1.TunnelRequest{Host: "127.0.0.1", Port: 1}, codes.Unavailable},
-	} {
-		t.Run(name, func(t *testing.T) {
-			stream, err := client.Tunnel(t.Context())
-			if err != nil {
-				t.Fatal(err)
-			}
-			_ = stream.Send(test.first)
-			if _, err := stream.Recv(); status.Code(err) != test.want {
-				t.Errorf("got %v, want %v", err, test.want)
-			}
-		})
-	}
-	stream := openTunnel(t, client)
-	second, err := client.Tunnel(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = second.Send(&networkv1.TunnelRequest{Host: "127.0.0.1", Port: 1})
-	if _, err := second.Recv(); status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "max_connections") {
-		t.Errorf("one too many: got %v, want ResourceExhausted by max_connections", err)
-	}
-	_ = stream.Send(&networkv1.TunnelRequest{Host: "again"})
-	if _, err := stream.Recv(); status.Code(err) != codes.InvalidArgument {
-		t.Errorf("a second target: got %v, want InvalidArgument", err)
-	}
-}
-
-func TestACallerThatGoesTakesItsTunnelAlong(t *testing.T) {
-	c := start(t, &networkv1.Config{Egress: loopback()})
-	client := dial(t, c)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	address := strings.TrimPrefix(server(t), "http://127.0.0.1:")
-	var port uint32
-	_, _ = fmt.Sscan(address, &port)
-	stream, err := client.Tunnel(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = stream.Send(&networkv1.TunnelRequest{Host: "127.0.0.1", Port: port})
-	if _, err := stream.Recv(); err != nil {
-		t.Fatal(err)
-	}
-	cancel()
-	for deadline := time.Now().Add(5 * time.Second); len(connections(t, c)) > 0; runtime.Gosched() {
-		if time.Now().After(deadline) {
-			t.Fatal("the connection is still open")
-		}
-	}
-}
-
 func TestCloseConnectionNamesWhatItEnds(t *testing.T) {
 	c := start(t, &networkv1.Config{})
 	for name, test := range map[string]struct {
@@ -508,6 +323,41 @@ func TestCloseConnectionNamesWhatItEnds(t *testing.T) {
 	} {
 		if _, err := c.CloseConnection(t.Context(), test.request); status.Code(err) != test.want {
 			t.Errorf("%s: got %v, want %v", name, err, test.want)
+		}
+	}
+}
+
+func TestTheNameListenerObeysTheRulesAndOutlivesAnotherConfig(t *testing.T) {
+	asked := make(chan string, 100)
+	config := func(cache uint64) *networkv1.Config {
+		return &networkv1.Config{
+			Egress: &egressv1.Egress{Rule: []*egressv1.Rule{
+				{Action: egressv1.Rule_ALLOW, Hosts: []string{"*.example"}, Addresses: []string{"192.0.2.0/24"}, Ports: []string{"5432"}},
+				{Action: egressv1.Rule_DENY},
+			}},
+			Resolver: &networkv1.Resolver{Upstreams: []string{nameServer(t, asked)}, Listen: "127.0.0.1:0", Cache: cache},
+		}
+	}
+	c := start(t, config(1<<20))
+	at := c.names.Addr()
+	dns := &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, at.String())
+	}}
+	for _, cache := range []uint64{1 << 20, 2 << 20} {
+		if err := c.Reconfigure(t.Context(), config(cache)); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.names.Addr(); got != at {
+			t.Fatalf("the listener: got %v, want %v still", got, at)
+		}
+		if got, err := dns.LookupHost(t.Context(), "a.example."); err != nil || !cmp.Equal(got, []string{"192.0.2.7"}) {
+			t.Errorf("an allowed name: got %q, %v", got, err)
+		}
+		for len(asked) > 0 {
+			<-asked
+		}
+		if got, err := dns.LookupHost(t.Context(), "secret.data.test."); err == nil || len(asked) > 0 {
+			t.Errorf("a denied name: got %q, and %d questions upstream", got, len(asked))
 		}
 	}
 }

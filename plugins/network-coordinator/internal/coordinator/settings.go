@@ -143,6 +143,12 @@ func checkRate(path string, r *optionsv1.Rate) error {
 	return nil
 }
 
+// filesFor is how many open files the proxy may want: two for a connection, one
+// for each that waits, and some for pipes, names and calls.
+func filesFor(connections int) uint64 {
+	return uint64(2*connections + proxy.MaxWaiting + 300) //nolint:gosec // at most two million
+}
+
 func durationOr(d *durationpb.Duration, standard time.Duration) time.Duration {
 	if d.AsDuration() <= 0 {
 		return standard

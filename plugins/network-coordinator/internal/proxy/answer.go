@@ -71,7 +71,7 @@ func unknown() answer {
 func tooMany() answer {
 	return answer{
 		status: http.StatusServiceUnavailable,
-		text:   fmt.Sprintf("%d connections wait here and carry nothing; close some of them", maxWaiting),
+		text:   fmt.Sprintf("%d connections wait here and carry nothing; close some of them", MaxWaiting),
 		extra:  retryAfter(0),
 	}
 }

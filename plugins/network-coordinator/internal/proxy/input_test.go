@@ -272,7 +272,7 @@ func TestASlowHeadIsCutOff(t *testing.T) {
 }
 
 func TestConnectionsThatSayNothingAreBounded(t *testing.T) {
-	f := start(t, func(f *fixture) { f.server.SetGate(&Gate{Anonymous: true, MaxConnections: -maxWaiting + 20}) })
+	f := start(t, func(f *fixture) { f.server.SetGate(&Gate{Anonymous: true, MaxConnections: -MaxWaiting + 20}) })
 	refused := 0
 	for range 40 {
 		c := f.dial()

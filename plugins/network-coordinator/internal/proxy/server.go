@@ -20,11 +20,12 @@ import (
 )
 
 const (
-	headTime  = 10 * time.Second // for a head or a greeting, from its first byte
+	headTime  = 10 * time.Second // for a head or a greeting
 	awaitTime = 60 * time.Second // for the next request on a connection
-	// maxWaiting is how many connections there may be beyond those that carry
+
+	// MaxWaiting is how many connections there may be beyond those that carry
 	// something: such that have said nothing yet, or wait for their next request.
-	maxWaiting = 1000
+	MaxWaiting = 1000
 )
 
 // Server answers the programs that connect to its listeners. It is safe for
@@ -88,7 +89,7 @@ func (s *Server) Serve(ctx context.Context, listener *net.TCPListener) error {
 func (s *Server) begin(ctx context.Context, accepted *net.TCPConn) {
 	sess := &session{server: s, client: accepted}
 	s.mu.Lock()
-	full := len(s.sessions) >= s.gate.Load().MaxConnections+maxWaiting
+	full := len(s.sessions) >= s.gate.Load().MaxConnections+MaxWaiting
 	if s.closed || full {
 		s.mu.Unlock()
 		if full {

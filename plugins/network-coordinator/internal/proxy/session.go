@@ -68,6 +68,7 @@ func (s *session) tunnel(c *conn.Conn) {
 	_ = s.client.SetReadDeadline(time.Time{})
 	if len(rest) > 0 {
 		if !c.Attach(s.client) {
+			c.Close(conn.Reset)
 			return
 		}
 		if _, err := c.Write(rest); err != nil {

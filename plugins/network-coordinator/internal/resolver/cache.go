@@ -46,7 +46,7 @@ func newCache(size int) *cache {
 
 func (c *cache) shard(key []byte) (*shard, uint64) {
 	h := maphash.Bytes(c.seed, key)
-	return &c.shards[h>>32&uint64(len(c.shards)-1)], h
+	return &c.shards[int(h>>32)&(len(c.shards)-1)], h
 }
 
 // get looks for key at now and counts what it finds.

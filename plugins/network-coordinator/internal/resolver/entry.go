@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"encoding/binary"
+	"errors"
 	"net/netip"
 	"time"
 
@@ -51,6 +52,12 @@ func (e *entry) left(now time.Duration) uint32 {
 	return uint32((e.expires - now) / time.Second) //nolint:gosec // a week at most
 }
 
+// refused reports whether there is an answer, but not for programs that ask the
+// listener.
+func (e *entry) refused() bool {
+	return e.wire == nil && (e.err == nil || errors.Is(e.err, ErrNotFound))
+}
+
 // setWire packs m, which answers key, as e's wire.
 func (e *entry) setWire(m *dnsmessage.Message) error {
 	m.Response, m.RecursionDesired, m.RecursionAvailable = true, true, true
@@ -61,8 +68,8 @@ func (e *entry) setWire(m *dnsmessage.Message) error {
 	e.wire = append(make([]byte, 0, len(wire)), wire...)
 	at := skipName(wire, headerSize) + 4
 	for range len(m.Answers) + len(m.Authorities) {
-		at = skipName(wire, at) + 4 // type, class
-		e.ttls = append(e.ttls, uint16(at))
+		at = skipName(wire, at) + 4         // type, class
+		e.ttls = append(e.ttls, uint16(at)) //nolint:gosec // within wire, see above
 		at += 4
 		at += 2 + int(binary.BigEndian.Uint16(wire[at:]))
 	}

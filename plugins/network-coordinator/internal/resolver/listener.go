@@ -19,6 +19,7 @@ const (
 	maxPending   = 4096 // questions by UDP that wait for upstream; each takes some 4 KB
 	maxTCP       = 256  // connections of programs
 	tcpTimeout   = 10 * time.Second
+	maxTCPQuery  = 4096 // bytes, ten times of what a long one has
 	maxTCPAnswer = 1<<16 - 1
 
 	shortOfMemory = 20 * time.Millisecond // that the system gets to find some
@@ -44,6 +45,7 @@ func listen(life context.Context, r *Resolver, at netip.AddrPort) (*listener, er
 	if err != nil {
 		return nil, sdk.Invalid("resolver.listen", "nobody can listen at %v: %v; write another port, or end the program that has it", at, err)
 	}
+	_ = udp.SetReadBuffer(1 << 20) // a burst of some 1,400 packets; the system may give less
 	l := &listener{
 		resolver: r,
 		udp:      udp,
@@ -138,15 +140,25 @@ func (l *listener) handle(life context.Context, q *asked, msg, room []byte, tcp 
 		}
 		e = f.entry
 	}
-	if e == nil {
-		if r.reader.options.Allow == nil || r.reader.options.Allow(text(q.key)) {
-			return nil, true
-		}
+	switch allow := r.reader.options.Allow; {
+	case e != nil:
+		return l.reply(q, room, e, tcp), false
+	case allow == nil || allow(text(q.key)):
+		return nil, true
+	}
+	r.counts.refused.Add(1)
+	return q.appendError(room, dnsmessage.RCodeRefused), false
+}
+
+// reply appends e as the answer to q, and counts it.
+func (l *listener) reply(q *asked, room []byte, e *entry, tcp bool) []byte {
+	r := l.resolver
+	if e.refused() {
 		r.counts.refused.Add(1)
-		return q.appendError(room, dnsmessage.RCodeRefused), false
+		return q.appendError(room, dnsmessage.RCodeRefused)
 	}
 	r.counts.answered.Add(1)
-	return q.appendAnswer(room, e, now, q.limit(tcp)), false
+	return q.appendAnswer(room, e, r.now(), q.limit(tcp))
 }
 
 // limit is how long an answer may be.
@@ -192,8 +204,7 @@ func (l *listener) wait(life context.Context, q *asked, tcp bool) []byte {
 	if err != nil {
 		return q.appendError(nil, dnsmessage.RCodeServerFailure)
 	}
-	r.counts.answered.Add(1)
-	return q.appendAnswer(nil, e, r.now(), q.limit(tcp))
+	return l.reply(q, nil, e, tcp)
 }
 
 // serveTCP accepts connections until the listener is closed.
@@ -216,7 +227,7 @@ func (l *listener) serveTCP(life context.Context) {
 		l.wg.Go(func() {
 			defer func() { <-l.conns }()
 			defer conn.Close() //nolint:errcheck // all is written
-			defer context.AfterFunc(life, func() { conn.Close() })()
+			defer context.AfterFunc(life, func() { _ = conn.Close() })()
 			l.converse(life, conn)
 		})
 	}
@@ -243,7 +254,11 @@ func (l *listener) converse(life context.Context, conn net.Conn) {
 		if _, err := io.ReadFull(conn, size[:]); err != nil {
 			return
 		}
-		msg := make([]byte, binary.BigEndian.Uint16(size[:]))
+		n := binary.BigEndian.Uint16(size[:])
+		if n > maxTCPQuery {
+			return
+		}
+		msg := make([]byte, n)
 		if _, err := io.ReadFull(conn, msg); err != nil {
 			return
 		}

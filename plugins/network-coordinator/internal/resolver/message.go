@@ -3,7 +3,6 @@ package resolver
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
@@ -154,15 +153,14 @@ func (q *asked) appendEDNS(dst []byte, start int, code dnsmessage.RCode) []byte 
 	if q.secure {
 		secure = 0x80 // repeated, RFC 3225 section 3
 	}
-	return append(dst, 0, 0, byte(dnsmessage.TypeOPT), bufferSize>>8, bufferSize&0xff, byte(code>>4), 0, secure, 0, 0, 0)
+	return append(dst, 0, 0, byte(dnsmessage.TypeOPT), bufferSize>>8, bufferSize&0xff, byte(code>>4&0xff), 0, secure, 0, 0, 0)
 }
 
-// appendAnswer appends e as the answer at now, in at most limit bytes.
+// appendAnswer appends e, which is not refused, as the answer at now, in at most
+// limit bytes.
 func (q *asked) appendAnswer(dst []byte, e *entry, now time.Duration, limit int) []byte {
 	const edns = 11
 	switch {
-	case e.wire == nil && (e.err == nil || errors.Is(e.err, ErrNotFound)):
-		return q.appendError(dst, dnsmessage.RCodeRefused)
 	case e.wire == nil:
 		return q.appendError(dst, dnsmessage.RCodeServerFailure)
 	case len(e.wire)+edns > limit && (q.edns || len(e.wire) > limit):

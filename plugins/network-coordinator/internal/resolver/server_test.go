@@ -24,14 +24,30 @@ type nameserver struct {
 	addr    string
 	queries atomic.Int64 // by UDP and TCP
 	byTCP   atomic.Int64
+	conns   atomic.Int64
+
+	// In place of zone: packets as they are. Set before start.
+	raw     func(query []byte) [][]byte
+	rawFrom func(query []byte, from net.Addr) [][]byte // by UDP
 
 	mu   sync.Mutex
 	zone zone
-	raw  func(query []byte) [][]byte // in place of zone: packets as they are
+	open map[net.Conn]struct{}
 }
 
 // serve starts a nameserver that ends with the test.
 func serve(t testing.TB, z zone) *nameserver {
+	t.Helper()
+	return (&nameserver{zone: z}).start(t)
+}
+
+// serveRaw is serve with answers as they are.
+func serveRaw(t testing.TB, raw func(query []byte) [][]byte) *nameserver {
+	t.Helper()
+	return (&nameserver{raw: raw}).start(t)
+}
+
+func (s *nameserver) start(t testing.TB) *nameserver {
 	t.Helper()
 	tcp, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // ends with the test
 	if err != nil {
@@ -41,7 +57,7 @@ func serve(t testing.TB, z zone) *nameserver {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &nameserver{addr: tcp.Addr().String(), zone: z}
+	s.addr = tcp.Addr().String()
 	var wg sync.WaitGroup
 	wg.Go(func() { s.packets(udp) })
 	wg.Go(func() { s.accept(tcp, &wg) })
@@ -59,14 +75,18 @@ func (s *nameserver) become(z zone) {
 	s.zone = z
 }
 
-// answers are what s sends for query; none means that it is silent.
-func (s *nameserver) answers(query []byte, udp bool) [][]byte {
+// answers are what s sends for query, to udp if that is how it came; none means
+// that it is silent.
+func (s *nameserver) answers(query []byte, udp net.Addr) [][]byte {
 	s.queries.Add(1)
 	s.mu.Lock()
-	z, raw := s.zone, s.raw
+	z := s.zone
 	s.mu.Unlock()
-	if raw != nil {
-		return raw(query)
+	if s.raw != nil {
+		return s.raw(query)
+	}
+	if s.rawFrom != nil && udp != nil {
+		return s.rawFrom(query, udp)
 	}
 	var q dnsmessage.Message
 	if q.Unpack(query) != nil {
@@ -81,7 +101,7 @@ func (s *nameserver) answers(query []byte, udp bool) [][]byte {
 	if err != nil {
 		return nil
 	}
-	if udp && len(wire) > bufferSize {
+	if udp != nil && len(wire) > bufferSize {
 		short := dnsmessage.Message{Header: m.Header, Questions: m.Questions}
 		short.Truncated = true
 		wire, _ = short.Pack()
@@ -96,26 +116,38 @@ func (s *nameserver) packets(conn net.PacketConn) {
 		if err != nil {
 			return
 		}
-		for _, answer := range s.answers(buf[:n], true) {
+		for _, answer := range s.answers(buf[:n], from) {
 			_, _ = conn.WriteTo(answer, from)
 		}
 	}
 }
 
 func (s *nameserver) accept(l net.Listener, wg *sync.WaitGroup) {
-	var open sync.Map
+	defer s.hangUp()
 	for {
 		conn, err := l.Accept()
 		if err != nil {
-			open.Range(func(conn, _ any) bool { conn.(net.Conn).Close(); return true })
 			return
 		}
-		open.Store(conn, nil)
-		wg.Go(func() {
-			s.converse(conn)
-			open.Delete(conn)
-		})
+		s.conns.Add(1)
+		s.mu.Lock()
+		if s.open == nil {
+			s.open = map[net.Conn]struct{}{}
+		}
+		s.open[conn] = struct{}{}
+		s.mu.Unlock()
+		wg.Go(func() { s.converse(conn) })
 	}
+}
+
+// hangUp closes all connections.
+func (s *nameserver) hangUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for conn := range s.open {
+		conn.Close()
+	}
+	clear(s.open)
 }
 
 func (s *nameserver) converse(conn net.Conn) {
@@ -130,7 +162,7 @@ func (s *nameserver) converse(conn net.Conn) {
 			return
 		}
 		s.byTCP.Add(1)
-		for _, answer := range s.answers(msg, false) {
+		for _, answer := range s.answers(msg, nil) {
 			if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...)); err != nil {
 				return
 			}
@@ -245,3 +277,20 @@ func eventually(t testing.TB, what string, yes func() bool) {
 }
 
 func sameAddr(a, b netip.Addr) bool { return a == b }
+
+// everything is a zone in which each name has an address of each family.
+func everything(m *dnsmessage.Message) {
+	owner := m.Questions[0].Name.String()
+	has(a(owner, 3600, "192.0.2.1"), a(owner, 3600, "2001:db8::1"))(m)
+}
+
+// freePort is one that nobody listens on, by UDP and TCP.
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // closed at once
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}

@@ -51,9 +51,7 @@ func settingsFrom(config *networkv1.Resolver) (settings, error) {
 	if s.minTTL > s.maxTTL {
 		faults = append(faults, sdk.Invalid("resolver.min_ttl", "%v is more than max_ttl, %v", s.minTTL, s.maxTTL))
 	}
-	for _, add := range []error{s.readListen(config), s.readCA(config), s.readUpstreams(config)} {
-		faults = append(faults, add)
-	}
+	faults = append(faults, s.readListen(config), s.readCA(config), s.readUpstreams(config))
 	return s, errors.Join(faults...)
 }
 

@@ -40,7 +40,7 @@ func (u *udp) ask(ctx context.Context, query []byte) ([]byte, error) {
 		return nil, err
 	}
 	defer conn.Close() //nolint:errcheck // nothing is buffered
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	disguised := bytes.Clone(query)
 	disguise(disguised)
 	w := &wait{conn: conn, query: disguised}
