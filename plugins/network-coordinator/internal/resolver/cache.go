@@ -2,6 +2,7 @@ package resolver
 
 import (
 	"hash/maphash"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,7 +14,8 @@ import (
 // main one, so names that are asked for once, however many, put out each other.
 type cache struct {
 	seed   maphash.Seed
-	shards []shard // their number is a power of two
+	shards []shard       // their number is a power of two
+	age    atomic.Uint64 // how often it has been cleared
 }
 
 // found is what the cache has for a question.
@@ -88,12 +90,15 @@ func (c *cache) peek(key []byte, now time.Duration) *entry {
 	return nil
 }
 
-// put keeps e, in the place of what was there.
-func (c *cache) put(key string, e *entry) {
+// put keeps e, in the place of what was there, unless the cache has been cleared
+// since it was of this age: then e was made by rules that may hold no more.
+func (c *cache) put(key string, e *entry, age uint64) {
 	s, h := c.shard([]byte(key))
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.put(h, key, e)
+	if c.age.Load() == age {
+		s.put(h, key, e)
+	}
 }
 
 // failed says that upstream could not be asked about key, of which the cache
@@ -109,6 +114,7 @@ func (c *cache) failed(key string, now time.Duration) {
 
 // clear forgets everything.
 func (c *cache) clear() {
+	c.age.Add(1)
 	for i := range c.shards {
 		s := &c.shards[i]
 		s.mu.Lock()

@@ -30,7 +30,7 @@ func TestAScanOfOneOffNamesDoesNotPushOutTheHotOnes(t *testing.T) {
 			if c.get([]byte(k), 0).entry != nil {
 				return true
 			}
-			c.put(k, cached(50+random.IntN(100)))
+			c.put(k, cached(50+random.IntN(100)), 0)
 			return false
 		}
 		for range 5 {
@@ -70,7 +70,7 @@ func TestTheCacheTakesWhatItIsGiven(t *testing.T) {
 		for i := range 60_000 {
 			e := cached(bytes)
 			e.addrs, e.ttls = addrs("192.0.2.1", "192.0.2.2"), []uint16{1, 2}
-			c.put(key(i), e)
+			c.put(key(i), e, 0)
 		}
 		took, counted := heap()-before, 0
 		for i := range c.shards {

@@ -73,11 +73,12 @@ func (r *Resolver) start(ctx context.Context, key []byte, anew bool) (*flight, *
 // fetch asks upstream for key and keeps what it says. A failure does not take
 // the place of an answer that may still be used.
 func (r *Resolver) fetch(ctx context.Context, key string) *entry {
+	age := r.cache.age.Load()
 	e, err := r.ask(ctx, key)
 	now := r.now()
 	if err == nil {
 		if e.ttl > 0 {
-			r.cache.put(key, e)
+			r.cache.put(key, e, age)
 		}
 		return e
 	}
@@ -92,7 +93,7 @@ func (r *Resolver) fetch(ctx context.Context, key string) *entry {
 	e = &entry{err: errors.Join(ErrUnavailable, err)}
 	e.live(failureTTL, now)
 	e.usable = e.expires
-	r.cache.put(key, e)
+	r.cache.put(key, e, age)
 	return e
 }
 

@@ -244,6 +244,24 @@ func TestAddressesThatNobodyMayConnectToAreLeftOut(t *testing.T) {
 	}
 }
 
+func TestWhatWasAskedForBeforeAFlushIsNotKept(t *testing.T) {
+	held := make(chan struct{})
+	s := serve(t, func(m *dnsmessage.Message) {
+		<-held
+		everything(m)
+	})
+	r, _ := doors(t, Options{}, s)
+	var wg sync.WaitGroup
+	wg.Go(func() { _, _ = r.Lookup(t.Context(), "www.example", IPv4) })
+	eventually(t, "it is asked for", func() bool { return s.queries.Load() == 1 })
+	r.Flush() // the rules have changed, say
+	close(held)
+	wg.Wait()
+	if got := r.Stats().Entries; got != 0 {
+		t.Errorf("%d answers are kept", got)
+	}
+}
+
 func TestAnswersFitWhoAsked(t *testing.T) {
 	s := serve(t, many(100)) // 1,633 bytes
 	r, _ := doors(t, Options{}, s)
