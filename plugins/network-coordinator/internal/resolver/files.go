@@ -94,6 +94,7 @@ func lines(content []byte) func(func(string) bool) {
 type hosts struct {
 	reader *reader
 	names  atomic.Pointer[map[string]*entry] // by key, of both families
+	sizes  atomic.Uint64                     // of its keys, modulo 64, a bit each
 	next   atomic.Int64                      // when the file is looked at again
 
 	mu   sync.Mutex
@@ -111,6 +112,9 @@ func (h *hosts) find(key []byte, now time.Duration) *entry {
 	if int64(now) >= h.next.Load() {
 		h.look(now)
 	}
+	if h.sizes.Load()>>(len(key)&63)&1 == 0 {
+		return nil // most names, without a look into the map
+	}
 	return (*h.names.Load())[string(key)]
 }
 
@@ -118,7 +122,13 @@ func (h *hosts) look(now time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if content, changed := h.file.read(now); changed {
-		h.names.Store(h.parse(content))
+		names := h.parse(content)
+		var sizes uint64
+		for key := range *names {
+			sizes |= 1 << (len(key) & 63)
+		}
+		h.names.Store(names)
+		h.sizes.Store(sizes)
 	}
 	h.next.Store(int64(now + lookAgain))
 }
