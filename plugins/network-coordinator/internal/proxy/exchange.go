@@ -206,7 +206,7 @@ func (e *exchange) answer(r response) error {
 		b = body{}
 	}
 	decode := b.chunked && e.request.minor == 0
-	e.goesOn = e.request.persists() && b.length != untilClose
+	e.goesOn = e.request.persists() && b.length != untilClose && !s.server.quitting()
 	if !s.host.Attach(s.client) {
 		return errors.New("the connection was ended")
 	}

@@ -23,7 +23,7 @@ func (s *session) http(ctx context.Context) bool {
 		s.broken(err)
 		return false
 	}
-	s.busy.Store(true)
+	s.phase.Store(busy)
 	_ = s.client.SetReadDeadline(time.Time{})
 	r, err := parseRequest(head)
 	if err != nil {
@@ -59,7 +59,7 @@ func (s *session) broken(err error) {
 // something else on the same connection.
 func (s *session) refuse(r request, a answer) bool {
 	b, err := bodyOf(r.fields, r.minor, 0)
-	if err != nil || !b.empty() || !r.persists() {
+	if err != nil || !b.empty() || !r.persists() || s.server.quitting() {
 		s.say(a)
 		return false
 	}

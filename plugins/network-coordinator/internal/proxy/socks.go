@@ -48,6 +48,7 @@ func (s *session) socks(ctx context.Context) {
 	if err != nil {
 		return
 	}
+	s.phase.Store(busy)
 	if code != socksOK {
 		_ = s.socksReply(code, netip.AddrPort{}) // the client has gone, else
 		return
