@@ -11,6 +11,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -179,7 +180,7 @@ func (s *Server) quitting() bool {
 }
 
 // reader lends a reader on a connection, until giveBack.
-func (s *Server) reader(from *net.TCPConn) *reader {
+func (s *Server) reader(from io.Reader) *reader {
 	b, _ := s.readers.Get().(*reader)
 	if b == nil {
 		b = &reader{}
