@@ -20,7 +20,7 @@ func (s *session) connect(ctx context.Context, client string, r request) bool {
 		s.say(malformed(err))
 		return false
 	}
-	if _, err := bodyOf(r.fields, r.minor, 0); err != nil || len(r.fields.values("Transfer-Encoding")) > 0 {
+	if b, err := bodyOf(r.fields, r.minor, 0); err != nil || !b.empty() {
 		s.say(malformed(errors.New("a CONNECT with a body")))
 		return false
 	}

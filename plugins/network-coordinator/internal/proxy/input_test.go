@@ -78,6 +78,8 @@ func TestMalformedRequestsAreAnsweredAndReachNobody(t *testing.T) {
 		"CONNECT without a port":       {"CONNECT 127.0.0.1 HTTP/1.1\r\n\r\n", 400, "HOST:PORT"},
 		"CONNECT to port 0":            {"CONNECT 127.0.0.1:0 HTTP/1.1\r\n\r\n", 400, "port"},
 		"CONNECT with a body":          {"CONNECT " + origin + " HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 400, "body"},
+		"CONNECT with a length":        {"CONNECT " + origin + " HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", 400, "body"},
+		"an empty line, then CONNECT":  {"\r\nCONNECT " + origin + " HTTP/1.1\r\nA: " + strings.Repeat("a", 9<<10) + "\r\n\r\n", 431, "8 KiB"},
 		"CONNECT to no name":           {"CONNECT a..b:443 HTTP/1.1\r\n\r\n", 400, ""},
 		"CONNECT with a long head":     {"CONNECT " + origin + " HTTP/1.1\r\nA: " + strings.Repeat("a", 9<<10) + "\r\n\r\n", 431, "8 KiB"},
 		"a long head":                  {"GET " + base + "/ HTTP/1.1\r\n" + host + "A: " + strings.Repeat("a", 70<<10) + "\r\n\r\n", 431, "64 KiB"},
