@@ -6,15 +6,6 @@ import (
 	"testing"
 )
 
-// slow is a server that answers when it is told to.
-func slow(t *testing.T, now <-chan struct{}) (address string) {
-	return serve(t, func(c *net.TCPConn) {
-		_, _ = c.Read(make([]byte, 4096))
-		<-now
-		say(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-	})
-}
-
 func TestAClientThatGoesDoesNotHoldAHostThatLetsWait(t *testing.T) {
 	for name, read := range map[string]bool{"before the response": false, "within the response": true} {
 		t.Run(name, func(t *testing.T) {
@@ -44,7 +35,11 @@ func TestAClientThatGoesDoesNotHoldAHostThatLetsWait(t *testing.T) {
 func TestAClientThatOnlySendsNothingMoreGetsItsResponse(t *testing.T) {
 	f := start(t)
 	now := make(chan struct{})
-	origin := slow(t, now)
+	origin := serve(t, func(c *net.TCPConn) {
+		_, _ = c.Read(make([]byte, 4096))
+		<-now
+		say(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	})
 	c := f.dial()
 	say(c, "GET http://%[1]s/ HTTP/1.1\r\nHost: %[1]s\r\n\r\n", origin)
 	_ = c.CloseWrite()
