@@ -41,6 +41,9 @@ func newEntry(key string, request *http.Request, response *http.Response, reques
 		headers.Set("Date", received.UTC().Format(http.TimeFormat))
 	}
 	vary := names(headers["Vary"])
+	if len(headers["Content-Encoding"]) > 0 {
+		vary = append(vary, "Accept-Encoding") // for those who can unpack it, whether the server says so or not
+	}
 	slices.Sort(vary)
 	e := &entry{
 		Key: key, Vary: slices.Compact(vary), Status: response.StatusCode, Proto: response.Proto,

@@ -113,8 +113,8 @@ func storable(want wish, response *http.Response) bool {
 		return false
 	}
 	explicit := control.has("max-age") || len(headers["Expires"]) > 0 || control.has("public") || control.has("private")
-	if !explicit && !heuristic(status) {
-		return false
+	if !explicit && (!heuristic(status) || len(headers["Set-Cookie"]) > 0) {
+		return false // what is made for one caller is not guessed to do for others
 	}
 	return lifetime(status, headers, control, want.now) > 0 || hasValidator(headers) ||
 		control.has("stale-while-revalidate") || control.has("stale-if-error")

@@ -32,6 +32,7 @@ func stories() map[string][]step {
 		"no-store in capitals is not kept":         notKept("Cache-Control: max-age=60 | Cache-Control: NO-STORE"),
 		"private is kept by a private cache":       kept("Cache-Control: private, max-age=60"),
 		"Set-Cookie does not prevent it":           kept("Cache-Control: max-age=60 | Set-Cookie: a=b"),
+		"Set-Cookie is not kept by a guess":        notKept("Last-Modified: {-100000} | Set-Cookie: a=b"),
 		"206 is not kept":                          {{answer: "206 | Cache-Control: max-age=60", want: miss, status: 206}, {want: miss, status: 206}},
 		"a 404 is kept if it says so":              {{answer: "404 | Cache-Control: max-age=60", want: miss, status: 404}, {want: fresh, status: 404}},
 		"a 500 is kept if it says so":              {{answer: "500 | Cache-Control: max-age=60", want: miss, status: 500}, {want: fresh, status: 500}},
@@ -114,6 +115,7 @@ func stories() map[string][]step {
 		"spaces in a list do not tell apart":    {{ask: "Accept: a,b", answer: "Cache-Control: max-age=60 | Vary: Accept", want: miss}, {ask: "Accept: a ,  b", want: fresh}, {ask: "Accept: a | Accept: b", want: fresh}},
 		"Vary: * is not kept":                   notKept("Cache-Control: max-age=60 | Vary: *"),
 		"Vary: * among others is not kept":      notKept("Cache-Control: max-age=60 | Vary: Accept, *"),
+		"a coding without Vary tells apart":     {{ask: "Accept-Encoding: x", answer: "Cache-Control: max-age=60 | Content-Encoding: x", want: miss}, {want: miss}, {ask: "Accept-Encoding: x", want: fresh, body: "1"}},
 		"Vary: Cookie of a profile is not kept": {{ask: "Profile: p", answer: "Cache-Control: max-age=60 | Vary: Cookie", want: miss}, {ask: "Profile: p", want: miss}},
 
 		// 4.3: validation

@@ -155,13 +155,14 @@ func (c *Call) Sent() bool {
 }
 
 // Idempotent reports whether a request may be repeated: RFC 9110, 9.2.2 says so
-// of its method, or an Idempotency-Key that the server knows repetitions by.
+// of its method, or an Idempotency-Key that the server knows repetitions by,
+// under this name or the one from before it, as net/http sees it.
 func Idempotent(method string, header http.Header) bool {
 	switch method {
 	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
 		return true
 	}
-	return header.Get("Idempotency-Key") != ""
+	return header.Get("Idempotency-Key") != "" || header.Get("X-Idempotency-Key") != ""
 }
 
 // key is of the call in a context.

@@ -109,6 +109,27 @@ func TestHostsAreForgottenWithTheirLastExchange(t *testing.T) {
 	}
 }
 
+func TestAHostIsSpeltInOneWay(t *testing.T) {
+	tests := map[string]string{
+		"http://127.1:080/x":             "http://127.0.0.1:80/x",
+		"http://0x7f.0.0.1:8080":         "http://127.0.0.1:8080",
+		"http://[::ffff:127.0.0.1]:8080": "http://127.0.0.1:8080",
+		"http://[0:0::1]":                "http://[::1]",
+		"http://[::1]:81/":               "http://[::1]:81/",
+		"https://API.example.com./":      "https://api.example.com/",
+		"https://bücher.example:/":       "https://xn--bcher-kva.example/",
+	}
+	for text, want := range tests {
+		u, err := url.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := spell(u); err != nil || u.String() != want {
+			t.Errorf("%s: got %s, %v; want %s", text, u, err, want)
+		}
+	}
+}
+
 func TestAnOriginIsTheSameHoweverItIsWritten(t *testing.T) {
 	same := map[string][]string{
 		"http h 80":     {"http://h", "http://H/", "http://h:80/x"},

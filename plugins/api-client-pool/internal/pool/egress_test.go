@@ -51,7 +51,7 @@ func TestAHostThatIsNoneIsTheCallersFault(t *testing.T) {
 					continue
 				}
 				_, err := do(t, p, &apiv1.DoRequest{Url: "https://" + host + "/", HttpVersion: version})
-				wantError(t, err, codes.InvalidArgument, "connect: host ")
+				wantError(t, err, codes.InvalidArgument, "url: host ")
 			}
 		}
 	}

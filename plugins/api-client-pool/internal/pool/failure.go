@@ -104,8 +104,21 @@ func (c *client) words(at call.Phase, err error) string {
 		return "the server redirected to a Location that is not a URL"
 	}
 	text := strings.ToValidUTF8(strings.ReplaceAll(err.Error(), "\n", "; "), "\uFFFD") // errors.Join makes lines
+	if at >= call.Sending {
+		text = withoutQuotes(text)
+	}
 	if len(text) > maxCause {
 		text = strings.ToValidUTF8(text[:maxCause], "") + "…"
+	}
+	return text
+}
+
+// withoutQuotes leaves out what net/http quotes of an answer that is not HTTP. It
+// may be what the server was sent, path and secrets included.
+func withoutQuotes(text string) string {
+	text = strings.TrimPrefix(text, "net/http: HTTP/1.x transport connection broken: ")
+	if begin, end := strings.IndexByte(text, '"'), strings.LastIndexByte(text, '"'); begin < end {
+		text = text[:begin] + "…" + text[end+1:]
 	}
 	return text
 }

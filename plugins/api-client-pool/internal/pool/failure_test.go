@@ -131,6 +131,11 @@ func TestAFailureNamesItsPhaseAndItsServer(t *testing.T) {
 		{name: "headers, closed", talk: func(c net.Conn) { readRequest(c) }, want: ": headers: the server closed the connection"},
 		{name: "headers, cut", talk: answer("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"), want: ": headers: the server closed the connection"},
 		{name: "headers, not HTTP", talk: answer("220 smtp.example.com\r\n\r\n"), want: ": headers: "},
+		{name: "headers, an echo", talk: func(c net.Conn) { _, _ = io.Copy(c, c) }, want: ": headers: malformed HTTP status code …"},
+		{name: "headers, a status and an echo", want: ": headers: malformed MIME header: missing colon: …", talk: func(c net.Conn) {
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n")
+			_, _ = io.Copy(c, c)
+		}},
 		{name: "headers, garbage", talk: answer(strings.Repeat("\xff\x00", 5000) + "\r\n\r\n"), want: ": headers: "},
 		{name: "headers, a status that is none", talk: answer("HTTP/1.1 999 No\r\nContent-Length: 0\r\n\r\n"), want: ": headers: the server answered with status 999"},
 		{name: "headers, a status below", talk: answer("HTTP/1.1 099 No\r\nContent-Length: 0\r\n\r\n"), want: ": headers: the server answered with status 99"},

@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/profile"
@@ -213,43 +212,30 @@ func checkURL(text string, p *profile.Profile, faults *faults) *url.URL {
 		faults.add("url", "%s", fault)
 		return nil
 	}
-	target.Host = strings.TrimSuffix(target.Host, ":") // "http://h:/" is "http://h/"
-	if err := inASCII(target); err != nil {
+	if err := spell(target); err != nil {
 		faults.add("url", "%v", err)
 		return nil
 	}
 	return target
 }
 
-// inASCII spells the host of u in its ASCII form, by the same rules as a
-// profile's hosts and egress rules. net/http would use rules of its own.
-func inASCII(u *url.URL) error {
-	if ascii(u.Host) {
-		return nil
-	}
+// spell writes host and port of u in their one spelling, by the same rules as
+// a profile's hosts and egress rules: what is bounded for each host would else be
+// for each spelling of it.
+func spell(u *url.URL) error {
 	host, err := egress.ParseHost(u.Hostname())
 	if err != nil {
 		return err
 	}
-	name := host.String()
-	switch port := u.Port(); {
+	name, port := host.String(), strings.TrimLeft(u.Port(), "0")
+	switch {
 	case port != "":
-		u.Host = net.JoinHostPort(name, port)
+		name = net.JoinHostPort(name, port)
 	case strings.Contains(name, ":"):
-		u.Host = "[" + name + "]"
-	default:
-		u.Host = name
+		name = "[" + name + "]"
 	}
+	u.Host = name
 	return nil
-}
-
-func ascii(text string) bool {
-	for i := range len(text) {
-		if text[i] >= utf8.RuneSelf {
-			return false
-		}
-	}
-	return true
 }
 
 // urlFault says why a request cannot go to u, and is "" if it can.
@@ -320,6 +306,10 @@ func headerFault(canonical, value string) string {
 	case "Connection", "Http2-Settings", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization",
 		"Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade":
 		return "belongs to the connection, which is the client's own"
+	case "Idempotency-Key", "X-Idempotency-Key":
+		if value == "" { // net/http would repeat the request by the mere name
+			return "is empty; leave it out, or write the key that the server knows repetitions by"
+		}
 	case "Host":
 		if !isHost(value) {
 			return `is not a host; write "example.com" or "example.com:8080"`
@@ -342,19 +332,25 @@ const errRedirect = "failed to parse Location header"
 type redirects struct {
 	limit   int
 	version apiv1.HTTPVersion
+	strayed bool // whether another server than the first was met
 }
 
 // check is an http.Client's CheckRedirect. Where it does not follow, the
-// redirect itself becomes the response. Authorization and Cookie have been
-// taken from a request to another host by now.
+// redirect itself becomes the response.
 func (r *redirects) check(next *http.Request, past []*http.Request) error {
 	if len(past) > r.limit {
 		return http.ErrUseLastResponse
 	}
 	// Credentials that a server put into a Location are not the caller's.
 	next.URL.User = nil
-	if urlFault(next.URL) != "" || inASCII(next.URL) != nil || transport.Fits(r.version, next.URL, false, true) != nil {
+	if urlFault(next.URL) != "" || spell(next.URL) != nil || transport.Fits(r.version, next.URL, false, true) != nil {
 		return http.ErrUseLastResponse
+	}
+	// net/http lets them go along to all names below the first one's, to other
+	// ports, and from https to http.
+	if r.strayed = r.strayed || !isAtHome(past[0].URL, next.URL); r.strayed {
+		next.Header.Del("Authorization")
+		next.Header.Del("Cookie")
 	}
 	call.From(next.Context()).Redirected()
 	// net/http adds the previous URL, query included, which may carry a key.
@@ -362,6 +358,16 @@ func (r *redirects) check(next *http.Request, past []*http.Request) error {
 		next.Header.Del("Referer")
 	}
 	return nil
+}
+
+// isAtHome reports whether what is meant for the server of from may go to that of
+// to: it is the same, or the same on https.
+func isAtHome(from, to *url.URL) bool {
+	home, there := originOf(from), originOf(to)
+	if home.scheme == "http" && home.port == "80" && there.scheme == "https" {
+		home.scheme, home.port = "https", "443"
+	}
+	return home == there
 }
 
 // cause takes off http.Client's url.Error, which repeats the URL.

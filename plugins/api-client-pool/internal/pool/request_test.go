@@ -40,6 +40,7 @@ func TestARequestThatHTTPForbidsIsRefusedWithItsField(t *testing.T) {
 		field   string
 		text    string
 	}{
+		{"an empty key, by which net/http would repeat", header("Idempotency-Key", ""), `headers["Idempotency-Key"]`, "is empty"},
 		{"no url", &apiv1.DoRequest{}, "url", "missing"},
 		{"a relative url", &apiv1.DoRequest{Url: "/path"}, "url", "not absolute"},
 		{"a host without a scheme", &apiv1.DoRequest{Url: "example.com/x"}, "url", "not absolute"},

@@ -113,6 +113,7 @@ func TestOnlyWhatHTTPAllowsIsSentAgain(t *testing.T) {
 		{"the last response is the answer", &apiv1.DoRequest{}, []int{503, 503, 504, 502}, 504, 3},
 		{"never, if asked so", &apiv1.DoRequest{Retries: new(uint32(0))}, []int{503}, 503, 1},
 		{"not a POST after 503", &apiv1.DoRequest{Method: "POST"}, []int{503}, 503, 1},
+		{"a POST with a key of the old name", &apiv1.DoRequest{Method: "POST", Headers: map[string]string{"X-Idempotency-Key": "k"}}, []int{0, 503}, 200, 3},
 		{"not a PATCH after a reset", &apiv1.DoRequest{Method: "PATCH"}, []int{0}, 0, 1},
 		{"not after 500", &apiv1.DoRequest{}, []int{500}, 500, 1},
 		{"not after 404", &apiv1.DoRequest{}, []int{404}, 404, 1},

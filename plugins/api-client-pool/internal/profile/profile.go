@@ -176,6 +176,10 @@ func (p *parser) headers(made *Profile, headers map[string]string) {
 			p.fault(field, "a host is that of base_url and hosts")
 			continue
 		}
+		if canonical == "Idempotency-Key" || canonical == "X-Idempotency-Key" {
+			p.fault(field, "a key is one request's; with one for all, the server would take them for repetitions")
+			continue
+		}
 		if made.Adds(canonical) {
 			p.fault(field, "given twice, in different case")
 			continue

@@ -59,6 +59,9 @@ func (t *trip) race(ctx context.Context, first attempt, after time.Duration) att
 			return t.won(run, running, finish)
 		case <-timer.C:
 			t.hedged = true
+			if time.Now().Before(t.domain.pausedUntil()) {
+				continue // the server has had enough
+			}
 			if !t.domain.withdraw() {
 				t.options.Metrics.refusedByBudget.Inc()
 				continue

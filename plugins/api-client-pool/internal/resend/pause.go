@@ -39,6 +39,9 @@ func retryAfter(text string, now time.Time) time.Duration {
 	if date, err := http.ParseTime(text); err == nil {
 		return date.Sub(now)
 	}
+	if digits := strings.Trim(text, "0123456789"); digits == "" && len(text) > 9 {
+		return 999_999_999 * time.Second // what is too long to count is no less of a wish
+	}
 	return seconds(text)
 }
 

@@ -24,6 +24,7 @@ func TestAServersWishForAPauseIsReadInAllItsSpellings(t *testing.T) {
 		{"below zero", 503, map[string]string{"Retry-After": "-5"}, 0},
 		{"not a number", 503, map[string]string{"Retry-After": "NaN"}, 0},
 		{"for ever", 503, map[string]string{"Retry-After": "1e300"}, 0},
+		{"longer than there are numbers for", 503, map[string]string{"Retry-After": "99999999999999999999999"}, 999_999_999 * time.Second},
 		{"with a status that does not ask", 200, map[string]string{"Retry-After": "12"}, 0},
 		{"RateLimit used up", 200, map[string]string{"Ratelimit": `"default";r=0;t=12`}, 12 * time.Second},
 		{"RateLimit with something left", 200, map[string]string{"Ratelimit": `"default";r=1;t=12`}, 0},

@@ -174,3 +174,18 @@ func TestASecondCopyIsDueAtThe95thPercentile(t *testing.T) {
 		}
 	})
 }
+
+func TestNoSecondCopyIsSentInAPause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		next := &hang{}
+		r := New(options(next))
+		domain := r.domains.enter("h:80")
+		time.AfterFunc(time.Second, func() { domain.pause(time.Now().Add(time.Hour)) })
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		_, err := ask(ctx, t, r, &call.Call{Hedge: true, HedgeAfter: 2 * time.Second})
+		if !errors.Is(err, context.DeadlineExceeded) || next.seen.Load() != 1 {
+			t.Errorf("got %v after %d copies, want the deadline after one", err, next.seen.Load())
+		}
+	})
+}

@@ -80,6 +80,8 @@ func (p *pools) of(coding string) *pool {
 type body struct {
 	packed io.ReadCloser
 	pool   *pool
+	turns  turns
+	ended  func() error // not nil when the request has ended
 	source source
 
 	mu      sync.Mutex // Close may come while a Read is under way
@@ -94,8 +96,10 @@ func (b *body) Read(p []byte) (int, error) {
 	if b.end != nil {
 		return 0, b.end
 	}
+	b.turns.take()
+	defer b.turns.give()
 	if b.decoder == nil {
-		b.source.packed = b.packed
+		b.source = source{packed: b.packed, turns: b.turns, ended: b.ended}
 		d, err := b.pool.get(&b.source)
 		if err != nil {
 			b.end = b.words(err)
@@ -119,7 +123,7 @@ func (b *body) words(err error) error {
 		return b.source.err
 	case err == io.EOF: //nolint:errorlint // a wrapped one is not the end
 		return io.EOF
-	case b.source.ended && !b.source.some: // nothing, packed by nobody
+	case b.source.whole && !b.source.some: // nothing, packed by nobody
 		return io.EOF
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		return fmt.Errorf("%s: cut off: the body is complete, what is packed in it is not", b.pool.coding)
@@ -150,18 +154,34 @@ func (b *body) Close() error {
 // decoders tell in words of their own.
 type source struct {
 	packed io.Reader
-	some   bool  // whether there was a byte
-	ended  bool  // whether that was all of it
-	err    error // what ended it else
+	turns  turns
+	ended  func() error // not nil when the request has ended
+	some   bool         // whether there was a byte
+	whole  bool         // whether that was all of it
+	err    error        // what ended it else
 }
 
+// Read gives others the turn while it waits for the server. What ends the
+// request ends it, too: bodies that are packed over each other can be work for
+// hours without another byte from the server, or for the caller.
 func (s *source) Read(p []byte) (int, error) {
+	if s.err = s.ended(); s.err != nil {
+		return 0, s.err
+	}
+	s.turns.give()
 	n, err := s.packed.Read(p)
+	s.turns.take()
 	s.some = s.some || n > 0
 	if err == io.EOF { // bare: a wrapped one is not the end
-		s.ended = true
+		s.whole = true
 	} else if err != nil {
 		s.err = err
 	}
 	return n, err
 }
+
+// turns are of those who unpack, so many at once.
+type turns chan struct{}
+
+func (t turns) take() { t <- struct{}{} }
+func (t turns) give() { <-t }

@@ -3,8 +3,10 @@
 package unpack
 
 import (
+	"context"
 	"maps"
 	"net/http"
+	"runtime"
 	"strings"
 )
 
@@ -24,11 +26,14 @@ type Unpacker struct {
 	next   http.RoundTripper
 	accept []string // shared by all requests, written by none
 	pools  pools
+	turns  turns
 }
 
 // New returns an Unpacker over next.
 func New(next http.RoundTripper) *Unpacker {
-	return &Unpacker{next: next, accept: []string{accept}}
+	// One processor is left to all else: a few hundred bytes can be work for
+	// seconds, and whoever asks whether we are alive would wait behind them all.
+	return &Unpacker{next: next, accept: []string{accept}, turns: make(turns, max(1, runtime.GOMAXPROCS(0)-1))}
 }
 
 // RoundTrip sends one request. Where it unpacks, the response looks as if it had
@@ -45,7 +50,7 @@ func (u *Unpacker) RoundTrip(request *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	response.Request = request
-	u.unpack(response)
+	u.unpack(request.Context(), response)
 	return response, nil
 }
 
@@ -58,8 +63,8 @@ func asks(request *http.Request) bool {
 }
 
 // unpack takes off the codings that it knows, the last one that was put on
-// first.
-func (u *Unpacker) unpack(response *http.Response) {
+// first. Reading the body ends with ctx.
+func (u *Unpacker) unpack(ctx context.Context, response *http.Response) {
 	packed := response.Header.Values("Content-Encoding")
 	if len(packed) == 0 || response.Body == http.NoBody || response.ContentLength == 0 || bodiless(response.StatusCode) {
 		return
@@ -73,7 +78,7 @@ func (u *Unpacker) unpack(response *http.Response) {
 		if pool == nil {
 			break
 		}
-		response.Body = &body{packed: response.Body, pool: pool}
+		response.Body = &body{packed: response.Body, pool: pool, turns: u.turns, ended: ctx.Err}
 		response.Uncompressed = true
 		codings = codings[:len(codings)-1]
 	}

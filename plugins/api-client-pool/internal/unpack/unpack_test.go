@@ -3,6 +3,7 @@ package unpack
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"io"
 	"maps"
@@ -14,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/andybalholm/brotli"
 	"github.com/google/go-cmp/cmp"
@@ -248,29 +251,77 @@ func TestAWindowThatIsTooLargeIsRefusedBeforeItIsMade(t *testing.T) {
 }
 
 func TestDecodersAreSharedByManyAndLeaveNoGoroutine(t *testing.T) {
-	u := fresh(t)
 	plain := text(50_000)
-	before := runtime.NumGoroutine()
-	var wg sync.WaitGroup
-	for coding, pack := range packers(t) {
-		packed := pack(plain)
-		for range 20 {
-			wg.Go(func() {
-				response := &http.Response{StatusCode: 200, ContentLength: -1, Header: http.Header{"Content-Encoding": {coding}}, Body: io.NopCloser(bytes.NewReader(packed))}
-				u.unpack(response)
-				if got, err := io.ReadAll(response.Body); err != nil || !bytes.Equal(got, plain) {
-					t.Errorf("%s: got %d bytes and %v", coding, len(got), err)
-				}
-				_ = response.Body.Close()
-				if n, err := response.Body.Read(make([]byte, 1)); n != 0 || err == nil {
-					t.Errorf("%s: after Close: got %d bytes and %v", coding, n, err)
-				}
-			})
+	synctest.Test(t, func(t *testing.T) { // which does not end before all goroutines have
+		u := New(nil)
+		for coding, pack := range packers(t) {
+			packed := pack(plain)
+			for range 20 {
+				go func() {
+					response := packedResponse(coding, bytes.NewReader(packed))
+					u.unpack(t.Context(), response)
+					if got, err := io.ReadAll(response.Body); err != nil || !bytes.Equal(got, plain) {
+						t.Errorf("%s: got %d bytes and %v", coding, len(got), err)
+					}
+					_ = response.Body.Close()
+					if n, err := response.Body.Read(make([]byte, 1)); n != 0 || err == nil {
+						t.Errorf("%s: after Close: got %d bytes and %v", coding, n, err)
+					}
+				}()
+			}
 		}
+		synctest.Wait()
+	})
+}
+
+// packedResponse has a body of that coding.
+func packedResponse(coding string, body io.Reader) *http.Response {
+	return &http.Response{StatusCode: 200, ContentLength: -1, Header: http.Header{"Content-Encoding": {coding}}, Body: io.NopCloser(body)}
+}
+
+// endless has the same bytes again and again.
+type endless struct{ bytes []byte }
+
+func (e endless) Read(p []byte) (int, error) { return copy(p, e.bytes), nil }
+
+// Empty members of gzip come from nothing and become nothing, for ever: whoever
+// reads the body never gets a byte, and the server need not send any.
+func TestAReadThatUnpacksNothingEndsWithTheRequest(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	empty := packers(t)["gzip"](nil)
+	response := packedResponse("gzip", endless{empty})
+	New(nil).unpack(ctx, response)
+	defer response.Body.Close()
+	time.AfterFunc(time.Millisecond, cancel)
+	if _, err := response.Body.Read(make([]byte, 1)); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want %v", err, context.Canceled)
+	}
+}
+
+func TestAServerThatIsSlowTakesNoTurnFromOthers(t *testing.T) {
+	u := New(nil)
+	var writers []*io.PipeWriter
+	var wg sync.WaitGroup
+	for range 2 * cap(u.turns) {
+		r, w := io.Pipe()
+		writers = append(writers, w)
+		response := packedResponse("gzip, zstd", r)
+		u.unpack(t.Context(), response)
+		wg.Go(func() { _, _ = io.ReadAll(response.Body) })
+		_, _ = w.Write([]byte{0x28}) // returns when the body is being read
+	}
+	response := packedResponse("br", bytes.NewReader(packers(t)["br"]([]byte("quick"))))
+	u.unpack(t.Context(), response)
+	defer response.Body.Close()
+	if got, err := io.ReadAll(response.Body); err != nil || string(got) != "quick" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	for _, w := range writers {
+		_ = w.Close()
 	}
 	wg.Wait()
-	if after := runtime.NumGoroutine(); after > before {
-		t.Errorf("goroutines: got %d, want %d as before", after, before)
+	if n := len(u.turns); n != 0 {
+		t.Errorf("%d turns were not given back", n)
 	}
 }
 
@@ -280,8 +331,8 @@ func FuzzAnyBodyEndsOrIsAnError(f *testing.F) {
 	}
 	u := New(nil)
 	f.Fuzz(func(t *testing.T, coding string, packed []byte) {
-		response := &http.Response{StatusCode: 200, ContentLength: -1, Header: http.Header{"Content-Encoding": {coding}}, Body: io.NopCloser(bytes.NewReader(packed))}
-		u.unpack(response)
+		response := packedResponse(coding, bytes.NewReader(packed))
+		u.unpack(t.Context(), response)
 		got, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
 		if !response.Uncompressed {
 			if diff := cmp.Diff(string(packed), string(got)); diff != "" || err != nil {
