@@ -228,6 +228,9 @@ func spell(u *url.URL) error {
 		return err
 	}
 	name, port := host.String(), strings.TrimLeft(u.Port(), "0")
+	if name == u.Hostname() && port == u.Port() && !strings.HasSuffix(u.Host, ":") {
+		return nil // as most are
+	}
 	switch {
 	case port != "":
 		name = net.JoinHostPort(name, port)

@@ -13,24 +13,33 @@ import (
 // forerunners says. 0 is not at all. What cannot be read is not there.
 func askedPause(response *http.Response, now time.Time) time.Duration {
 	header := response.Header
-	// Times of day are the server's, whose clock may differ from ours.
-	if date, err := http.ParseTime(header.Get("Date")); err == nil {
-		now = date
-	}
 	var pause time.Duration
 	switch response.StatusCode {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
-		pause = retryAfter(header.Get("Retry-After"), now)
+		pause = retryAfter(header.Get("Retry-After"), serversTime(header, now))
 	}
 	for _, line := range header["Ratelimit"] {
 		pause = max(pause, usedUp(line))
 	}
-	for _, prefix := range []string{"Ratelimit-", "X-Ratelimit-", "X-Rate-Limit-"} {
-		if isZero(header.Get(prefix + "Remaining")) {
-			pause = max(pause, reset(header.Get(prefix+"Reset"), now))
+	for _, name := range [...]struct{ remaining, reset string }{
+		{"Ratelimit-Remaining", "Ratelimit-Reset"},
+		{"X-Ratelimit-Remaining", "X-Ratelimit-Reset"},
+		{"X-Rate-Limit-Remaining", "X-Rate-Limit-Reset"},
+	} {
+		if isZero(header.Get(name.remaining)) {
+			pause = max(pause, reset(header.Get(name.reset), serversTime(header, now)))
 		}
 	}
 	return max(pause, 0)
+}
+
+// serversTime is what the server takes for now. Times of day are by its clock,
+// which may differ from ours.
+func serversTime(header http.Header, now time.Time) time.Time {
+	if date, err := http.ParseTime(header.Get("Date")); err == nil {
+		return date
+	}
+	return now
 }
 
 // retryAfter reads seconds or a date.
@@ -67,6 +76,9 @@ func seconds(text string) time.Duration {
 }
 
 func isZero(text string) bool {
+	if text == "" {
+		return false // as in most responses; an error would be made for each
+	}
 	n, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
 	return err == nil && n <= 0
 }

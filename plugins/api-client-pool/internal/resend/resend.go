@@ -12,7 +12,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/body"
@@ -290,15 +289,13 @@ func discard(response *http.Response) {
 }
 
 // target is the address of the server that u is of: the domain, by which
-// budgets and pauses are kept.
+// budgets and pauses are kept. The host of u is in its one spelling.
 func target(u *url.URL) string {
-	port := u.Port()
 	switch {
-	case port != "":
+	case u.Port() != "":
+		return u.Host
 	case u.Scheme == "https":
-		port = "443"
-	default:
-		port = "80"
+		return u.Host + ":443"
 	}
-	return net.JoinHostPort(strings.TrimSuffix(strings.ToLower(u.Hostname()), "."), port)
+	return u.Host + ":80"
 }
