@@ -164,6 +164,9 @@ func (c *Conn) CloseWrite() error {
 	return c.host.CloseWrite()
 }
 
+// ClientEnded notes that the client sends nothing more.
+func (c *Conn) ClientEnded() { c.half.Store(true) }
+
 // SetReadDeadline bounds the next reads; the zero time does not.
 func (c *Conn) SetReadDeadline(t time.Time) error { return c.host.SetReadDeadline(t) }
 

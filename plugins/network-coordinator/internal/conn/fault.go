@@ -47,6 +47,8 @@ func KindOf(err error) Kind {
 		return Ending
 	case !ok:
 		return Internal
+	case errors.Is(err, resolver.ErrUnavailable): // be it that an upstream did not answer in its time
+		return Unresolved
 	case dial.Timeout():
 		return TimedOut
 	case dial.Phase == egress.Resolve:

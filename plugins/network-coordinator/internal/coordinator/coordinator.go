@@ -35,7 +35,8 @@ type Coordinator struct {
 	metrics   *metrics
 	denials   *denialLog
 	current   atomic.Pointer[inForce] // nil before the first config
-	running   sync.WaitGroup          // listeners and the sweep
+	serving   sync.WaitGroup          // who accepts connections of the proxy
+	running   sync.WaitGroup          // the sweep
 	stop      func()                  // ends the sweep; nil before the first config
 
 	mu     sync.Mutex // of configs, and what they replace
@@ -144,7 +145,7 @@ func (c *Coordinator) serve(ctx context.Context, next *door) {
 	}
 	c.keep(next)
 	life := context.WithoutCancel(ctx)
-	c.running.Go(func() {
+	c.serving.Go(func() {
 		if err := c.server.Serve(life, next.tcp); err != nil {
 			c.logger.Error("the proxy takes no connections any more", "err", err)
 		}
@@ -152,14 +153,15 @@ func (c *Coordinator) serve(ctx context.Context, next *door) {
 	c.logger.Info("the proxy listens", "address", next.tcp.Addr().String())
 }
 
-// Drain takes no new connections and returns when the open ones have ended.
+// Drain takes no new connections and returns when the open ones have ended. Who
+// is in the queue of the listener is left to the next instance.
 func (c *Coordinator) Drain(ctx context.Context) error {
 	c.mu.Lock()
 	c.door.closeUnless(nil)
 	c.door = nil
 	c.mu.Unlock()
-	c.server.Quit()
-	return c.table.Drained(ctx)
+	c.serving.Wait() // who is accepted by now is answered
+	return errors.Join(c.server.Drain(ctx), c.table.Drained(ctx))
 }
 
 // Close ends everything, open connections too.
@@ -175,6 +177,7 @@ func (c *Coordinator) Close() error {
 	if stop != nil {
 		stop()
 	}
+	c.serving.Wait()
 	c.running.Wait()
 	c.table.Release()
 	c.mu.Lock()

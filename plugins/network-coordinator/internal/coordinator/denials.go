@@ -29,7 +29,10 @@ func (l *denialLog) add(d *egress.Denied) {
 		return
 	}
 	line := []any{
-		"client", d.Client, "host", d.Host.String(), "port", d.Port, "rule", d.Rule, "place", d.Place,
+		"client", d.Client, "host", d.Host.String(), "port", d.Port, "rule", d.Rule,
+	}
+	if d.Place != "" {
+		line = append(line, "place", d.Place)
 	}
 	if d.Addr.IsValid() {
 		line = append(line, "address", d.Addr.String())

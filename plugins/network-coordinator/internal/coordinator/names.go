@@ -20,7 +20,8 @@ type names struct {
 	*resolver.Resolver
 
 	config *networkv1.Resolver
-	door   *door // that the resolver listens at; nil without listen
+	door   *door         // that the resolver listens at; nil without listen
+	now    func() *names // those in force
 }
 
 // namesFor returns the resolver of a config: the one in use, with all that it
@@ -32,7 +33,7 @@ func (c *Coordinator) namesFor(config *networkv1.Resolver) (*names, error) {
 	if c.names != nil && proto.Equal(c.names.config, config) {
 		return c.names, nil
 	}
-	n := &names{config: config}
+	n := &names{config: config, now: func() *names { return c.current.Load().names }}
 	sockets := func(ctx context.Context, at netip.AddrPort) (*net.TCPListener, *net.UDPConn, error) {
 		opened, err := c.open(ctx, doorNames, at, c.names.at())
 		if err != nil {
@@ -89,6 +90,27 @@ func (c *Coordinator) mayKnow(name string, addr netip.Addr) bool {
 	return policy.Name(target) == nil
 }
 
+// LookupNetIP is that of the resolver in force: a question that is under way goes
+// on there when another config takes its resolver away.
+func (n *names) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
+	addrs, err := n.Resolver.LookupNetIP(ctx, network, host)
+	if next := n.next(err); next != nil {
+		return next.LookupNetIP(ctx, network, host)
+	}
+	return addrs, err
+}
+
+// next returns who is to be asked in place of n if it was closed meanwhile, else
+// nil.
+func (n *names) next(err error) *names {
+	if errors.Is(err, resolver.ErrClosed) {
+		if now := n.now(); now != n {
+			return now
+		}
+	}
+	return nil
+}
+
 // resolve is Resolve for a name.
 func (n *names) resolve(ctx context.Context, host string, r *networkv1.ResolveRequest) (*networkv1.ResolveResponse, error) {
 	family := resolver.Both
@@ -106,6 +128,9 @@ func (n *names) resolve(ctx context.Context, host string, r *networkv1.ResolveRe
 		lookup = n.Refresh
 	}
 	answer, err := lookup(ctx, host, family)
+	if next := n.next(err); next != nil {
+		return next.resolve(ctx, host, r)
+	}
 	if err != nil {
 		return nil, explainLookup(err)
 	}
@@ -128,6 +153,7 @@ func explainLookup(err error) error {
 		code = codes.NotFound
 	case errors.Is(err, resolver.ErrName):
 		code = codes.InvalidArgument
+	case errors.Is(err, resolver.ErrUnavailable): // which a timeout of upstream is, too
 	case errors.Is(err, context.Canceled):
 		code = codes.Canceled
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &timeout) && timeout.Timeout():

@@ -78,7 +78,7 @@ func makePassword(name string) (string, error) {
 	password := base64.RawURLEncoding.EncodeToString(secret)
 	draft, err := os.CreateTemp(filepath.Dir(name), ".token-*") // mode 0600
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("%s does not exist and cannot be made: %w", name, errors.Unwrap(err))
 	}
 	defer func() { _ = os.Remove(draft.Name()) }()
 	_, err = draft.WriteString(password + "\n")

@@ -53,12 +53,18 @@ type tunnel struct {
 	left   atomic.Int32 // goroutines that use host
 }
 
-// carry returns when both directions have ended, or one has failed.
+// carry returns when both directions have ended, one has failed, or the
+// connection has ended: a caller that reads nothing does not hold the call.
 func (t *tunnel) carry() error {
 	defer context.AfterFunc(t.stream.Context(), func() { t.host.End(conn.Reset) })()
+	if err := t.stream.Send(&networkv1.TunnelResponse{Opened: t.host.Describe()}); err != nil {
+		t.host.Close(conn.Reset)
+		return err
+	}
 	t.left.Store(2)
-	sent := make(chan error, 1)
-	// Only the end of this call ends a Recv, so the goroutine ends after it.
+	sent, received := make(chan error, 1), make(chan error, 1)
+	// Only the end of this call ends a Recv, and a Send for which the caller has no
+	// room, so the goroutines may end after it.
 	go func() {
 		err := t.send()
 		if err != nil {
@@ -67,15 +73,16 @@ func (t *tunnel) carry() error {
 		sent <- err
 		t.leave()
 	}()
-	defer t.leave()
-	err := t.stream.Send(&networkv1.TunnelResponse{Opened: t.host.Describe()})
-	if err == nil {
-		err = t.receive()
-	}
+	go func() {
+		received <- t.receive()
+		t.leave()
+	}()
+	err := t.await(received)
 	if err == nil {
 		err = t.await(sent)
 	}
 	if err == nil {
+		t.host.End(conn.Done)
 		return nil
 	}
 	t.host.End(conn.Reset)
@@ -89,13 +96,19 @@ func (t *tunnel) leave() {
 	}
 }
 
-// await returns when the caller has ended its direction, too.
-func (t *tunnel) await(sent chan error) error {
+// await returns what became of a direction, or that the connection has ended
+// before.
+func (t *tunnel) await(direction <-chan error) error {
 	select {
-	case err := <-sent:
+	case err := <-direction:
 		return err
 	case <-t.host.Gone():
-		return io.ErrUnexpectedEOF
+	}
+	select { // in good order it ends after both directions
+	case err := <-direction:
+		return err
+	default:
+		return net.ErrClosed
 	}
 }
 

@@ -20,13 +20,13 @@ import (
 )
 
 // dial returns a client of the coordinator over gRPC.
-func dial(t *testing.T, c *Coordinator) networkv1.NetworkCoordinatorClient {
+func dial(t *testing.T, c *Coordinator, options ...grpc.ServerOption) networkv1.NetworkCoordinatorClient {
 	t.Helper()
 	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := grpc.NewServer()
+	s := grpc.NewServer(options...)
 	networkv1.RegisterNetworkCoordinatorServer(s, c)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(listener) }()
@@ -197,5 +197,51 @@ func TestACallerThatGoesTakesItsTunnelAlong(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("the connection is still open")
 		}
+	}
+}
+
+func TestATunnelWhoseCallerReadsNothingEndsWithItsConnection(t *testing.T) {
+	c := start(t, &networkv1.Config{Egress: loopback()})
+	ended := make(chan error, 1)
+	client := dial(t, c, grpc.StreamInterceptor(func(service any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+		err := handle(service, stream)
+		ended <- err
+		return err
+	}))
+	listener, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const much = 64 << 20 // more than all windows and buffers between have room for
+	flooded := make(chan struct{})
+	go func() {
+		defer close(flooded)
+		host, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = host.Write(make([]byte, much))
+		host.Close()
+	}()
+	t.Cleanup(func() { listener.Close(); <-flooded })
+	stream, err := client.Tunnel(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := uint32(listener.Addr().(*net.TCPAddr).Port)
+	if err := stream.Send(&networkv1.TunnelRequest{Host: "127.0.0.1", Port: port}); err != nil {
+		t.Fatal(err)
+	}
+	// It is stuck when nothing more comes from the host.
+	if err := c.Reconfigure(t.Context(), &networkv1.Config{Egress: loopback(), IdleTimeout: durationpb.New(50 * time.Millisecond)}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if status.Code(err) != codes.Aborted || !strings.Contains(err.Error(), "idle") {
+			t.Errorf("got %v, want Aborted by idle", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("the call goes on without its connection")
 	}
 }

@@ -71,7 +71,7 @@ func unknown() answer {
 func tooMany() answer {
 	return answer{
 		status: http.StatusServiceUnavailable,
-		text:   fmt.Sprintf("%d connections wait here and carry nothing; close some of them", MaxWaiting),
+		text:   fmt.Sprintf("as many programs are connected as max_connections allows, and %d more; close connections that wait", MaxWaiting),
 		extra:  retryAfter(0),
 	}
 }

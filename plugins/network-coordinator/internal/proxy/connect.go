@@ -20,7 +20,7 @@ func (s *session) connect(ctx context.Context, client string, r request) bool {
 		s.say(malformed(err))
 		return false
 	}
-	if _, err := bodyOf(r.fields, r.minor, 0); err != nil || len(r.fields.values("Transfer-Encoding")) > 0 {
+	if b, err := bodyOf(r.fields, r.minor, 0); err != nil || !b.empty() {
 		s.say(malformed(errors.New("a CONNECT with a body")))
 		return false
 	}
@@ -41,12 +41,14 @@ func (s *session) connect(ctx context.Context, client string, r request) bool {
 // authority reads "host:port". Without a port it is standard, unless that is 0.
 func authority(client, text string, standard uint64) (egress.Target, error) {
 	host, number, err := net.SplitHostPort(text)
+	if err != nil && standard > 0 && !strings.HasSuffix(text, ":") {
+		host, number, err = net.SplitHostPort(text + ":" + strconv.FormatUint(standard, 10))
+	}
 	if err != nil {
-		if standard == 0 || strings.HasSuffix(text, ":") {
-			return egress.Target{}, errors.New("the target is not HOST:PORT")
-		}
-		host = strings.TrimSuffix(strings.TrimPrefix(text, "["), "]")
-		return target(client, host, standard)
+		return egress.Target{}, errors.New("the target is not HOST:PORT, with an IPv6 address in brackets")
+	}
+	if strings.Contains(host, ":") != strings.HasPrefix(text, "[") {
+		return egress.Target{}, errors.New("an IPv6 address stands in brackets, and nothing else does")
 	}
 	port, err := strconv.ParseUint(number, 10, 16)
 	if err != nil {

@@ -82,9 +82,8 @@ func (e *exchange) connect(ctx context.Context) error {
 		return err
 	}
 	s.host, e.host = host, host
-	s.fromHost = s.server.reader(nil)
-	s.fromHost.from = host
-	return nil
+	s.fromHost = s.server.reader(attentive{host, s.client})
+	return host.SetReadDeadline(time.Now().Add(lookTime))
 }
 
 // attempt sends the request and passes the response back.
@@ -184,6 +183,9 @@ func (e *exchange) change(r response) error {
 		return err
 	}
 	host := s.host
+	if err := host.SetReadDeadline(time.Time{}); err != nil {
+		return err
+	}
 	s.server.giveBack(s.fromHost)
 	s.host, s.fromHost = nil, nil
 	s.tunnel(host)
@@ -206,7 +208,7 @@ func (e *exchange) answer(r response) error {
 		b = body{}
 	}
 	decode := b.chunked && e.request.minor == 0
-	e.goesOn = e.request.persists() && b.length != untilClose
+	e.goesOn = e.request.persists() && b.length != untilClose && !s.server.quitting()
 	if !s.host.Attach(s.client) {
 		return errors.New("the connection was ended")
 	}

@@ -14,18 +14,17 @@ import (
 // http answers one request and reports whether another may follow on the
 // connection.
 func (s *session) http(ctx context.Context) bool {
-	limit := maxHead
-	if s.startsConnect() {
-		limit = maxConnect
-	}
-	head, err := s.in.head(limit)
+	head, err := s.in.head(maxHead)
 	if err != nil {
 		s.broken(err)
 		return false
 	}
-	s.busy.Store(true)
+	s.phase.Store(busy)
 	_ = s.client.SetReadDeadline(time.Time{})
 	r, err := parseRequest(head)
+	if r.method == http.MethodConnect && len(head) > maxConnect {
+		err = errTooLong
+	}
 	if err != nil {
 		s.say(malformed(err))
 		return false
@@ -38,11 +37,6 @@ func (s *session) http(ctx context.Context) bool {
 		return s.connect(ctx, client, r)
 	}
 	return s.forward(ctx, client, r)
-}
-
-// startsConnect reports whether what was received begins as a CONNECT does.
-func (s *session) startsConnect() bool {
-	return strings.HasPrefix(string(s.in.buffered()[:min(len(s.in.buffered()), 8)]), "CONNECT ")
 }
 
 // broken answers a head that did not come, or not as one.
@@ -59,7 +53,7 @@ func (s *session) broken(err error) {
 // something else on the same connection.
 func (s *session) refuse(r request, a answer) bool {
 	b, err := bodyOf(r.fields, r.minor, 0)
-	if err != nil || !b.empty() || !r.persists() {
+	if err != nil || !b.empty() || !r.persists() || s.server.quitting() {
 		s.say(a)
 		return false
 	}

@@ -50,7 +50,7 @@ func (b *reader) fill() error {
 		case len(b.buf) >= maxHead+smallBuffer:
 			return errTooLong
 		default:
-			b.buf = append(b.buf, make([]byte, len(b.buf))...)
+			b.buf = append(b.buf, make([]byte, min(len(b.buf), maxHead+smallBuffer-len(b.buf)))...)
 		}
 	}
 	n, err := b.from.Read(b.buf[b.w:])

@@ -11,6 +11,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,7 @@ import (
 const (
 	headTime  = 10 * time.Second // for a head or a greeting
 	awaitTime = 60 * time.Second // for the next request on a connection
+	firstTime = time.Second      // for the first request of those who connected before Drain
 
 	// MaxWaiting is how many connections there may be beyond those that carry
 	// something: such that have said nothing yet, or wait for their next request.
@@ -35,13 +37,14 @@ type Server struct {
 	gate  atomic.Pointer[Gate]
 	me    string // in Via: a request that comes back is known by it
 
-	headTime, awaitTime time.Duration
+	headTime, awaitTime, firstTime time.Duration
 
 	readers sync.Pool // of *reader
 	copier  copier
 
 	mu       sync.Mutex
 	sessions map[*session]struct{}
+	draining chan struct{} // by Drain, which it ends: closed when there is no session; nil before
 	closed   bool
 	running  sync.WaitGroup
 }
@@ -52,7 +55,7 @@ func New(table *conn.Table) *Server {
 	_, _ = rand.Read(id) // it never fails
 	s := &Server{
 		table: table, me: "gaia-" + hex.EncodeToString(id),
-		headTime: headTime, awaitTime: awaitTime,
+		headTime: headTime, awaitTime: awaitTime, firstTime: firstTime,
 		sessions: map[*session]struct{}{},
 	}
 	s.gate.Store(&Gate{})
@@ -107,16 +110,55 @@ func (s *Server) begin(ctx context.Context, accepted *net.TCPConn) {
 		sess.serve(ctx)
 		s.mu.Lock()
 		delete(s.sessions, sess)
+		s.tellDrain()
 		s.mu.Unlock()
 	}()
 }
 
-// Quit ends the sessions that have no connection to a host, and lets the others
-// end what they do.
-func (s *Server) Quit() { s.end(func(sess *session) bool { return !sess.busy.Load() }) }
+// Drain returns when all sessions have ended, or ctx has. Those that wait for
+// their next request end at once, the others with what they do. Who has just
+// connected is answered: a client does not ask again where nothing came back. No
+// Serve is under way any more.
+func (s *Server) Drain(ctx context.Context) error {
+	s.mu.Lock()
+	drained := s.draining
+	if drained == nil {
+		drained = make(chan struct{})
+		s.draining = drained
+		s.tellDrain()
+	}
+	s.mu.Unlock()
+	s.end(func(sess *session) bool { return sess.phase.Load() == waiting })
+	first := time.NewTimer(s.firstTime)
+	defer first.Stop()
+	for {
+		select {
+		case <-drained:
+			return nil
+		case <-first.C:
+			s.end(func(sess *session) bool { return sess.phase.Load() != busy })
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// tellDrain ends a Drain if there is no session. The lock is held.
+func (s *Server) tellDrain() {
+	if s.draining != nil && len(s.sessions) == 0 {
+		select {
+		case <-s.draining:
+		default:
+			close(s.draining)
+		}
+	}
+}
 
 // Close ends all sessions and waits for them. The table is closed before.
 func (s *Server) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
 	s.end(func(*session) bool { return true })
 	s.running.Wait()
 }
@@ -124,7 +166,6 @@ func (s *Server) Close() {
 func (s *Server) end(which func(*session) bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closed = true
 	for sess := range s.sessions {
 		if which(sess) {
 			_ = sess.client.Close()
@@ -135,11 +176,11 @@ func (s *Server) end(which func(*session) bool) {
 func (s *Server) quitting() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closed
+	return s.closed || s.draining != nil
 }
 
 // reader lends a reader on a connection, until giveBack.
-func (s *Server) reader(from *net.TCPConn) *reader {
+func (s *Server) reader(from io.Reader) *reader {
 	b, _ := s.readers.Get().(*reader)
 	if b == nil {
 		b = &reader{}

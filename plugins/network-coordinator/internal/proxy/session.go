@@ -17,12 +17,19 @@ type session struct {
 	server *Server
 	client *net.TCPConn
 	in     *reader // from client; nil once a tunnel has what it had
-	busy   atomic.Bool
+	phase  atomic.Int32
 
 	// For plain HTTP: the connection to the host of the last request.
 	host     *conn.Conn
 	fromHost *reader
 }
+
+// The phases of a session.
+const (
+	fresh   = int32(iota) // nothing has been asked yet
+	busy                  // with a request or a tunnel
+	waiting               // for the next request
+)
 
 // serve answers what the client asks, and closes the connection.
 func (s *session) serve(ctx context.Context) {
@@ -41,7 +48,7 @@ func (s *session) serve(ctx context.Context) {
 	for s.http(ctx) {
 		// The next head has its time from its first byte on.
 		_ = s.client.SetReadDeadline(time.Now().Add(s.server.awaitTime))
-		s.busy.Store(false)
+		s.phase.Store(waiting)
 		if s.server.quitting() {
 			return
 		}

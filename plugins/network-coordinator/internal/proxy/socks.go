@@ -48,13 +48,14 @@ func (s *session) socks(ctx context.Context) {
 	if err != nil {
 		return
 	}
+	s.phase.Store(busy)
 	if code != socksOK {
-		_ = s.socksReply(code, netip.AddrPort{}) // the client has gone, else
+		s.socksRefuse(code)
 		return
 	}
 	c, err := s.server.table.Open(ctx, networkv1.Door_SOCKS5, to)
 	if err != nil {
-		_ = s.socksReply(socksCode(err), netip.AddrPort{})
+		s.socksRefuse(socksCode(err))
 		return
 	}
 	if s.socksReply(socksOK, c.Local()) != nil {
@@ -83,7 +84,9 @@ func (s *session) socksGreeting() (client string, ok bool) {
 	case none && gate.Anonymous:
 		return "", s.send(socksVersion, socksNoAuth) == nil
 	}
-	_ = s.send(socksVersion, socksNoMethod)
+	if s.send(socksVersion, socksNoMethod) == nil {
+		s.linger()
+	}
 	return "", false
 }
 
@@ -101,7 +104,9 @@ func (s *session) socksLogin(gate *Gate) (client string, ok bool) {
 	}
 	client = string(name[:head[1]])
 	if !gate.knows(client, string(password[:length[0]])) {
-		_ = s.send(passwordVersion, 1)
+		if s.send(passwordVersion, 1) == nil {
+			s.linger()
+		}
 		return "", false
 	}
 	return client, s.send(passwordVersion, 0) == nil
@@ -153,6 +158,13 @@ func (s *session) socksRequest(client string) (to egress.Target, code byte, err 
 		return to, socksFailure, nil //nolint:nilerr // a name that is none is answered, not an error of the connection
 	}
 	return to, socksOK, nil
+}
+
+// socksRefuse says no.
+func (s *session) socksRefuse(code byte) {
+	if s.socksReply(code, netip.AddrPort{}) == nil {
+		s.linger()
+	}
 }
 
 // socksReply says what became of a request, with the address that is used.

@@ -106,3 +106,25 @@ func TestSOCKSWantsTheRightPassword(t *testing.T) {
 		})
 	}
 }
+
+func TestASOCKSClientThatSendsAheadLosesNoAnswer(t *testing.T) {
+	f := start(t, func(f *fixture) {
+		f.server.SetGate(&Gate{Anonymous: true, Clients: map[string]Token{"crawler": NewToken("secret")}, MaxConnections: 100})
+	})
+	for name, test := range map[string]struct{ request, want []byte }{
+		"a rule":         {append([]byte{5, 1, 0}, socksTo(t, 1, "127.0.0.66:80")...), []byte{5, 0, 5, 2, 0, 1, 0, 0, 0, 0, 0, 0}},
+		"no method":      {[]byte{5, 1, 1}, []byte{5, 0xff}},
+		"wrong password": {append([]byte{5, 1, 2, 1, 7}, "crawler\x01x"...), []byte{5, 2, 1, 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := f.dial()
+			if _, err := c.Write(append(test.request, make([]byte, 512<<10)...)); err != nil {
+				t.Fatal(err)
+			}
+			_ = c.CloseWrite()
+			if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, test.want) {
+				t.Errorf("got % x, %v, want % x and the end", got, err, test.want)
+			}
+		})
+	}
+}

@@ -10,8 +10,10 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -325,22 +327,76 @@ func TestAKilledClientEndsItsTunnel(t *testing.T) {
 	f.list(0)
 }
 
-func TestQuitLetsTunnelsEndAndTakesNothingNew(t *testing.T) {
-	f := start(t)
-	tunnel, waiting := f.connect(echo(t)), f.dial()
-	f.server.Quit()
-	if got, err := io.ReadAll(waiting); len(got) > 0 || err != nil && !errors.Is(err, syscall.ECONNRESET) {
+func TestADrainLetsTunnelsEndAndAnswersWhoHasJustConnected(t *testing.T) {
+	f := start(t, func(f *fixture) { f.server.firstTime = time.Minute })
+	origin := newServer(t, http.NotFoundHandler())
+	tunnel, idle, first, silent := f.connect(echo(t)), f.dial(), f.dial(), f.dial()
+	request := fmt.Sprintf("GET http://%[1]s/ HTTP/1.1\r\nHost: %[1]s\r\n\r\n", origin)
+	say(idle, "%s", request)
+	onIdle := bufio.NewReader(idle)
+	if status, last := f.answer(onIdle); status != 404 || last {
+		t.Fatalf("before: got %d, last %v, want 404 and no end", status, last)
+	}
+	f.sessions(4)
+	drained := make(chan error, 1)
+	go func() { drained <- f.server.Drain(t.Context()) }()
+	if got, err := io.ReadAll(onIdle); len(got) > 0 || err != nil && !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("a connection that waits: got %q, %v, want its end", got, err)
 	}
+	say(first, "%s", request)
+	if status, last := f.answer(bufio.NewReader(first)); status != 404 || !last {
+		t.Errorf("one that has just come: got %d, last %v, want 404 and the end", status, last)
+	}
+	silent.Close()
 	_, _ = tunnel.Write([]byte("on"))
 	if got := make([]byte, 2); !bytes.Equal(must(t, got, tunnel), []byte("on")) {
 		t.Errorf("the tunnel: got %q", got)
 	}
-	drained := make(chan error, 1)
-	go func() { drained <- f.table.Drained(t.Context()) }()
 	_ = tunnel.CloseWrite()
 	if err := <-drained; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestADrainDoesNotWaitForThoseWhoSayNothing(t *testing.T) {
+	f := start(t, func(f *fixture) { f.server.firstTime = time.Millisecond })
+	silent := f.dial()
+	f.sessions(1)
+	if err := f.server.Drain(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if got, err := io.ReadAll(silent); len(got) > 0 || err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("got %q, %v, want the end", got, err)
+	}
+}
+
+// answer reads a response, and whether it is the last one.
+func (f *fixture) answer(from *bufio.Reader) (status int, last bool) {
+	f.t.Helper()
+	response, err := http.ReadResponse(from, nil)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if _, err := io.ReadAll(response.Body); err != nil {
+		f.t.Error(err)
+	}
+	return response.StatusCode, response.Close
+}
+
+// sessions waits until there are so many sessions.
+func (f *fixture) sessions(want int) {
+	f.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; runtime.Gosched() {
+		f.server.mu.Lock()
+		got := len(f.server.sessions)
+		f.server.mu.Unlock()
+		if got == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			f.t.Fatalf("got %d sessions, want %d", got, want)
+		}
 	}
 }
 

@@ -31,7 +31,7 @@ type LookupError struct {
 
 func (e *LookupError) Error() string {
 	// errors.Join puts lines below each other.
-	return fmt.Sprintf("resolve %.300q: %s", e.Host, strings.ReplaceAll(e.Err.Error(), "\n", "; "))
+	return fmt.Sprintf("lookup %.300q: %s", e.Host, strings.ReplaceAll(e.Err.Error(), "\n", "; "))
 }
 
 func (e *LookupError) Unwrap() error { return e.Err }

@@ -213,7 +213,7 @@ func TestTheErrorSaysWhatEachServerDid(t *testing.T) {
 	config.Upstreams = []string{closed}
 	r, _ := start(t, config, Options{}, hanging, broken)
 	_, err := r.Lookup(t.Context(), "www.example", IPv4)
-	for _, part := range []string{`resolve "www.example": no upstream answered`, "udp://" + closed + ": ", "connection refused", hanging.addr + ": context deadline exceeded", broken.addr + ": SERVFAIL"} {
+	for _, part := range []string{`lookup "www.example": no upstream answered`, "udp://" + closed + ": ", "connection refused", hanging.addr + ": context deadline exceeded", broken.addr + ": SERVFAIL"} {
 		if err == nil || !strings.Contains(err.Error(), part) {
 			t.Errorf("%q is not in %v", part, err)
 		}

@@ -442,7 +442,8 @@ type AddressDecision struct {
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
 	// allowed is whether it may be connected to.
 	Allowed bool `protobuf:"varint,2,opt,name=allowed,proto3" json:"allowed,omitempty"`
-	// rule that decided, such as "rule[2]" or "default".
+	// rule that decided, such as "rule[2]" or "default"; "own" where gaia itself
+	// listens.
 	Rule string `protobuf:"bytes,3,opt,name=rule,proto3" json:"rule,omitempty"`
 	// place of the rule, such as "config.hcl:42"; "" for the default.
 	Place string `protobuf:"bytes,4,opt,name=place,proto3" json:"place,omitempty"`
