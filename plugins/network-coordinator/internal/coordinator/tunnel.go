@@ -16,7 +16,7 @@ import (
 
 const (
 	maxContent   = 1 << 20 // of one message
-	tunnelBuffer = 32 << 10
+	tunnelBuffer = 30 << 10 // a message of it fits into gRPC's buffers of 32 KiB; the next larger have 1 MiB
 )
 
 // tunnelStream is the server's end of a Tunnel.
