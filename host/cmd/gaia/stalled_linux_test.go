@@ -25,7 +25,7 @@ func TestCallersWhoDoNotReadFillNoMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close() //nolint:errcheck // a test's
+	defer conn.Close()
 	before := pss(t, int(s.GetPid())) + pss(t, h.cmd.Process.Pid)
 	for range callers {
 		stream, err := networkv1.NewNetworkCoordinatorClient(conn).Tunnel(ctx)
@@ -92,5 +92,5 @@ func endless(t *testing.T) uint32 {
 	})
 	_, text, _ := net.SplitHostPort(l.Addr().String())
 	port, _ := strconv.Atoi(text)
-	return uint32(port) //nolint:gosec // G115: a port
+	return uint32(port)
 }
