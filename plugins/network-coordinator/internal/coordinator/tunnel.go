@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	maxContent   = 1 << 20 // of one message
+	maxContent   = 1 << 20  // of one message
 	tunnelBuffer = 30 << 10 // a message of it fits into gRPC's buffers of 32 KiB; the next larger have 1 MiB
 )
 
