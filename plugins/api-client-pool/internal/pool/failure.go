@@ -93,7 +93,7 @@ func (c *client) words(at call.Phase, err error) string {
 		text := strings.TrimPrefix(err.Error(), "net/http: HTTP/1.x transport connection broken: ")
 		text = strings.TrimSuffix(strings.TrimSuffix(text, "unexpected EOF"), "EOF")
 		return text + "the server closed the connection"
-	case errors.Is(err, net.ErrClosed): // one goroutine has read the end before another wrote
+	case at == call.Sending && errors.Is(err, net.ErrClosed): // one goroutine has read the end before another wrote
 		return "the server closed the connection"
 	case at == call.Handshaking && errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Sprintf("no handshake within %v (tls_timeout)", c.settings.tlsTimeout)
