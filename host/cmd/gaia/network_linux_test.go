@@ -99,6 +99,13 @@ func connect(ctx context.Context, proxy, target, user, password string) (tunnel 
 // echoServer is a TCP server that sends back what it gets, and its address.
 func echoServer(t testing.TB) string {
 	t.Helper()
+	return serveTCP(t, func(conn net.Conn) { _, _ = io.Copy(conn, conn) })
+}
+
+// serveTCP is the address of a server that hands its connections to handle, and
+// closes each when that returns, as it does when the other end is gone.
+func serveTCP(t testing.TB, handle func(net.Conn)) string {
+	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +118,7 @@ func echoServer(t testing.TB) string {
 				return
 			}
 			ended.Go(func() {
-				_, _ = io.Copy(conn, conn)
+				handle(conn)
 				_ = conn.Close()
 			})
 		}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"strconv"
-	"sync"
 	"testing"
 
 	networkv1 "github.com/gaia-go/gaia/proto/gaia/network/v1"
@@ -66,31 +65,18 @@ func TestCallersWhoDoNotReadFillNoMemory(t *testing.T) {
 // endless is the port of a server that sends for ever.
 func endless(t *testing.T) uint32 {
 	t.Helper()
-	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	address := serveTCP(t, func(conn net.Conn) {
+		piece := make([]byte, 64<<10)
+		for {
+			if _, err := conn.Write(piece); err != nil {
+				return
+			}
+		}
+	})
+	_, text, _ := net.SplitHostPort(address)
+	port, err := strconv.ParseUint(text, 10, 16)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var ended sync.WaitGroup
-	ended.Go(func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			ended.Go(func() {
-				piece := make([]byte, 64<<10)
-				for err == nil {
-					_, err = conn.Write(piece)
-				}
-				_ = conn.Close()
-			})
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		ended.Wait()
-	})
-	_, text, _ := net.SplitHostPort(l.Addr().String())
-	port, _ := strconv.Atoi(text)
 	return uint32(port)
 }
