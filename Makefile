@@ -41,20 +41,24 @@ run: build ## Build, then run the host on config.hcl in the foreground
 	@exec bin/gaia run -config config.hcl
 
 .PHONY: test
-test: compiler promtool ## Run all tests of all modules under the race detector
+test: compiler driven ## Run all tests of all modules under the race detector
 	@go test -race -timeout 20m work
 
 .PHONY: test-slow
-test-slow: compiler ## Run the soaks: thousands of kills of plugins, writers and logs, a million calls, 200 processes, 500 file operations
+test-slow: compiler driven ## Run the soaks: thousands of kills of plugins, writers and logs, a million calls, 200 processes, 500 file operations, 1,000 HTTP callers
 	@GAIA_SLOW=1 go test -race -timeout 60m -run '^TestSlow|^TestKills|^TestNoKill' -v ./sdk/link ./host/cmd/gaia ./host/internal/gateway \
-		./plugins/file-manager ./plugins/file-manager/internal/files ./plugins/process-manager/internal/logs
+		./plugins/file-manager ./plugins/file-manager/internal/files ./plugins/process-manager/internal/logs \
+		./plugins/network-coordinator/internal/proxy
 
 .PHONY: bench
-bench: build ## Measure calls, the gate, files, processes, streams and a restart, each beside a baseline
+bench: build ## Measure calls, the gate, files, processes, HTTP, tunnels, DNS, streams and a restart, each beside a baseline
 	@bin/gaia bench dispatch
+	@bin/gaia bench dns
 	@bin/gaia bench files
 	@bin/gaia bench gate
+	@bin/gaia bench http
 	@bin/gaia bench processes
+	@bin/gaia bench proxy
 	@bin/gaia bench restart
 	@go test -run '^$$' -bench 'BenchmarkStream' ./host/cmd/gaia
 
@@ -102,12 +106,17 @@ compiler: # of C, which the race detector needs
 		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq gcc libc6-dev; \
 		else echo "the race detector needs a C compiler: apt-get install gcc libc6-dev, or xcode-select --install"; exit 1; fi; }
 
-.PHONY: promtool
-promtool: # of Prometheus, which judges our rules and metrics
-	@command -v promtool >/dev/null || { \
-		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-			apt-get update -qq && apt-get install -y -qq --no-install-recommends prometheus >/dev/null; \
-		else echo "without promtool the tests of alerting rules are skipped: apt-get install prometheus"; fi; }
+# Programs that tests drive, PROGRAM:PACKAGE each; without one its tests are skipped.
+DRIVEN := promtool:prometheus curl:curl /usr/lib/chromium/chromium-headless-shell:chromium-headless-shell
+
+.PHONY: driven
+driven:
+	@missing=(); for d in $(DRIVEN); do command -v "$${d%:*}" >/dev/null || missing+=("$${d##*:}"); done; \
+	apt=false; if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt=apt-get; fi; \
+	if [ $${#missing[@]} -gt 0 ]; then $$apt update -qq || true; fi; \
+	for m in "$${missing[@]}"; do \
+		$$apt install -y -qq --no-install-recommends "$$m" >/dev/null || echo "some tests are skipped: apt-get install $$m"; \
+	done
 
 .PHONY: clean
 clean: ## Remove what was built and what runs left

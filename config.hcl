@@ -37,6 +37,20 @@ subsystem "api_client_pool" {
   config {
     connections_per_host = 64
     max_response_body    = "8MiB"
+
+    # Without rules, addresses of the public internet may be called, and no others.
+    # egress {
+    #   rule {
+    #     action    = "allow"
+    #     hosts     = ["*.corp.example"]
+    #     addresses = ["10.0.0.0/8"]
+    #   }
+    # }
+
+    # profile "github" {
+    #   base_url = "https://api.github.com/"
+    #   bearer   = env("GITHUB_TOKEN")
+    # }
   }
 }
 
@@ -68,6 +82,34 @@ subsystem "file_manager" {
       quota  = "10GiB"
       trash  = "168h"
     }
+  }
+}
+
+subsystem "network_coordinator" {
+  plugin = "gaia-network-coordinator"
+
+  limits {
+    concurrency = 2000
+    queue       = 2000
+    timeout     = "5m"
+    open_files  = 8192 # two a connection, and some
+  }
+
+  slo {
+    success = "99%"
+  }
+
+  config {
+    # HTTP CONNECT, plain HTTP and SOCKS5 for programs of this machine:
+    #   export HTTPS_PROXY="http://local:$(cat run/proxy-token)@127.0.0.1:3128"
+    listen          = "127.0.0.1:3128"
+    max_connections = 2000
+    client "local" { token_file = "run/proxy-token" }
+
+    # As above: without rules, the public internet and nothing else.
+    # egress { … }
+
+    # bandwidth_per_client { down = "10MiB" }
   }
 }
 

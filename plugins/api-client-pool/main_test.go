@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
+	egressv1 "github.com/gaia-go/gaia/proto/gaia/egress/v1"
 	"github.com/gaia-go/gaia/sdk/plugintest"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -18,7 +19,11 @@ func TestThePluginAnswersOverARealHandshake(t *testing.T) {
 		_, _ = io.Copy(w, io.MultiReader(strings.NewReader(r.Method+" by "+r.UserAgent()+": "), r.Body))
 	}))
 	defer server.Close()
-	plugin := plugintest.Start(t, plugintest.Config(&apiv1.Config{UserAgent: "test", MaxRequestBody: 5}))
+	plugin := plugintest.Start(t, plugintest.Config(&apiv1.Config{
+		UserAgent:      "test",
+		MaxRequestBody: 5,
+		Egress:         &egressv1.Egress{Rule: []*egressv1.Rule{{Action: egressv1.Rule_ALLOW, Addresses: []string{"loopback"}}}},
+	}))
 	client := apiv1.NewAPIClientPoolClient(plugin.Conn())
 
 	response, err := client.Do(t.Context(), &apiv1.DoRequest{Method: "POST", Url: server.URL, Body: []byte("hello")})

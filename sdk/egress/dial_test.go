@@ -224,15 +224,15 @@ func TestErrorsTellResolvingFromConnecting(t *testing.T) {
 			resolver: func(_, host string) ([]netip.Addr, error) {
 				return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
 			},
-			phase: Resolve, text: "resolve x.example: lookup x.example: no such host",
+			phase: Resolve, text: "resolve: lookup x.example: no such host",
 		},
 		"no answer": {
 			resolver: func(_, host string) ([]netip.Addr, error) {
 				return nil, &net.DNSError{Err: "i/o timeout", Name: host, IsTimeout: true}
 			},
-			phase: Resolve, timeout: true, text: "resolve x.example: lookup x.example: i/o timeout",
+			phase: Resolve, timeout: true, text: "resolve: lookup x.example: i/o timeout",
 		},
-		"no address": {resolver: always(), phase: Resolve, text: "resolve x.example: lookup x.example: no address for ip"},
+		"no address": {resolver: always(), phase: Resolve, text: "resolve: lookup x.example: no address for ip"},
 		"refused":    {resolver: always("127.0.0.3", "127.0.0.4"), phase: Connect, is: syscall.ECONNREFUSED, text: "connect to x.example:PORT: dial tcp 127.0.0.3:PORT: connect: connection refused; dial tcp 127.0.0.4:PORT: connect: connection refused"},
 	} {
 		d := &Dialer{Policy: allowing(t, "127.0.0.0/8"), Resolver: test.resolver}

@@ -31,7 +31,7 @@ func (e *DialError) Error() string {
 	// errors.Join puts lines below each other.
 	cause := strings.ReplaceAll(e.Err.Error(), "\n", "; ")
 	if e.Phase == Resolve {
-		return "resolve " + e.Target.Host.String() + ": " + cause
+		return "resolve: " + cause // a resolver's errors name the host
 	}
 	return "connect to " + e.Target.address() + ": " + cause
 }

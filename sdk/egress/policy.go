@@ -108,7 +108,8 @@ func (p *Policy) Name(t Target) error {
 	return &Denied{Target: t, Decision: p.denial(t, subject{}, by)}
 }
 
-// Check returns nil if the target may be reached at addr, else a *Denied.
+// Check returns nil if the target may be reached at addr, else a *Denied. Port 0
+// stands for any port.
 func (p *Policy) Check(t Target, addr netip.Addr) error {
 	s := look(addr)
 	by, allowed := p.decide(&t, &s)
@@ -136,7 +137,7 @@ func (p *Policy) Decide(t Target, addr netip.Addr) Decision {
 // what follows from it.
 func (p *Policy) decide(t *Target, s *subject) (by int, allowed bool) {
 	for it := p.of(&t.Host); it.next(); {
-		if r := &p.rules[it.rule]; r.ports.covers(t.Port) && r.clients.has(t.Client) && r.covers(s) {
+		if r := &p.rules[it.rule]; (r.ports.covers(t.Port) || r.allow && t.Port == 0) && r.clients.has(t.Client) && r.covers(s) {
 			return it.rule, r.allow
 		}
 	}

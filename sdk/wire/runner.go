@@ -106,6 +106,8 @@ func (r *processRunner) dialOptions() []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
 		grpc.WithIdleTimeout(0),
+		grpc.WithStaticStreamWindowSize(StreamWindow),
+		grpc.WithStaticConnWindowSize(ConnWindow),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(MaxMessage), grpc.MaxCallSendMsgSize(MaxMessage)),
 		// A plugin whose socket is gone is never dialled again: it is replaced.
 		grpc.WithConnectParams(grpc.ConnectParams{

@@ -47,6 +47,8 @@ func Serve(c ServeConfig) error {
 		grpc.Creds(creds),
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.MaxSendMsgSize(MaxMessage),
+		grpc.StaticStreamWindowSize(StreamWindow),
+		grpc.StaticConnWindowSize(ConnWindow),
 	}, c.Options...)
 	registered := false
 	register := func(s *grpc.Server) {

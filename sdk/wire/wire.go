@@ -13,6 +13,15 @@ import (
 // in bytes, in either direction. Larger payloads use streams.
 const MaxMessage = 64 << 20
 
+// How much of a stream, and of all streams of a connection, may be on its way to
+// a receiver who has not read it, in bytes. gRPC's own windows grow to 16 MiB a
+// stream: some hundred callers who do not read would fill the host's memory, and
+// the plugin's.
+const (
+	StreamWindow = 256 << 10
+	ConnWindow   = 4 << 20
+)
+
 // What a plugin says in an ErrorInfo when it refuses a call because it is about
 // to end: the call has not begun, so that it may be repeated elsewhere.
 const (

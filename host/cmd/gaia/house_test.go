@@ -103,7 +103,7 @@ func newHouse(t testing.TB) string {
 	return dir
 }
 
-// shippedConfig is the config.hcl of the repository, on a free port.
+// shippedConfig is the config.hcl of the repository, on free ports.
 func shippedConfig(t testing.TB) string {
 	t.Helper()
 	content, err := os.ReadFile("../../../config.hcl")
@@ -111,10 +111,32 @@ func shippedConfig(t testing.TB) string {
 		t.Fatal(err)
 	}
 	shipped := string(content)
-	if !strings.Contains(shipped, `"127.0.0.1:4242"`) {
-		t.Fatal("config.hcl does not listen on 127.0.0.1:4242")
+	for _, address := range []string{`"127.0.0.1:4242"`, `"127.0.0.1:3128"`} {
+		if !strings.Contains(shipped, address) {
+			t.Fatalf("config.hcl does not listen on %s", address)
+		}
+		shipped = strings.Replace(shipped, address, `"127.0.0.1:0"`, 1)
 	}
-	return strings.Replace(shipped, `"127.0.0.1:4242"`, `"127.0.0.1:0"`, 1)
+	return shipped
+}
+
+// callingLoopback is the shipped config with a rule that lets the client pool
+// call the servers of a test.
+func callingLoopback(t testing.TB) string {
+	t.Helper()
+	const known = "connections_per_host = 64\n"
+	shipped := shippedConfig(t)
+	if !strings.Contains(shipped, known) {
+		t.Fatalf("config.hcl has no %q", known)
+	}
+	return strings.Replace(shipped, known, known+`
+    egress {
+      rule {
+        action    = "allow"
+        addresses = ["loopback"]
+      }
+    }
+`, 1)
 }
 
 // fleetConfig has one subsystem for each member of the fleet, named without

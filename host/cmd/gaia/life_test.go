@@ -39,7 +39,7 @@ func TestTheShippedHouseComesBackFromKill9While64CallersCall(t *testing.T) {
 		_, _ = fmt.Fprintf(w, "hello from %s", r.URL.Path)
 	}))
 	defer server.Close()
-	h := open(t, newHouse(t), shippedConfig(t))
+	h := open(t, newHouse(t), callingLoopback(t))
 	before := h.status(t, pool)
 
 	// Callers call until the plugin was seen to come back.
@@ -294,11 +294,37 @@ func TestABodyOverTheLimitIsRefusedByTheNameOfTheLimit(t *testing.T) {
 		_, _ = w.Write(make([]byte, 2048))
 	}))
 	defer server.Close()
-	config := strings.Replace(shippedConfig(t), `"8MiB"`, `"1KiB"`, 1)
+	config := strings.Replace(callingLoopback(t), `"8MiB"`, `"1KiB"`, 1)
 	h := open(t, newHouse(t), config)
 	_, err := h.api().Do(t.Context(), &apiv1.DoRequest{Url: server.URL, Timeout: durationpb.New(patience)})
 	if status.Code(err) != codes.ResourceExhausted || !strings.Contains(err.Error(), "max_response_body") {
 		t.Errorf("got %v, want ResourceExhausted that names max_response_body", err)
+	}
+}
+
+func TestADenialNamesItsRuleByFileAndLine(t *testing.T) {
+	h := open(t, newHouse(t), `host { http = "127.0.0.1:0" }
+subsystem "api_client_pool" {
+  plugin = "gaia-api-client-pool"
+  config {
+    egress {
+      rule {
+        action = "deny"
+        hosts  = ["*.evil.test"]
+      }
+    }
+    profile "evil" {
+      base_url = "https://www.evil.test/"
+      bearer   = "hunter2"
+    }
+  }
+}`)
+	_, err := h.api().Do(t.Context(), &apiv1.DoRequest{Profile: "evil", Url: "x"})
+	if status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "is denied by rule[0] (") || !strings.Contains(err.Error(), "config.hcl:6)") {
+		t.Errorf("got %v, want PermissionDenied by rule[0] at config.hcl:6", err)
+	}
+	if strings.Contains(err.Error(), "hunter2") {
+		t.Errorf("the error has the secret: %v", err)
 	}
 }
 

@@ -56,9 +56,12 @@ type Benchmark struct {
 func All() []Benchmark {
 	return []Benchmark{
 		{"dispatch", "calls per second through the host, beside plain go-plugin", []string{FlagRound, FlagCallers, FlagSize}, dispatch},
+		{"dns", "answers from the cache of the network coordinator, beside dnsmasq", []string{FlagRound}, dnsHits},
 		{"files", "small files, a stream and 500 callers at once, beside a plain plugin that reads files", []string{FlagRound}, files},
 		{"gate", "time of an admitted call in the gate alone, beside a few lines of one's own", []string{FlagRound}, gateAlone},
+		{"http", "requests through the API client pool, beside the Go client that it is made of", []string{FlagRound, FlagCallers}, httpGET},
 		{"processes", "200 children with logs, restarts, captured output and short runs, beside os/exec", []string{FlagRound}, processes},
+		{"proxy", "tunnels through the network coordinator, beside no proxy, squid and tinyproxy", []string{FlagRound}, proxy},
 		{"restart", "time from kill -9 of a plugin to the first answered call, beside a relaunch by plain go-plugin", nil, restart},
 	}
 }

@@ -33,10 +33,19 @@ const (
 	urlField      = 2
 )
 
-// killable lets an instance be killed again and again without backoff.
+// killable lets an instance be killed again and again without backoff, and call
+// the server beside it.
 const killable = `
 subsystem %q {
   plugin = "` + restartPlugin + `"
+  config {
+    egress {
+      rule {
+        action    = "allow"
+        addresses = ["loopback"]
+      }
+    }
+  }
   restart {
     stable_after = "0s"
     standby      = %d
@@ -173,13 +182,20 @@ func relauncher(ctx context.Context, path, dir, url string) func() (time.Duratio
 	}
 }
 
+// toLoopback is the config of killable, by the numbers of its fields: an egress
+// block with a rule that allows loopback addresses.
+func toLoopback() []byte {
+	rule := fields(nil).number(1, 1).text(3, "loopback")
+	return fields(nil).text(10, string(fields(nil).text(1, string(rule))))
+}
+
 // launchByHand starts the plugin that is killed, without a host.
 func launchByHand(ctx context.Context, path, dir string) (*plugin.Client, *grpc.ClientConn, error) {
 	client, conn, err := launchPlain(exec.CommandContext(context.WithoutCancel(ctx), path), wire.Handshake(), dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	_, err = pluginv1.NewPluginClient(conn).Configure(ctx, &pluginv1.ConfigureRequest{Subsystem: "bench"})
+	_, err = pluginv1.NewPluginClient(conn).Configure(ctx, &pluginv1.ConfigureRequest{Subsystem: "bench", Config: toLoopback()})
 	if err != nil {
 		client.Kill()
 		return nil, nil, errors.Join(errors.New("configure"), err)

@@ -19,6 +19,7 @@ import (
 
 	"github.com/gaia-go/gaia/host/internal/registry"
 	"github.com/gaia-go/gaia/sdk/link"
+	"github.com/gaia-go/gaia/sdk/wire"
 )
 
 // MaxMessage is the largest message that is forwarded, in bytes, in either
@@ -75,6 +76,8 @@ func New(o Options) *Server {
 		grpc.ForceServerCodecV2(s.codec),
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.MaxSendMsgSize(MaxMessage),
+		grpc.StaticStreamWindowSize(wire.StreamWindow),
+		grpc.StaticConnWindowSize(wire.ConnWindow),
 		grpc.WaitForHandlers(true),
 		grpc.UnaryInterceptor(s.recoverUnary),
 		grpc.StreamInterceptor(s.recoverStream),

@@ -58,7 +58,7 @@ type happening struct {
 	plan     *Plan         // of propose and renew
 	settled  chan<- error  // of propose and renew; has room for one
 	accepted chan<- uint64 // of propose: the generation, 0 for a refusal; has room for one
-	done     chan<- error  // of commit; has room for one
+	done     chan<- error  // of adopt, adoptAnew and commit; has room for one
 }
 
 func newLoop(s *Supervisor) *loop {
@@ -148,6 +148,7 @@ func (l *loop) prepare(h happening) {
 	switch h.kind {
 	case adopt, adoptAnew:
 		l.adoptPlan(h.plan)
+		l.reply(h.done, nil)
 	case commit:
 		r := l.runs[h.generation]
 		s.config.Store(r.plan.Subsystem)
@@ -190,6 +191,8 @@ func (h happening) refuse() {
 		h.accepted <- 0
 	case renew:
 		h.settled <- ErrStopped
+	case adopt, adoptAnew:
+		h.done <- ErrStopped
 	case commit:
 		h.done <- fmt.Errorf("generation %d ended before it could take over", h.generation)
 	default: // nobody waits

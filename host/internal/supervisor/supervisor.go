@@ -137,13 +137,23 @@ func (s *Supervisor) Instance() *Instance { return s.current.Load().instance }
 
 // Adopt puts another config into force, except for what to start. What it says
 // of restarts, health and the like holds from now on; its config{} block for
-// instances to come. refresh replaces the spares, which have the block before.
+// instances to come. It returns when limits hold for those that run. refresh replaces
+// the spares, which have the block before.
 func (s *Supervisor) Adopt(plan *Plan, refresh bool) error {
 	kind := adopt
 	if refresh {
 		kind = adoptAnew
 	}
-	return s.send(happening{event: event{kind: kind}, plan: plan})
+	done := make(chan error, 1)
+	if err := s.send(happening{event: event{kind: kind}, plan: plan, done: done}); err != nil {
+		return err
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-s.ended:
+		return ErrStopped
+	}
 }
 
 // send hands an event to the loop.

@@ -2,13 +2,14 @@ package pool
 
 import (
 	"context"
+	"fmt"
 	"io"
-	"net"
 	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"strings"
 	"sync"
+
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
 )
 
 // bulkhead is a RoundTripper that runs at most so many exchanges with one host
@@ -21,8 +22,8 @@ import (
 // than connections, neither comes to pass. (What is left: a server that allows
 // but one or two streams a connection may see as many connections too many.)
 type bulkhead struct {
-	next  http.RoundTripper
-	limit int // exchanges with a host
+	next   http.RoundTripper
+	limits func(host string) (n int, field string) // exchanges with a host, and who says so
 
 	mu    sync.Mutex
 	hosts map[origin]*permits // of hosts with an exchange, running or waiting
@@ -34,19 +35,17 @@ type origin struct{ scheme, host, port string }
 // permits are one host's.
 type permits struct {
 	taken chan struct{} // holds one element for each running exchange
+	field string        // of the configuration, that says how many
 	users int           // exchanges, running or waiting; guarded by bulkhead.mu
 }
 
-func newBulkhead(next http.RoundTripper, limit int) *bulkhead {
-	return &bulkhead{next: next, limit: limit, hosts: map[origin]*permits{}}
+func newBulkhead(next http.RoundTripper, limits func(host string) (int, string)) *bulkhead {
+	return &bulkhead{next: next, limits: limits, hosts: map[origin]*permits{}}
 }
 
 // RoundTrip waits for a permit and keeps it until the response's body is closed.
 func (b *bulkhead) RoundTrip(request *http.Request) (*http.Response, error) {
 	from := originOf(request.URL)
-	if trace := httptrace.ContextClientTrace(request.Context()); trace != nil && trace.GetConn != nil {
-		trace.GetConn(net.JoinHostPort(from.host, from.port)) // to wait for a permit is to wait for a connection
-	}
 	host := b.join(from)
 	if err := host.acquire(request.Context()); err != nil {
 		b.part(from, host)
@@ -69,6 +68,14 @@ func (p *permits) acquire(ctx context.Context) error {
 	select {
 	case p.taken <- struct{}{}:
 		return nil
+	default:
+	}
+	exchange := call.ExchangeFrom(ctx)
+	exchange.Await(fmt.Sprintf("one of %d connections (%s)", cap(p.taken), p.field))
+	select {
+	case p.taken <- struct{}{}:
+		exchange.Await("")
+		return nil
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -80,7 +87,8 @@ func (b *bulkhead) join(from origin) *permits {
 	defer b.mu.Unlock()
 	host := b.hosts[from]
 	if host == nil {
-		host = &permits{taken: make(chan struct{}, b.limit)}
+		limit, field := b.limits(from.host)
+		host = &permits{taken: make(chan struct{}, limit), field: field}
 		b.hosts[from] = host
 	}
 	host.users++

@@ -14,6 +14,11 @@ import (
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 )
 
+// only allows n exchanges with each host.
+func only(n int) func(string) (int, string) {
+	return func(string) (int, string) { return n, "connections_per_host" }
+}
+
 // roundTrip is a function as a RoundTripper.
 type roundTrip func(*http.Request) (*http.Response, error)
 
@@ -40,7 +45,7 @@ func TestAPermitIsHeldUntilTheBodyIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBulkhead(roundTrip(func(*http.Request) (*http.Response, error) {
 			return &http.Response{Body: http.NoBody}, nil
-		}), 1)
+		}), only(1))
 		first, err := exchange(t.Context(), b, "http://h/")
 		if err != nil {
 			t.Fatal(err)
@@ -82,7 +87,7 @@ func TestAPermitIsHeldUntilTheBodyIsClosed(t *testing.T) {
 }
 
 func TestAnExchangeThatFailsGivesItsPermitBack(t *testing.T) {
-	b := newBulkhead(roundTrip(func(*http.Request) (*http.Response, error) { return nil, errors.New("no") }), 1)
+	b := newBulkhead(roundTrip(func(*http.Request) (*http.Response, error) { return nil, errors.New("no") }), only(1))
 	for range 3 {
 		if err := refusal(t.Context(), b, "http://h/"); err == nil {
 			t.Error("got no error")
@@ -94,13 +99,34 @@ func TestAnExchangeThatFailsGivesItsPermitBack(t *testing.T) {
 }
 
 func TestHostsAreForgottenWithTheirLastExchange(t *testing.T) {
-	p := open(t, nil)
+	p := open(t, &apiv1.Config{Retry: &apiv1.Retry{Retries: new(uint32(0))}})
 	for range 100 {
 		_, err := do(t, p, &apiv1.DoRequest{Url: "http://" + refused(t)})
 		wantError(t, err, codes.Unavailable)
 	}
-	if n := len(p.client.sender.(*bulkhead).hosts); n != 0 {
+	if n := len(p.client.bulkhead.hosts); n != 0 {
 		t.Errorf("%d hosts are remembered, want none", n)
+	}
+}
+
+func TestAHostIsSpeltInOneWay(t *testing.T) {
+	tests := map[string]string{
+		"http://127.1:080/x":             "http://127.0.0.1:80/x",
+		"http://0x7f.0.0.1:8080":         "http://127.0.0.1:8080",
+		"http://[::ffff:127.0.0.1]:8080": "http://127.0.0.1:8080",
+		"http://[0:0::1]":                "http://[::1]",
+		"http://[::1]:81/":               "http://[::1]:81/",
+		"https://API.example.com./":      "https://api.example.com/",
+		"https://bücher.example:/":       "https://xn--bcher-kva.example/",
+	}
+	for text, want := range tests {
+		u, err := url.Parse(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := spell(u); err != nil || u.String() != want {
+			t.Errorf("%s: got %s, %v; want %s", text, u, err, want)
+		}
 	}
 }
 

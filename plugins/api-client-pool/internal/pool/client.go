@@ -2,46 +2,31 @@ package pool
 
 import (
 	"context"
-	"crypto/tls"
 	"net/http"
-	"net/http/httptrace"
 	"sync"
-	"time"
 
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/coalesce"
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/domain"
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/profile"
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/resend"
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/still"
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/transport"
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/unpack"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 )
 
-const (
-	// socketBuffer lets a request's head and a body of some KiB leave in one
-	// write. Larger bodies pass it by.
-	socketBuffer = 16 << 10
-
-	// sessions is how many TLS sessions are remembered, some KiB each.
-	sessions = 256
-
-	// continueWait is how long a request with "Expect: 100-continue" holds its
-	// body back from a server that does not react. RFC 9110, 10.1.1 sets no
-	// time; net/http's own default transport and curl wait 1s.
-	continueWait = time.Second
-
-	// headerSlack is how far over max_response_headers net/http still reads a
-	// header section, for readable to refuse it. net/http's own limit is inexact
-	// by some 300 bytes, and beyond it an HTTP/2 connection breaks with all its
-	// other calls, and the reason is lost.
-	headerSlack = 1 << 20
-
-	// An HTTP/2 connection that has been silent for pingAfter is asked for a
-	// sign of life and closed after pingWait without one. Otherwise a dead one
-	// takes all calls to its host along until TCP gives up, some 15 minutes.
-	pingAfter = 15 * time.Second
-	pingWait  = 5 * time.Second
-)
+// headerSlack is how far over max_response_headers net/http still reads a
+// header section, for readable to refuse it. net/http's own limit is inexact
+// by some 300 bytes, and beyond it an HTTP/2 connection breaks with all its
+// other calls, and the reason is lost.
+const headerSlack = 1 << 20
 
 // client is one configuration's connections and the calls on them.
 type client struct {
 	settings  settings
-	sockets   *sockets
-	transport *http.Transport
+	transport *transport.Set
+	bulkhead  *bulkhead
 	sender    http.RoundTripper // the transport and what decorates it
 
 	mu     sync.Mutex
@@ -50,69 +35,49 @@ type client struct {
 }
 
 func newClient(s settings, m *metrics) *client {
-	sockets := newSockets(s.connectTimeout, m)
-	transport := newTransport(s, sockets)
-	// The order of what a request passes, from the connection outwards. Retries,
-	// cache and what else treats an exchange as a whole are decorators, too.
-	var sender http.RoundTripper = transport
-	sender = newBulkhead(sender, s.connectionsPerHost)
-	return &client{settings: s, sockets: sockets, transport: transport, sender: sender}
-}
-
-// newTransport is the one transport for all hosts and callers. As many
-// connections may idle as may exist: the standard library's 2 idle ones a host
-// would close and reopen the rest under load.
-func newTransport(s settings, sockets *sockets) *http.Transport {
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(s.http2)
-	return &http.Transport{
-		Proxy:                  nil, // a plugin's environment is an allow-list, so there is none to obey
-		DialContext:            sockets.dial,
-		TLSClientConfig:        newTLS(s),
-		TLSHandshakeTimeout:    s.tlsTimeout,
-		MaxIdleConns:           0, // unlimited: connectionsPerHost and idleTimeout bound them
-		MaxIdleConnsPerHost:    s.connectionsPerHost,
-		MaxConnsPerHost:        s.connectionsPerHost,
-		IdleConnTimeout:        s.idleTimeout,
-		ExpectContinueTimeout:  continueWait,
-		MaxResponseHeaderBytes: s.maxResponseHeaders + headerSlack,
-		WriteBufferSize:        socketBuffer,
-		ReadBufferSize:         socketBuffer,
-		Protocols:              protocols,
-		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingWait},
+	transport := transport.New(s.transport(m), s.routes)
+	// The order of what a request passes, from the connection outwards.
+	var sender http.RoundTripper = unpack.New(transport)
+	sender = &sound{next: sender, limit: s.maxResponseHeaders}
+	sender = &still.Watcher{Next: sender, Limit: s.bodyTimeout}
+	bulkhead := newBulkhead(sender, func(host string) (int, string) {
+		return s.domains.Connections(host, s.connectionsPerHost)
+	})
+	sender = &domain.Limiter{Next: bulkhead, Domains: s.domains}
+	sender = &profile.Authoriser{Next: sender, Profiles: s.profiles}
+	sender = resend.New(resend.Options{
+		Next: sender, Metrics: m.resend, Connected: m.connected,
+		Budget: s.budget, BaseDelay: s.baseDelay, MaxDelay: s.maxDelay, MaxPause: s.maxPause,
+	})
+	if s.coalesce {
+		sender = coalesce.New(sender, m.shared)
 	}
-}
-
-// newTLS lets a server that was met before skip half of the handshake.
-func newTLS(s settings) *tls.Config {
-	return &tls.Config{
-		MinVersion:         tls.VersionTLS12,
-		RootCAs:            s.roots,
-		ClientSessionCache: tls.NewLRUClientSessionCache(sessions),
+	if s.cache != nil {
+		sender = s.cache.Over(sender)
 	}
+	return &client{settings: s, transport: transport, bulkhead: bulkhead, sender: sender}
 }
 
 // do checks message, sends it and reads the answer.
 func (c *client) do(ctx context.Context, message *apiv1.DoRequest, t *trace) (*apiv1.DoResponse, error) {
-	request, err := newRequest(message, c.settings.userAgent)
+	request, err := newRequest(message, &c.settings)
 	if err != nil {
 		return nil, err
 	}
 	if size := int64(len(message.GetBody())); size > c.settings.maxRequestBody {
 		return nil, requestTooLarge(size, c.settings.maxRequestBody)
 	}
-	if message.GetTimeout() != nil {
+	if timeout := c.settings.timeout(message); timeout > 0 {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, message.GetTimeout().AsDuration())
+		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	t.begin(request)
+	t.begin(request, newCall(message, request, c.settings))
 	if ctx.Err() != nil {
 		return nil, c.explain(ctx, t, ctx.Err())
 	}
-	request = request.WithContext(httptrace.WithClientTrace(ctx, t.hooks()))
-	response, err := c.send(request, redirectLimit(message))
+	request = request.WithContext(call.With(ctx, t.call))
+	response, err := c.send(request, t.call, redirectLimit(message))
 	if err != nil {
 		return nil, c.explain(ctx, t, err)
 	}
@@ -125,8 +90,8 @@ func (c *client) do(ctx context.Context, message *apiv1.DoRequest, t *trace) (*a
 }
 
 // send returns the response at which redirects end. The caller closes its body.
-func (c *client) send(request *http.Request, limit int) (*http.Response, error) {
-	redirects := &redirects{limit: limit}
+func (c *client) send(request *http.Request, wants *call.Call, limit int) (*http.Response, error) {
+	redirects := &redirects{limit: limit, version: wants.Version}
 	walker := http.Client{Transport: c.sender, CheckRedirect: redirects.check}
 	response, err := walker.Do(request)
 	if err == nil && request.Context().Err() != nil {
@@ -150,8 +115,7 @@ func (c *client) leave() {
 	last := c.closed && c.calls == 0
 	c.mu.Unlock()
 	if last {
-		c.transport.CloseIdleConnections()
-		c.sockets.close()
+		c.end()
 	}
 }
 
@@ -162,6 +126,14 @@ func (c *client) close() {
 	c.mu.Unlock()
 	c.transport.CloseIdleConnections()
 	if last {
-		c.sockets.close()
+		c.end()
 	}
+}
+
+// end gives back what the client holds, when no call is in flight any more.
+func (c *client) end() {
+	if c.settings.cache != nil {
+		_ = c.settings.cache.Close() // a directory that was only read and written loses nothing
+	}
+	c.transport.Close()
 }

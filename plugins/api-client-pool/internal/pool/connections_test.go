@@ -1,10 +1,8 @@
 package pool
 
 import (
-	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"runtime"
 	"strings"
@@ -40,7 +38,7 @@ func TestNoMoreConnectionsThanConfiguredAreOpenAtOnce(t *testing.T) {
 		arrived <- struct{}{}
 		<-release
 	})
-	p := open(t, nil) // 64 is the default
+	p := open(t, &apiv1.Config{Coalesce: new(false)}) // 64 connections are the default
 	var wg sync.WaitGroup
 	for range connections + 1 {
 		wg.Go(func() {
@@ -96,7 +94,7 @@ func TestHTTP2CarriesManyCallsOnOneConnection(t *testing.T) {
 // All begin at once on a pool without a connection: the dials race.
 func TestAColdStartOverHTTP2LosesNoCall(t *testing.T) {
 	server, census := countedTLS(t, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
-	p := open(t, &apiv1.Config{ConnectionsPerHost: 4})
+	p := open(t, &apiv1.Config{ConnectionsPerHost: 4, Coalesce: new(false)})
 	trust(t, p, server)
 	var wg sync.WaitGroup
 	for range 200 {
@@ -118,7 +116,7 @@ func TestAServerOfOneStreamAConnectionLosesNoCall(t *testing.T) {
 	server.EnableHTTP2 = true
 	server.Config.HTTP2 = &http.HTTP2Config{MaxConcurrentStreams: 1}
 	server.StartTLS()
-	p := open(t, &apiv1.Config{ConnectionsPerHost: 4})
+	p := open(t, &apiv1.Config{ConnectionsPerHost: 4, Coalesce: new(false)})
 	trust(t, p, server)
 	var wg sync.WaitGroup
 	for range 100 {
@@ -219,7 +217,7 @@ func TestConfigureKeepsCallsInFlightAndOpensNewConnections(t *testing.T) {
 		}
 	})
 	<-arrived
-	if err := p.Configure(t.Context(), &apiv1.Config{UserAgent: "new"}); err != nil {
+	if err := p.Configure(t.Context(), local(&apiv1.Config{UserAgent: "new"})); err != nil {
 		t.Fatal(err)
 	}
 	if response := mustDo(t, p, &apiv1.DoRequest{Url: server.URL}); string(response.GetBody()) != "new" {
@@ -244,6 +242,9 @@ func TestAHundredLivesLeaveNothingBehind(t *testing.T) {
 
 	for range 100 {
 		p := New()
+		if err := p.Configure(t.Context(), local(nil)); err != nil {
+			t.Fatal(err)
+		}
 		trust(t, p, secure)
 		var wg sync.WaitGroup
 		for _, url := range []string{plain.URL, plain.URL, secure.URL, secure.URL} {
@@ -299,13 +300,5 @@ func noGoroutines(t *testing.T, names ...string) {
 		if time.Now().After(deadline) {
 			t.Fatalf("goroutines with%s in their stacks after %v:\n%s", found, bound, all)
 		}
-	}
-}
-
-func TestADialRefusedByAClosedPoolIsAnError(t *testing.T) {
-	s := newSockets(time.Second, newMetrics())
-	s.close()
-	if conn, err := s.dial(context.WithoutCancel(t.Context()), "tcp", "127.0.0.1:1"); err == nil || conn != nil {
-		t.Errorf("got %v, %v; want %v", conn, err, net.ErrClosed)
 	}
 }

@@ -5,11 +5,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
+	"golang.org/x/net/dns/dnsmessage"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -28,13 +30,52 @@ func asked(t *testing.T, p *Pool, talk func(net.PacketConn)) {
 	done := make(chan struct{})
 	go func() { defer close(done); talk(server) }()
 	t.Cleanup(func() { _ = server.Close(); <-done })
-	p.client.sockets.dialer.Resolver = &net.Resolver{
+	s := p.client.settings
+	s.resolver = &net.Resolver{
 		PreferGo: true,
 		Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "udp", server.LocalAddr().String())
 		},
 	}
+	if err := p.use(s); err != nil {
+		t.Fatal(err)
+	}
 }
+
+// hosts is a name server that knows the names in at.
+func hosts(at map[string]netip.Addr) func(net.PacketConn) {
+	return func(server net.PacketConn) {
+		packet := make([]byte, 512)
+		for {
+			n, from, err := server.ReadFrom(packet)
+			if err != nil {
+				return
+			}
+			var message dnsmessage.Message
+			if message.Unpack(packet[:n]) != nil || len(message.Questions) != 1 {
+				continue
+			}
+			question := message.Questions[0]
+			message.Response, message.Authoritative, message.Additionals = true, true, nil
+			header := dnsmessage.ResourceHeader{Name: question.Name, Class: dnsmessage.ClassINET, TTL: 1}
+			addr, known := at[strings.TrimSuffix(question.Name.String(), ".")]
+			switch {
+			case !known:
+				message.RCode = dnsmessage.RCodeNameError
+			case question.Type == dnsmessage.TypeA && addr.Is4():
+				message.Answers = []dnsmessage.Resource{{Header: header, Body: &dnsmessage.AResource{A: addr.As4()}}}
+			case question.Type == dnsmessage.TypeAAAA && addr.Is6():
+				message.Answers = []dnsmessage.Resource{{Header: header, Body: &dnsmessage.AAAAResource{AAAA: addr.As16()}}}
+			}
+			if packed, err := message.Pack(); err == nil {
+				_, _ = server.WriteTo(packed, from)
+			}
+		}
+	}
+}
+
+// here is the address of the tests' servers.
+func here() netip.Addr { return netip.AddrFrom4([4]byte{127, 0, 0, 1}) }
 
 // mute is a name server that never answers.
 func mute(server net.PacketConn) {
@@ -78,7 +119,7 @@ func TestAFailureNamesItsPhaseAndItsServer(t *testing.T) {
 		scheme string
 		want   string
 	}{
-		{name: "resolve", dns: unknown, want: "GET no.such.test:80: resolve: dial tcp: lookup no.such.test"},
+		{name: "resolve", dns: unknown, want: "GET no.such.test:80: resolve: lookup no.such.test"},
 		{name: "resolve in time", dns: mute, config: &apiv1.Config{ConnectTimeout: durationpb.New(short)},
 			want: "GET no.such.test:80: resolve: no connection within 50ms (connect_timeout): "},
 		{name: "connect", want: ": connect: dial tcp 127.0.0.1:"},
@@ -90,6 +131,12 @@ func TestAFailureNamesItsPhaseAndItsServer(t *testing.T) {
 		{name: "headers, closed", talk: func(c net.Conn) { readRequest(c) }, want: ": headers: the server closed the connection"},
 		{name: "headers, cut", talk: answer("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"), want: ": headers: the server closed the connection"},
 		{name: "headers, not HTTP", talk: answer("220 smtp.example.com\r\n\r\n"), want: ": headers: "},
+		{name: "headers, an echo", talk: func(c net.Conn) { _, _ = io.Copy(c, c) }, want: ": headers: malformed HTTP status code …"},
+		{name: "headers, a status and an echo", want: ": headers: malformed MIME header: missing colon: …", talk: func(c net.Conn) {
+			request := make([]byte, 4096)
+			n, _ := c.Read(request)
+			_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\n"+string(request[:n]))
+		}},
 		{name: "headers, garbage", talk: answer(strings.Repeat("\xff\x00", 5000) + "\r\n\r\n"), want: ": headers: "},
 		{name: "headers, a status that is none", talk: answer("HTTP/1.1 999 No\r\nContent-Length: 0\r\n\r\n"), want: ": headers: the server answered with status 999"},
 		{name: "headers, a status below", talk: answer("HTTP/1.1 099 No\r\nContent-Length: 0\r\n\r\n"), want: ": headers: the server answered with status 99"},
@@ -101,7 +148,7 @@ func TestAFailureNamesItsPhaseAndItsServer(t *testing.T) {
 		{name: "body, bad chunk", talk: answer("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"), want: ": body: after 0 bytes: invalid byte in chunk length"},
 		{name: "body, gzip that is none", talk: answer("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\nplain text"), want: ": body: after 0 bytes: gzip: invalid header"},
 		{name: "body, gzip cut off", talk: answer("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\x00"),
-			want: ": body: after 0 bytes: the server closed the connection"},
+			want: ": body: after 0 bytes: gzip: cut off: the body is complete, what is packed in it is not"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -2,18 +2,19 @@
 // connections: it is the service gaia.api.v1.APIClientPool.
 //
 // A call travels Pool.Do → client.do → http.Client (redirects) → http.Transport
-// (connections). Retries, caches and the like belong between the last two, as
-// decorators of http.RoundTripper; see newClient.
+// (connections). What is between the last two are decorators of
+// http.RoundTripper, whose order is written in newClient; package call is what
+// they know of the caller.
 package pool
 
 import (
 	"context"
 	"sync"
 
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/cache"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 	"github.com/gaia-go/gaia/sdk"
 	"github.com/prometheus/client_golang/prometheus"
-	"golang.org/x/net/http/httpguts"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -31,16 +32,27 @@ type Pool struct {
 // New returns a pool with the default configuration. The caller closes it.
 func New() *Pool {
 	m := newMetrics()
-	return &Pool{metrics: m, client: newClient(defaultSettings(), m)}
+	s, err := settingsFrom(context.Background(), nil)
+	if err != nil {
+		panic("internal: the default configuration is faulty: " + err.Error())
+	}
+	return &Pool{metrics: m, client: newClient(s, m)}
 }
 
 // Configure gives the pool new settings, and with them new connections; calls
-// in flight end on the old ones. The error says which field is at fault.
-func (p *Pool) Configure(_ context.Context, config *apiv1.Config) error {
-	if agent := config.GetUserAgent(); !httpguts.ValidHeaderFieldValue(agent) {
-		return sdk.Invalid("user_agent", "%q has a character that a header value cannot have", agent)
+// in flight end on the old ones, and cookies and tokens are forgotten. The error
+// joins one sdk.FieldError per fault, without secrets.
+func (p *Pool) Configure(ctx context.Context, config *apiv1.Config) error {
+	s, err := settingsFrom(ctx, config)
+	if err != nil {
+		return err
 	}
-	return p.use(settingsFrom(config))
+	if config.GetCache() != nil {
+		if s.cache, err = cache.Open(config.GetCache(), cache.Options{Metrics: p.metrics.cache, Warn: sdk.Logger().Warn, Profiles: config.GetProfile()}); err != nil {
+			return err
+		}
+	}
+	return p.use(s)
 }
 
 func (p *Pool) use(s settings) error {
@@ -64,7 +76,7 @@ func (p *Pool) use(s settings) error {
 // and never a URL's path or query, a header's value or a body, in which secrets
 // travel. After Close it answers Unavailable.
 func (p *Pool) Do(ctx context.Context, request *apiv1.DoRequest) (*apiv1.DoResponse, error) {
-	trace := newTrace(p.metrics)
+	trace := newTrace()
 	client, err := p.enter()
 	if err != nil {
 		p.metrics.record(trace, nil, err)

@@ -84,19 +84,70 @@ func TestCredentialsDoNotFollowARedirectToAnotherHost(t *testing.T) {
 		t.Errorf("url: got %s, want %s", response.GetUrl(), target)
 	}
 	got := (<-there).Headers
-	want := http.Header{"Accept-Encoding": {"gzip"}, "User-Agent": {"gaia"}, "X-Trace": {"1"}}
+	want := http.Header{"Accept-Encoding": {"gzip, br, zstd"}, "User-Agent": {"gaia"}, "X-Trace": {"1"}}
 	if diff := cmp.Diff(want, got); diff != "" { // no Authorization, Cookie, Referer
 		t.Errorf("headers at the other host (-want +got):\n%s", diff)
 	}
 
-	target = elsewhere.URL // the same host name, where they may go
+	target = elsewhere.URL // another port is another server
 	headers["Referer"] = "http://my.own/"
 	mustDo(t, p, &apiv1.DoRequest{Url: server.URL, Headers: headers})
 	got = (<-there).Headers
-	for name, value := range headers {
-		if got.Get(name) != value {
-			t.Errorf("%s at the same host: got %q, want %q", name, got.Get(name), value)
+	if got.Get("Authorization") != "" || got.Get("Cookie") != "" || got.Get("Referer") != "http://my.own/" {
+		t.Errorf("headers at another port: got %v, want the caller's own without Authorization and Cookie", got)
+	}
+}
+
+func TestCredentialsGoNoFurtherThanTheServerTheyAreFor(t *testing.T) {
+	const first = "http://example.test/"
+	tests := []struct {
+		to   string
+		want bool
+	}{
+		{"http://example.test/other", true},
+		{"http://EXAMPLE.test:80/", true},
+		{"https://example.test/", true},
+		{"http://sub.example.test/", false},
+		{"http://example.test:81/", false},
+		{"https://example.test:8443/", false},
+		{"http://test/", false},
+	}
+	past, err := http.NewRequestWithContext(t.Context(), http.MethodGet, first, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next := func(to string) *http.Request {
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, to, nil)
+		if err != nil {
+			t.Fatal(err)
 		}
+		request.Header = http.Header{"Authorization": {"s"}, "Cookie": {"a=b"}}
+		return request
+	}
+	for _, test := range tests {
+		r := &redirects{limit: 10}
+		request := next(test.to)
+		if err := r.check(request, []*http.Request{past}); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(request.Header) == 2; got != test.want {
+			t.Errorf("to %s: got %v, want credentials %v", test.to, request.Header, test.want)
+		}
+		home := next(first)
+		if err := r.check(home, []*http.Request{past, request}); err != nil {
+			t.Fatal(err)
+		}
+		if got := len(home.Header) == 2; got != test.want {
+			t.Errorf("to %s and back: got %v, want credentials %v", test.to, home.Header, test.want)
+		}
+	}
+	secure, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://example.test/", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := next(first)
+	if err := (&redirects{limit: 10}).check(plain, []*http.Request{secure}); err != nil || len(plain.Header) != 0 {
+		t.Errorf("from https to http: got %v, %v; want no credentials", plain.Header, err)
 	}
 }
 

@@ -40,6 +40,7 @@ func TestARequestThatHTTPForbidsIsRefusedWithItsField(t *testing.T) {
 		field   string
 		text    string
 	}{
+		{"an empty key, by which net/http would repeat", header("Idempotency-Key", ""), `headers["Idempotency-Key"]`, "is empty"},
 		{"no url", &apiv1.DoRequest{}, "url", "missing"},
 		{"a relative url", &apiv1.DoRequest{Url: "/path"}, "url", "not absolute"},
 		{"a host without a scheme", &apiv1.DoRequest{Url: "example.com/x"}, "url", "not absolute"},
@@ -129,7 +130,7 @@ func FuzzARequestIsRefusedOrWellFormed(f *testing.F) {
 	f.Add("", "HTTPS://[::1%25lo]:443", "host", "example.com:1")
 	f.Add("PUT", "http://h?q=/x", "Te", "\x00")
 	f.Fuzz(func(t *testing.T, method, url, name, value string) {
-		request, err := newRequest(&apiv1.DoRequest{Method: method, Url: url, Headers: map[string]string{name: value}}, "gaia")
+		request, err := newRequest(&apiv1.DoRequest{Method: method, Url: url, Headers: map[string]string{name: value}}, &settings{userAgent: "gaia"})
 		if err != nil {
 			if status.Code(err) != codes.InvalidArgument || len(fields(err)) == 0 {
 				t.Fatalf("error: got %v, want InvalidArgument with fields", err)

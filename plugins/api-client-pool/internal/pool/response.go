@@ -2,51 +2,76 @@ package pool
 
 import (
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/body"
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/call"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
+	"google.golang.org/grpc/codes"
 )
 
-// firstBuffer is what is allocated for a body on the word of a Content-Length;
-// beyond it the buffer grows with what has arrived. Most API answers fit.
-const firstBuffer = 64 << 10
-
-// unknownBuffer is the first buffer for a body of unknown length.
-const unknownBuffer = 4 << 10
-
-// tooLarge tells that a response is over a limit.
-type tooLarge struct{ text string }
-
-func (e *tooLarge) Error() string { return e.text }
-
-func headersTooLarge(limit int64) *tooLarge {
-	return &tooLarge{fmt.Sprintf("response headers over %d bytes (max_response_headers)", limit)}
+func headersTooLarge(limit int64) *call.Failure {
+	return &call.Failure{
+		Code: codes.ResourceExhausted,
+		Text: fmt.Sprintf("response headers over %d bytes (max_response_headers)", limit),
+	}
 }
 
 // read makes response an answer. Its error is explained by the caller.
 func (c *client) read(response *http.Response, t *trace) (*apiv1.DoResponse, error) {
-	if err := readable(response, c.settings.maxResponseHeaders); err != nil {
-		return nil, err
-	}
-	t.reach(reading)
-	body, err := readBody(response, c.settings.maxResponseBody)
+	t.call.Exchange().Reach(call.Reading)
+	content, err := body.Read(response, c.settings.maxResponseBody)
 	if err != nil {
 		return nil, err
 	}
+	answer := c.head(response, t)
+	answer.Body = content
+	answer.Trailers = lines(response.Trailer)
+	return answer, nil
+}
+
+// head makes an answer of what is before a response's body.
+func (c *client) head(response *http.Response, t *trace) *apiv1.DoResponse {
 	answer := &apiv1.DoResponse{
 		Status:   uint32(response.StatusCode), //nolint:gosec // G115: 200 to 599
 		Headers:  lines(response.Header),
-		Body:     body,
 		Protocol: response.Proto,
 		Url:      urlText(response.Request.URL),
 	}
+	outcome := t.call.Outcome()
+	answer.Attempts = uint32(outcome.Attempts) //nolint:gosec // G115: some tens at most
+	answer.CacheStatus = outcome.Cache
+	answer.FromCache = outcome.Cache != apiv1.CacheStatus_CACHE_STATUS_UNSPECIFIED && outcome.Cache != apiv1.CacheStatus_MISS
+	answer.Shared = outcome.Shared
 	t.write(answer)
-	return answer, nil
+	return answer
+}
+
+// sound is a RoundTripper that refuses responses for their status or the size
+// of their headers, of which limit is in bytes.
+type sound struct {
+	next  http.RoundTripper
+	limit int64
+}
+
+// RoundTrip returns only responses that are one.
+func (s *sound) RoundTrip(request *http.Request) (*http.Response, error) {
+	response, err := s.next.RoundTrip(request)
+	switch {
+	case err != nil && isHeaderLimit(err):
+		return nil, headersTooLarge(s.limit)
+	case err != nil:
+		return nil, err
+	}
+	if err := readable(response, s.limit); err != nil {
+		_ = response.Body.Close()
+		return nil, err
+	}
+	return response, nil
 }
 
 // readable refuses a response for its status or the size of its headers.
@@ -64,48 +89,6 @@ func readable(response *http.Response, limit int64) error {
 		return headersTooLarge(limit)
 	}
 	return nil
-}
-
-// readBody reads the whole body, at most limit and one byte. It allocates at
-// most twice what has arrived, whatever Content-Length says.
-func readBody(response *http.Response, limit int64) ([]byte, error) {
-	if response.ContentLength == 0 || response.Request.Method == http.MethodHead {
-		return nil, nil
-	}
-	size := response.ContentLength // -1 if unknown
-	if size > limit {
-		return nil, &tooLarge{fmt.Sprintf("response body of %d bytes, limit %d (max_response_body)", size, limit)}
-	}
-	ceiling, first := limit, int64(unknownBuffer)
-	if size >= 0 {
-		ceiling, first = size, firstBuffer
-	}
-	ceiling++ // the reader needs room to say that this was all, or that it was not
-	buffer := make([]byte, 0, min(first, ceiling))
-	for {
-		n, err := response.Body.Read(buffer[len(buffer):cap(buffer)])
-		buffer = buffer[:len(buffer)+n]
-		switch {
-		case int64(len(buffer)) > limit:
-			return nil, &tooLarge{fmt.Sprintf("response body over %d bytes (max_response_body)", limit)}
-		case err == io.EOF: // bare: a wrapped one is not the end of a body
-			return buffer, nil
-		case err != nil:
-			return nil, broken(err, len(buffer), size)
-		case len(buffer) == cap(buffer):
-			grown := make([]byte, len(buffer), min(2*int64(cap(buffer)), ceiling))
-			copy(grown, buffer)
-			buffer = grown
-		}
-	}
-}
-
-// broken says how much of a body there was when it broke off.
-func broken(err error, got int, size int64) error {
-	if size < 0 {
-		return fmt.Errorf("after %d bytes: %w", got, err)
-	}
-	return fmt.Errorf("after %d of %d bytes: %w", got, size, err)
 }
 
 // lines lists headers by name, the values of a name in the order of arrival.

@@ -3,7 +3,7 @@ package pool
 import (
 	"bufio"
 	"context"
-	"crypto/x509"
+	"encoding/pem"
 	"io"
 	"log"
 	"net"
@@ -14,15 +14,36 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gaia-go/gaia/plugins/api-client-pool/internal/transport"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
+	egressv1 "github.com/gaia-go/gaia/proto/gaia/egress/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 )
 
 // bound is how long any test waits for what should happen at once.
 const bound = 20 * time.Second
 
-// open returns a pool that ends with the test.
+// loopback is the egress{} block without which tests would reach no server.
+func loopback() *egressv1.Egress {
+	return &egressv1.Egress{Rule: []*egressv1.Rule{{Action: egressv1.Rule_ALLOW, Addresses: []string{"loopback"}}}}
+}
+
+// local is config, which may be nil, with loopback if it says nothing itself.
+func local(config *apiv1.Config) *apiv1.Config {
+	made := &apiv1.Config{}
+	if config != nil {
+		made = proto.CloneOf(config)
+	}
+	if made.GetEgress() == nil {
+		made.Egress = loopback()
+	}
+	return made
+}
+
+// open returns a pool that ends with the test, and that may reach loopback
+// addresses unless config says where to.
 func open(tb testing.TB, config *apiv1.Config) *Pool {
 	tb.Helper()
 	p := New()
@@ -31,7 +52,7 @@ func open(tb testing.TB, config *apiv1.Config) *Pool {
 			tb.Errorf("close: %v", err)
 		}
 	})
-	if err := p.Configure(tb.Context(), config); err != nil {
+	if err := p.Configure(tb.Context(), local(config)); err != nil {
 		tb.Fatalf("configure: %v", err)
 	}
 	return p
@@ -41,11 +62,18 @@ func open(tb testing.TB, config *apiv1.Config) *Pool {
 func trust(tb testing.TB, p *Pool, server *httptest.Server) {
 	tb.Helper()
 	s := p.client.settings
-	s.roots = x509.NewCertPool()
-	s.roots.AddCert(server.Certificate())
+	var err error
+	if s.routes, err = transport.ParseRoutes(&apiv1.Config{Tls: &apiv1.TLS{Ca: certificate(server)}}, nil); err != nil {
+		tb.Fatal(err)
+	}
 	if err := p.use(s); err != nil {
 		tb.Fatal(err)
 	}
+}
+
+// certificate is server's, in PEM.
+func certificate(server *httptest.Server) string {
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}))
 }
 
 // do is Do with a bound on its time.

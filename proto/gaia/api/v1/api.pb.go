@@ -231,7 +231,8 @@ type DoRequest struct {
 	Redirects *uint32 `protobuf:"varint,9,opt,name=redirects,proto3,oneof" json:"redirects,omitempty"`
 	// profile is the name of a profile{} block, whose base URL, headers and
 	// secrets are used. Secrets go to the hosts of the profile only; another URL
-	// is refused. Optional.
+	// is refused, and so are, where it has secrets, an Authorization header of the
+	// request's own, a foreign Host header and TRACE. Optional.
 	Profile string `protobuf:"bytes,7,opt,name=profile,proto3" json:"profile,omitempty"`
 	// cache is how a cache is used, where there is one. Optional, default NORMAL.
 	Cache CacheMode `protobuf:"varint,8,opt,name=cache,proto3,enum=gaia.api.v1.CacheMode" json:"cache,omitempty"`

@@ -59,8 +59,9 @@ type APIClientPoolClient interface {
 	// any number and size. The first message has the request, the others pieces of
 	// its body; the caller half-closes after the last. The first answer has the
 	// response without its body, then come pieces, and last an answer with `end`.
-	// Bodies are held back by whoever is slower; nothing is buffered but the piece
-	// at hand. Streams are not sent again, except where nothing has left yet.
+	// Bodies are held back by whoever is slower; at most two pieces are held. The
+	// request leaves with the first piece or, where there is none, with the
+	// half-close. Streams are not sent again, except where nothing has left yet.
 	//
 	// Errors: those of Do.
 	Stream(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamRequest, StreamResponse], error)
@@ -140,8 +141,9 @@ type APIClientPoolServer interface {
 	// any number and size. The first message has the request, the others pieces of
 	// its body; the caller half-closes after the last. The first answer has the
 	// response without its body, then come pieces, and last an answer with `end`.
-	// Bodies are held back by whoever is slower; nothing is buffered but the piece
-	// at hand. Streams are not sent again, except where nothing has left yet.
+	// Bodies are held back by whoever is slower; at most two pieces are held. The
+	// request leaves with the first piece or, where there is none, with the
+	// half-close. Streams are not sent again, except where nothing has left yet.
 	//
 	// Errors: those of Do.
 	Stream(grpc.BidiStreamingServer[StreamRequest, StreamResponse]) error

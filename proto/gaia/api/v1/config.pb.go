@@ -110,7 +110,8 @@ type Config struct {
 	Egress *v1.Egress `protobuf:"bytes,10,opt,name=egress,proto3" json:"egress,omitempty"`
 	// Proxy for all requests without one of their profile:
 	// "http://user:password@127.0.0.1:3128", https:// or socks5h://. Egress rules
-	// by address are then the proxy's to hold. Optional, default none.
+	// by address are then the proxy's to hold; they are not asked about its own
+	// address. Optional, default none.
 	Proxy string `protobuf:"bytes,11,opt,name=proxy,proto3" json:"proxy,omitempty"`
 	// How requests are sent again.
 	Retry *Retry `protobuf:"bytes,12,opt,name=retry,proto3" json:"retry,omitempty"`
@@ -123,7 +124,8 @@ type Config struct {
 	Domain map[string]*Domain `protobuf:"bytes,15,rep,name=domain,proto3" json:"domain,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// TLS for all requests without that of their profile.
 	Tls *TLS `protobuf:"bytes,16,opt,name=tls,proto3" json:"tls,omitempty"`
-	// How long a body may stand still, in either direction. Optional, default
+	// How long a body may stand still: the request's until the response begins,
+	// then the response's. Optional, default
 	// 30s, at most 1h.
 	BodyTimeout *durationpb.Duration `protobuf:"bytes,17,opt,name=body_timeout,json=bodyTimeout,proto3" json:"body_timeout,omitempty"`
 	// Whether identical GETs under way at once share one exchange. Such that
@@ -305,8 +307,8 @@ type Retry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// How often at most after the first time. Optional, default 2; 0 is never.
 	Retries *uint32 `protobuf:"varint,1,opt,name=retries,proto3,oneof" json:"retries,omitempty"`
-	// Share of all requests to a domain that may be repetitions, 0.1 for one in
-	// ten. Optional, default 0.1. 10 a domain are always allowed.
+	// Share of all requests to a server (host and port) that may be repetitions,
+	// 0.1 for one in ten. Optional, default 0.1. 10 a server are always allowed.
 	Budget *float64 `protobuf:"fixed64,2,opt,name=budget,proto3,oneof" json:"budget,omitempty"`
 	// The wait before the n-th repetition is random between 0 and
 	// base_delay x 2^(n-1). Optional, default 100ms.
@@ -733,8 +735,8 @@ type Domain struct {
 	// Exchanges at once with each host of the domain. Optional, default
 	// connections_per_host.
 	Connections uint32 `protobuf:"varint,1,opt,name=connections,proto3" json:"connections,omitempty"`
-	// Requests to the domain as a whole, redirects and repetitions included; those
-	// beyond it wait. Optional, default no bound.
+	// Requests to all hosts of the domain together, redirects and repetitions
+	// included; those beyond it wait. Optional, default no bound.
 	Rate *v11.Rate `protobuf:"bytes,2,opt,name=rate,proto3" json:"rate,omitempty"`
 	// Requests that may be sent at once after a time of silence. Optional,
 	// default 1.

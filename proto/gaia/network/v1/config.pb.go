@@ -45,7 +45,8 @@ type Config struct {
 	// Connections of one client at once. Optional, default no bound but
 	// max_connections.
 	ConnectionsPerClient uint32 `protobuf:"varint,7,opt,name=connections_per_client,json=connectionsPerClient,proto3" json:"connections_per_client,omitempty"`
-	// New connections in all. Optional, default no bound.
+	// New connections in all. What a second brings may come at once, and one in any
+	// case. Optional, default no bound.
 	NewConnections *v11.Rate `protobuf:"bytes,8,opt,name=new_connections,json=newConnections,proto3" json:"new_connections,omitempty"`
 	// Bytes a second that all connections together carry. Optional.
 	Bandwidth *Bandwidth `protobuf:"bytes,9,opt,name=bandwidth,proto3" json:"bandwidth,omitempty"`
@@ -212,9 +213,11 @@ type Client struct {
 	TokenFile string `protobuf:"bytes,2,opt,name=token_file,json=tokenFile,proto3" json:"token_file,omitempty"`
 	// Connections at once. Optional, default connections_per_client.
 	Connections uint32 `protobuf:"varint,3,opt,name=connections,proto3" json:"connections,omitempty"`
-	// New connections. Optional, default no bound of its own.
+	// New connections, as Config.new_connections. Optional, default no bound of
+	// its own.
 	NewConnections *v11.Rate `protobuf:"bytes,4,opt,name=new_connections,json=newConnections,proto3" json:"new_connections,omitempty"`
-	// Bytes a second. Optional, default bandwidth_per_client.
+	// Bytes a second, in both directions as they stand here. Optional, default
+	// bandwidth_per_client.
 	Bandwidth     *Bandwidth `protobuf:"bytes,5,opt,name=bandwidth,proto3" json:"bandwidth,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -351,7 +354,7 @@ type Resolver struct {
 	Upstreams []string `protobuf:"bytes,1,rep,name=upstreams,proto3" json:"upstreams,omitempty"`
 	// Whether names of /etc/hosts are known. Optional, default true.
 	HostsFile *bool `protobuf:"varint,2,opt,name=hosts_file,json=hostsFile,proto3,oneof" json:"hosts_file,omitempty"`
-	// Memory of the cache. Optional, default 16MiB.
+	// Memory of the cache, at least 64KiB. Optional, default 16MiB.
 	Cache uint64 `protobuf:"varint,3,opt,name=cache,proto3" json:"cache,omitempty"`
 	// Least time that an answer is used, whatever its TTL. Optional, default 0s.
 	MinTtl *durationpb.Duration `protobuf:"bytes,4,opt,name=min_ttl,json=minTtl,proto3" json:"min_ttl,omitempty"`
@@ -363,7 +366,7 @@ type Resolver struct {
 	// How long one query to one server may take. Optional, default 2s.
 	Timeout *durationpb.Duration `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// Address on which other programs are answered, by UDP and TCP:
-	// "127.0.0.1:5353". Only names are answered to which a rule allows a
+	// "127.0.0.1:5353", one and no wildcard. Only names are answered to which a rule allows a
 	// connection. Optional, default none.
 	Listen string `protobuf:"bytes,8,opt,name=listen,proto3" json:"listen,omitempty"`
 	// CA certificates in PEM for tls:// and https:// servers, in place of the

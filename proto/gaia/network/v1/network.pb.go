@@ -442,7 +442,8 @@ type AddressDecision struct {
 	Address string `protobuf:"bytes,1,opt,name=address,proto3" json:"address,omitempty"`
 	// allowed is whether it may be connected to.
 	Allowed bool `protobuf:"varint,2,opt,name=allowed,proto3" json:"allowed,omitempty"`
-	// rule that decided, such as "rule[2]" or "default".
+	// rule that decided, such as "rule[2]" or "default"; "own" where gaia itself
+	// listens.
 	Rule string `protobuf:"bytes,3,opt,name=rule,proto3" json:"rule,omitempty"`
 	// place of the rule, such as "config.hcl:42"; "" for the default.
 	Place string `protobuf:"bytes,4,opt,name=place,proto3" json:"place,omitempty"`
@@ -597,7 +598,10 @@ type TunnelResponse struct {
 	// opened comes first, and once.
 	Opened *Connection `protobuf:"bytes,1,opt,name=opened,proto3" json:"opened,omitempty"`
 	// content that was received.
-	Content       []byte `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
+	Content []byte `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
+	// half_closed tells that the host sends nothing more. It comes once, after all
+	// content.
+	HalfClosed    bool `protobuf:"varint,3,opt,name=half_closed,json=halfClosed,proto3" json:"half_closed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -644,6 +648,13 @@ func (x *TunnelResponse) GetContent() []byte {
 		return x.Content
 	}
 	return nil
+}
+
+func (x *TunnelResponse) GetHalfClosed() bool {
+	if x != nil {
+		return x.HalfClosed
+	}
+	return false
 }
 
 // ConnectionsRequest filters connections.
@@ -1056,10 +1067,12 @@ const file_gaia_network_v1_network_proto_rawDesc = "" +
 	"\x04host\x18\x01 \x01(\tR\x04host\x12\x12\n" +
 	"\x04port\x18\x02 \x01(\rR\x04port\x12\x16\n" +
 	"\x06client\x18\x03 \x01(\tR\x06client\x12 \n" +
-	"\acontent\x18\x04 \x01(\fB\x06\xa2\xcf\x18\x02\x10\x01R\acontent\"g\n" +
+	"\acontent\x18\x04 \x01(\fB\x06\xa2\xcf\x18\x02\x10\x01R\acontent\"\x88\x01\n" +
 	"\x0eTunnelResponse\x123\n" +
 	"\x06opened\x18\x01 \x01(\v2\x1b.gaia.network.v1.ConnectionR\x06opened\x12 \n" +
-	"\acontent\x18\x02 \x01(\fB\x06\xa2\xcf\x18\x02\x10\x01R\acontent\"V\n" +
+	"\acontent\x18\x02 \x01(\fB\x06\xa2\xcf\x18\x02\x10\x01R\acontent\x12\x1f\n" +
+	"\vhalf_closed\x18\x03 \x01(\bR\n" +
+	"halfClosed\"V\n" +
 	"\x12ConnectionsRequest\x12\x16\n" +
 	"\x06client\x18\x01 \x01(\tR\x06client\x12\x12\n" +
 	"\x04host\x18\x02 \x01(\tR\x04host\x12\x14\n" +

@@ -53,7 +53,8 @@ type NetworkCoordinatorClient interface {
 	// Tunnel opens a TCP connection and carries bytes both ways. The first
 	// message names the target and has no content. The first answer says that the
 	// connection is open. When the caller half-closes its stream, so does the
-	// connection; the stream ends with OK when both directions have ended.
+	// connection; when the host does, half_closed says so. The stream ends with OK
+	// when both directions have ended.
 	//
 	// Errors: InvalidArgument (host, port), PermissionDenied (a rule),
 	// ResourceExhausted (a limit), NotFound and Unavailable (resolve, connect),
@@ -154,7 +155,8 @@ type NetworkCoordinatorServer interface {
 	// Tunnel opens a TCP connection and carries bytes both ways. The first
 	// message names the target and has no content. The first answer says that the
 	// connection is open. When the caller half-closes its stream, so does the
-	// connection; the stream ends with OK when both directions have ended.
+	// connection; when the host does, half_closed says so. The stream ends with OK
+	// when both directions have ended.
 	//
 	// Errors: InvalidArgument (host, port), PermissionDenied (a rule),
 	// ResourceExhausted (a limit), NotFound and Unavailable (resolve, connect),

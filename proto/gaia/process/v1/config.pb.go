@@ -40,7 +40,7 @@ type Config struct {
 	// Size of all logs together. Optional, default 10GiB.
 	MaxLogSize uint64 `protobuf:"varint,5,opt,name=max_log_size,json=maxLogSize,proto3" json:"max_log_size,omitempty"`
 	// Proxy that all processes are told of by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY
-	// and NODE_USE_ENV_PROXY, unless their command sets them:
+	// and NODE_USE_ENV_PROXY, unless their command or its caller sets them:
 	// "http://user:password@127.0.0.1:3128". NO_PROXY has the loopback addresses.
 	// Optional, default none.
 	Proxy         string `protobuf:"bytes,6,opt,name=proxy,proto3" json:"proxy,omitempty"`
