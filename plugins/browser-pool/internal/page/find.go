@@ -66,11 +66,11 @@ type readiness struct {
 	Hindered string // "" for ready
 	Final    bool   // it will not change by waiting
 	Invalid  bool   // the request is at fault, in the field that Hindered begins with
+	Missing  bool   // a part of it that is looked for is not there
 
 	X, Y   float64  // where to click, in the document's viewport
 	Typed  bool     // the text is to be typed
 	Values []string // that are chosen
-	Many   bool     // the input takes many files
 }
 
 // err is what hinders an action as the service's error.
@@ -78,7 +78,11 @@ func (r readiness) err(target *browserv1.Target) error {
 	if r.Invalid {
 		return status.Error(codes.InvalidArgument, r.Hindered)
 	}
-	return status.Errorf(codes.FailedPrecondition, "selector %q: %s", clip(target.GetSelector(), 200), r.Hindered)
+	code := codes.FailedPrecondition
+	if r.Missing {
+		code = codes.NotFound
+	}
+	return status.Errorf(code, "selector %q: %s", clip(target.GetSelector(), 200), r.Hindered)
 }
 
 // prepare finds an action's element and calls a function on it with the number of the
