@@ -43,12 +43,15 @@ type Tab struct {
 	Browser *devtools.Session
 	Context cdp.BrowserContextID
 
+	conn     *devtools.Conn
 	crashed  func() error
 	viewport viewport
 	undo     []devtools.Command // what wipes the overrides of the job; of its goroutine
 
 	mu      sync.Mutex
-	changed chan struct{} // closed when what follows has changed
+	changed chan struct{}      // closed when what follows has changed
+	parts   []*part            // in the order in which they came
+	shared  []devtools.Command // what each part is told, of the page's options
 	state
 }
 
@@ -83,7 +86,7 @@ func Attach(ctx context.Context, conn *devtools.Conn, context cdp.BrowserContext
 	if err != nil {
 		return nil, err
 	}
-	t := &Tab{Target: id, Browser: conn.Session, Context: context, crashed: crashed, changed: make(chan struct{})}
+	t := &Tab{Target: id, Browser: conn.Session, Context: context, conn: conn, crashed: crashed, changed: make(chan struct{})}
 	t.open = make(map[network.RequestID]struct{})
 	t.Session = conn.Open(attached.SessionID, t.handle)
 	t.viewport = viewport{width: DefaultWidth, height: DefaultHeight, scale: 1}
@@ -93,6 +96,7 @@ func Attach(ctx context.Context, conn *devtools.Conn, context cdp.BrowserContext
 		devtools.Do(network.Enable, network.EnableParams{}),
 		devtools.Do(inspector.Enable, cdp.Empty{}),
 		devtools.Do(performance.Enable, performance.EnableParams{}),
+		attachParts(),
 		devtools.Do(emulation.SetDeviceMetricsOverride, t.viewport.params()),
 		devtools.Do(emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}),
 	)
@@ -129,6 +133,10 @@ func (t *Tab) handle(e devtools.Event) {
 		read(e, t.paused)
 	case "Fetch.authRequired":
 		read(e, t.authenticate)
+	case "Target.attachedToTarget":
+		read(e, func(a *target.EventAttachedToTarget) { t.attached(t.Session, a) })
+	case "Target.detachedFromTarget":
+		read(e, func(d *target.EventDetachedFromTarget) { t.gone(d.SessionID) })
 	case "Inspector.targetCrashed":
 		t.End(t.crashed())
 	}
