@@ -12,6 +12,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/cdp/jsonv2"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/cdproto/inspector"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
@@ -51,7 +52,7 @@ type Tab struct {
 	mu      sync.Mutex
 	changed chan struct{}      // closed when what follows has changed
 	parts   []*part            // in the order in which they came
-	shared  []devtools.Command // what each part is told, of the page's options
+	shared  []devtools.Command // what each part is told: the page's options
 	state
 }
 
@@ -64,8 +65,8 @@ type state struct {
 	document  response // of the newest main document
 	requests  uint32
 	received  uint64
-	open      map[network.RequestID]struct{}
-	activity  time.Time // when a request last began or ended
+	open      map[network.RequestID]*devtools.Session // requests, by who told of them
+	activity  time.Time                               // when a request last began or ended
 	dialogs   uint32
 
 	interception *interception
@@ -87,7 +88,7 @@ func Attach(ctx context.Context, conn *devtools.Conn, context cdp.BrowserContext
 		return nil, err
 	}
 	t := &Tab{Target: id, Browser: conn.Session, Context: context, conn: conn, crashed: crashed, changed: make(chan struct{})}
-	t.open = make(map[network.RequestID]struct{})
+	t.open = make(map[network.RequestID]*devtools.Session)
 	t.Session = conn.Open(attached.SessionID, t.handle)
 	t.viewport = viewport{width: DefaultWidth, height: DefaultHeight, scale: 1}
 	err = t.Batch(ctx,
@@ -122,7 +123,7 @@ func (t *Tab) handle(e devtools.Event) {
 	case "Page.javascriptDialogOpening":
 		read(e, t.dialog)
 	case "Network.requestWillBeSent":
-		read(e, t.requested)
+		read(e, func(r *network.EventRequestWillBeSent) { t.requested(t.Session, r) })
 	case "Network.responseReceived":
 		read(e, t.responded)
 	case "Network.loadingFinished":
@@ -130,9 +131,9 @@ func (t *Tab) handle(e devtools.Event) {
 	case "Network.loadingFailed":
 		read(e, func(f *network.EventLoadingFailed) { t.finished(f.RequestID, 0) })
 	case "Fetch.requestPaused":
-		read(e, t.paused)
+		read(e, func(r *fetch.EventRequestPaused) { t.paused(t.Session, r) })
 	case "Fetch.authRequired":
-		read(e, t.authenticate)
+		read(e, func(r *fetch.EventAuthRequired) { t.authenticate(t.Session, r) })
 	case "Target.attachedToTarget":
 		read(e, func(a *target.EventAttachedToTarget) { t.attached(t.Session, a) })
 	case "Target.detachedFromTarget":
@@ -162,16 +163,18 @@ func (t *Tab) update(change func()) {
 
 func (t *Tab) isMain(frame cdp.FrameID) bool { return string(frame) == string(t.Target) }
 
-func (t *Tab) requested(e *network.EventRequestWillBeSent) {
+func (t *Tab) requested(s *devtools.Session, e *network.EventRequestWillBeSent) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.requests++
 	t.activity = time.Now()
+	t.requests++
 	if e.Type == network.ResourceTypeDocument && t.isMain(e.FrameID) {
 		t.request = e.Request.URL
 	}
-	if e.Type != network.ResourceTypeEventSource && len(t.open) < maxOpen {
-		t.open[e.RequestID] = struct{}{}
+	// Nobody tells of the end of an event source, or of a shared worker's script:
+	// scripts of workers have no loader.
+	if e.Type != network.ResourceTypeEventSource && e.LoaderID != "" && len(t.open) < maxOpen {
+		t.open[e.RequestID] = s
 	}
 }
 
