@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/chromedp/cdproto"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/cdp/jsonv2"
 	"github.com/chromedp/cdproto/target"
@@ -142,6 +143,8 @@ type Command struct {
 	Method string
 	Params any // nil for none
 	Result any // a pointer, or nil
+	// Optional passes over that the browser refuses it.
+	Optional bool
 }
 
 // Do is one of cdproto's commands for a Batch, whose answer nobody needs.
@@ -169,7 +172,11 @@ func (s *Session) Batch(ctx context.Context, commands ...Command) error {
 		sent = append(sent, pending)
 	}
 	for i, pending := range sent {
-		if err := pending.wait(ctx, commands[i].Result); first == nil {
+		err := pending.wait(ctx, commands[i].Result)
+		if commands[i].Optional && errors.As(err, new(*cdproto.Error)) {
+			err = nil
+		}
+		if first == nil {
 			first = err
 		}
 	}

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"context"
 	"net"
 	"net/url"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/target"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 )
@@ -30,7 +32,13 @@ type interception struct {
 	types       map[network.ResourceType]bool
 	urls        []string // patterns
 	credentials map[string]*browserv1.Credentials
-	tried       map[fetch.RequestID]bool // requests that had their credentials already
+	tried       map[attempt]bool // requests that had their credentials already
+}
+
+// attempt is a request that was asked for a user; ids are those of a session.
+type attempt struct {
+	session target.SessionID
+	request fetch.RequestID
 }
 
 // setInterception has the browser ask about requests, if the page's options need
@@ -42,7 +50,7 @@ func (t *Tab) setInterception(p *browserv1.Page, set func(command, undo devtools
 	}
 	i := &interception{
 		types: make(map[network.ResourceType]bool), urls: rules.GetBlockUrls(),
-		credentials: p.GetCredentials(), tried: make(map[fetch.RequestID]bool),
+		credentials: p.GetCredentials(), tried: make(map[attempt]bool),
 	}
 	var patterns []*fetch.RequestPattern // none are all
 	for _, name := range rules.GetBlockTypes() {
@@ -66,16 +74,25 @@ func (t *Tab) setInterception(p *browserv1.Page, set func(command, undo devtools
 		devtools.Do(network.SetBypassServiceWorker, network.SetBypassServiceWorkerParams{}))
 }
 
-// paused decides about a request that has stopped.
-func (t *Tab) paused(e *fetch.EventRequestPaused) {
+// paused decides about a request of a session that has stopped.
+func (t *Tab) paused(s *devtools.Session, e *fetch.EventRequestPaused) {
 	t.mu.Lock()
 	i := t.interception
 	t.mu.Unlock()
 	if i != nil && i.blocks(e, t.isMain(e.FrameID)) {
-		t.Post(fetch.CommandFailRequest, fetch.FailRequestParams{RequestID: e.RequestID, ErrorReason: network.ErrorReasonBlockedByClient})
+		t.answer(s, fetch.CommandFailRequest, fetch.FailRequestParams{RequestID: e.RequestID, ErrorReason: network.ErrorReasonBlockedByClient})
 		return
 	}
-	t.Post(fetch.CommandContinueRequest, fetch.ContinueRequestParams{RequestID: e.RequestID})
+	t.answer(s, fetch.CommandContinueRequest, fetch.ContinueRequestParams{RequestID: e.RequestID})
+}
+
+// answer sends what a request waits for. When the browser has no room for it at
+// once, it waits in a goroutine, which ends with the session at the latest: there
+// are as many of them as the browser has requests that wait.
+func (t *Tab) answer(s *devtools.Session, method string, params any) {
+	if !s.Post(method, params) {
+		go func() { _ = s.Call(context.Background(), method, params, nil) }() // the request may have ended
+	}
 }
 
 // blocks reports whether a rule is against a request. The page's own document is
@@ -109,19 +126,23 @@ func fits(pattern, text string) bool {
 }
 
 // authenticate answers a server that asks for a user, once for each request.
-func (t *Tab) authenticate(e *fetch.EventAuthRequired) {
+func (t *Tab) authenticate(s *devtools.Session, e *fetch.EventAuthRequired) {
 	answer := &fetch.AuthChallengeResponse{Response: fetch.AuthChallengeResponseResponseCancelAuth}
 	t.mu.Lock()
-	if i := t.interception; i != nil && !i.tried[e.RequestID] {
+	this := attempt{session: s.ID(), request: e.RequestID}
+	if i := t.interception; i != nil && !i.tried[this] {
 		if found := i.find(e.AuthChallenge); found != nil {
-			i.tried[e.RequestID] = true
+			if len(i.tried) >= maxOpen {
+				clear(i.tried) // a page that goes on gets each one's once more
+			}
+			i.tried[this] = true
 			answer = &fetch.AuthChallengeResponse{
 				Response: fetch.AuthChallengeResponseResponseProvideCredentials, Username: found.GetUser(), Password: found.GetPassword(),
 			}
 		}
 	}
 	t.mu.Unlock()
-	t.Post(fetch.CommandContinueWithAuth, fetch.ContinueWithAuthParams{RequestID: e.RequestID, AuthChallengeResponse: answer})
+	t.answer(s, fetch.CommandContinueWithAuth, fetch.ContinueWithAuthParams{RequestID: e.RequestID, AuthChallengeResponse: answer})
 }
 
 // find looks a server's credentials up, by "host:port" first. Those of a proxy

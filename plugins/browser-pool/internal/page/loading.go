@@ -35,7 +35,7 @@ const (
 )
 
 func (t *Tab) navigated(e *page.EventFrameNavigated) {
-	if e.Frame.ParentID != "" {
+	if !t.isMain(e.Frame.ID) {
 		return
 	}
 	t.update(func() {

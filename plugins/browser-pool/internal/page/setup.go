@@ -11,6 +11,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/cdproto/storage"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
@@ -43,10 +44,11 @@ func (v viewport) params() emulation.SetDeviceMetricsOverrideParams {
 
 // Set prepares a tab for a page as p says. Reset undoes it.
 func (t *Tab) Set(ctx context.Context, p *browserv1.Page) error {
-	var do []devtools.Command
+	var do, shared []devtools.Command
 	set := func(command, undo devtools.Command) {
 		do = append(do, command)
 		t.undo = append(t.undo, undo)
+		shared = append(shared, command)
 	}
 	if v := viewportOf(p.GetViewport()); v != t.viewport {
 		t.viewport = v // the next job sets its own
@@ -58,12 +60,26 @@ func (t *Tab) Set(ctx context.Context, p *browserv1.Page) error {
 		set(devtools.Do(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}),
 			devtools.Do(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{}))
 	}
+	if len(shared) > 0 {
+		set(withoutSharedWorkers())
+	}
+	t.share(shared)
 	if len(do) > 0 {
 		if err := t.Batch(ctx, do...); err != nil {
 			return t.refused(ctx, err)
 		}
 	}
 	return t.setCookies(ctx, p.GetCookies())
+}
+
+// withoutSharedWorkers takes shared workers away from pages. They belong to no
+// page, so that no option of one holds in them.
+func withoutSharedWorkers() (command, undo devtools.Command) {
+	add := page.AddScriptToEvaluateOnNewDocumentParams{Source: "delete globalThis.SharedWorker", RunImmediately: new(true)}
+	remove := &page.RemoveScriptToEvaluateOnNewDocumentParams{} // the answer has its identifier
+	command, undo = devtools.Do(page.AddScriptToEvaluateOnNewDocument, add), devtools.Do(page.RemoveScriptToEvaluateOnNewDocument, *remove)
+	command.Result, undo.Params = remove, remove
+	return command, undo
 }
 
 // refused is the error of an option that the browser does not take: an unknown

@@ -12,6 +12,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/cdp/jsonv2"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/cdproto/inspector"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
@@ -43,12 +44,15 @@ type Tab struct {
 	Browser *devtools.Session
 	Context cdp.BrowserContextID
 
+	conn     *devtools.Conn
 	crashed  func() error
 	viewport viewport
 	undo     []devtools.Command // what wipes the overrides of the job; of its goroutine
 
 	mu      sync.Mutex
-	changed chan struct{} // closed when what follows has changed
+	changed chan struct{}      // closed when what follows has changed
+	parts   []*part            // in the order in which they came
+	shared  []devtools.Command // what each part is told: the page's options
 	state
 }
 
@@ -64,8 +68,8 @@ type state struct {
 	document  response // of the newest main document
 	requests  uint32
 	received  uint64
-	open      map[network.RequestID]struct{}
-	activity  time.Time // when a request last began or ended
+	open      map[network.RequestID]*devtools.Session // requests, by who told of them
+	activity  time.Time                               // when a request last began or ended
 	dialogs   uint32
 
 	navigations place
@@ -88,8 +92,8 @@ func Attach(ctx context.Context, conn *devtools.Conn, context cdp.BrowserContext
 	if err != nil {
 		return nil, err
 	}
-	t := &Tab{Target: id, Browser: conn.Session, Context: context, crashed: crashed, changed: make(chan struct{})}
-	t.open = make(map[network.RequestID]struct{})
+	t := &Tab{Target: id, Browser: conn.Session, Context: context, conn: conn, crashed: crashed, changed: make(chan struct{})}
+	t.open = make(map[network.RequestID]*devtools.Session)
 	t.Session = conn.Open(attached.SessionID, t.handle)
 	t.viewport = viewport{width: DefaultWidth, height: DefaultHeight, scale: 1}
 	err = t.Batch(ctx,
@@ -98,6 +102,7 @@ func Attach(ctx context.Context, conn *devtools.Conn, context cdp.BrowserContext
 		devtools.Do(network.Enable, network.EnableParams{}),
 		devtools.Do(inspector.Enable, cdp.Empty{}),
 		devtools.Do(performance.Enable, performance.EnableParams{}),
+		attachParts(),
 		devtools.Do(emulation.SetDeviceMetricsOverride, t.viewport.params()),
 		devtools.Do(emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}),
 	)
@@ -123,7 +128,7 @@ func (t *Tab) handle(e devtools.Event) {
 	case "Page.javascriptDialogOpening":
 		read(e, t.dialog)
 	case "Network.requestWillBeSent":
-		read(e, t.requested)
+		read(e, func(r *network.EventRequestWillBeSent) { t.requested(t.Session, r) })
 	case "Network.responseReceived":
 		read(e, t.responded)
 	case "Network.loadingFinished":
@@ -131,9 +136,13 @@ func (t *Tab) handle(e devtools.Event) {
 	case "Network.loadingFailed":
 		read(e, t.lost)
 	case "Fetch.requestPaused":
-		read(e, t.paused)
+		read(e, func(r *fetch.EventRequestPaused) { t.paused(t.Session, r) })
 	case "Fetch.authRequired":
-		read(e, t.authenticate)
+		read(e, func(r *fetch.EventAuthRequired) { t.authenticate(t.Session, r) })
+	case "Target.attachedToTarget":
+		read(e, func(a *target.EventAttachedToTarget) { t.attached(t.Session, a) })
+	case "Target.detachedFromTarget":
+		read(e, func(d *target.EventDetachedFromTarget) { t.gone(d.SessionID) })
 	case "Inspector.targetCrashed":
 		t.End(t.crashed())
 	}
@@ -159,16 +168,18 @@ func (t *Tab) update(change func()) {
 
 func (t *Tab) isMain(frame cdp.FrameID) bool { return string(frame) == string(t.Target) }
 
-func (t *Tab) requested(e *network.EventRequestWillBeSent) {
+func (t *Tab) requested(s *devtools.Session, e *network.EventRequestWillBeSent) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.requests++
 	t.activity = time.Now()
+	t.requests++
 	if e.Type == network.ResourceTypeDocument && t.isMain(e.FrameID) {
 		t.request, t.requestID, t.loss = e.Request.URL, e.RequestID, ""
 	}
-	if e.Type != network.ResourceTypeEventSource && len(t.open) < maxOpen {
-		t.open[e.RequestID] = struct{}{}
+	// Nobody tells of the end of an event source, or of a shared worker's script:
+	// scripts of workers have no loader.
+	if e.Type != network.ResourceTypeEventSource && e.LoaderID != "" && len(t.open) < maxOpen {
+		t.open[e.RequestID] = s
 	}
 }
 

@@ -47,7 +47,7 @@ func (t *Tab) Upload(ctx context.Context, request *browserv1.UploadRequest, dir 
 	if err := checkFiles(request.GetFiles()); err != nil {
 		return err
 	}
-	ctx, cancel, err := within(ctx, request.GetTarget().GetTimeout(), "target.timeout", defaultReach)
+	ctx, cancel, err := limited(ctx, request.GetTarget().GetTimeout(), "target.timeout", defaultReach)
 	if err != nil {
 		return err
 	}
