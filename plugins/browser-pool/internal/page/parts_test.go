@@ -51,7 +51,6 @@ func TestNothingOfAPagesPartsIsLeftAfterIt(t *testing.T) {
 		"/service.js": `1`,
 	}}
 	tab := tabOn(t, s.ServeHTTP, apart)
-	before := runtime.NumGoroutine()
 	ctx := shown(t, tab, "http://localhost/", idle(), &browserv1.Page{})
 	want := []string{"iframe", "iframe", "service_worker", "worker", "worker", "worker", "worker"}
 	if diff := cmp.Diff(want, kinds(tab)); diff != "" {
@@ -63,7 +62,10 @@ func TestNothingOfAPagesPartsIsLeftAfterIt(t *testing.T) {
 	if got := kinds(tab); len(got) > 0 || len(tab.open) > 0 {
 		t.Errorf("left: %q, %d requests", got, len(tab.open))
 	}
-	becomes(ctx, t, "no goroutine of a part", func() bool { return runtime.NumGoroutine() <= before+2 }) // of idle connections
+	becomes(ctx, t, "no goroutine of a part", func() bool {
+		stacks := make([]byte, 1<<20)
+		return !strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "page.(*Tab).begin")
+	})
 	shown(t, tab, "http://localhost/", idle(), &browserv1.Page{})
 	f, err := tab.frame(ctx, "http://c.test/2")
 	if err != nil {

@@ -130,6 +130,11 @@ func (t *Tab) setNetwork(p *browserv1.Page, set func(command, undo devtools.Comm
 	if rules.GetOffline() || rules.GetThrottle() != nil {
 		set(devtools.Do(network.EmulateNetworkConditionsByRule, network.EmulateNetworkConditionsByRuleParams{MatchedNetworkConditions: conditions(rules)}),
 			devtools.Do(network.EmulateNetworkConditionsByRule, network.EmulateNetworkConditionsByRuleParams{MatchedNetworkConditions: []*network.Conditions{}}))
+		// The browser passes them on to its network process and does not wait. What
+		// comes after them on the same way has an answer; the cache is empty yet.
+		arrived := devtools.Do(network.ClearBrowserCache, cdp.Empty{})
+		arrived.Await = true
+		set(arrived, devtools.Do(network.ClearBrowserCache, cdp.Empty{}))
 	}
 	t.setInterception(p, set)
 }
