@@ -62,6 +62,9 @@ func (p *part) told(option devtools.Command) devtools.Command {
 	isRule := strings.HasPrefix(option.Method, "Network.") || strings.HasPrefix(option.Method, "Fetch.")
 	option.Optional = !isRule || p.info.Type == "worker" && option.Method == fetch.CommandEnable
 	option.Result = nil
+	if script, ok := option.Params.(page.AddScriptToEvaluateOnNewDocumentParams); ok && !p.isFrame() {
+		return devtools.Do(runtime.Evaluate, runtime.EvaluateParams{Expression: script.Source})
+	}
 	return option
 }
 

@@ -24,6 +24,12 @@ import (
 // until it has gone.
 func (t *Tab) Reset(ctx context.Context) error {
 	t.update(func() { t.milestone = nothing })
+	if t.script != nil { // not in the page that comes now
+		if _, err := devtools.Call(ctx, t.Session, page.RemoveScriptToEvaluateOnNewDocument, *t.script); err != nil {
+			return err
+		}
+		t.script = nil
+	}
 	if err := t.Batch(ctx, devtools.Do(page.Navigate, page.NavigateParams{URL: "about:blank"})); err != nil {
 		return err
 	}

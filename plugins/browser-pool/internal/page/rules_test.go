@@ -80,7 +80,7 @@ func TestOptionsHoldInAllPartsOfAPage(t *testing.T) {
 	// has failed.
 	const asks = `const tell = (who) => fetch("/blocked?" + who).catch(() => fetch("/told?" + who)); `
 	part := func(name, rest string) string {
-		return `<script>` + asks + `tell("` + name + `"); new Worker("/worker.js?` + name + `"); globalThis.SharedWorker && new SharedWorker("/shared.js")</script>` + rest
+		return `<script>` + asks + `tell("` + name + `"); new WebSocket("ws://" + location.host + "/blocked?socket"); new Worker("/worker.js?` + name + `"); globalThis.SharedWorker && new SharedWorker("/shared.js")</script>` + rest
 	}
 	for name, args := range modes() {
 		t.Run(name, func(t *testing.T) {
@@ -90,7 +90,7 @@ func TestOptionsHoldInAllPartsOfAPage(t *testing.T) {
 				"/1":          part("one", `<iframe src=http://c.test/2></iframe>`),
 				"/2":          part("two", `<iframe src=http://a.test/3></iframe>`),
 				"/3":          part("three", ``),
-				"/worker.js":  asks + `tell("worker of " + location.search.slice(1)); location.search.length > 1 && new Worker("/worker.js")`,
+				"/worker.js":  asks + `new WebSocket("ws://" + location.host + "/blocked?socket"); tell("worker of " + location.search.slice(1)); location.search.length > 1 && new Worker("/worker.js")`,
 				"/service.js": asks + `addEventListener("install", (e) => e.waitUntil(tell("service worker")))`,
 				"/shared.js":  asks + `tell("shared worker")`,
 			}}
@@ -121,6 +121,32 @@ func TestOptionsHoldInAllPartsOfAPage(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestOptionsAreGoneWithThePage(t *testing.T) {
+	s := &site{html: map[string]string{"/": "1"}}
+	tab := tabOn(t, s.ServeHTTP, apart)
+	ctx := shown(t, tab, "http://a.test/", nil, &browserv1.Page{Headers: map[string]string{"X-Test": "yes"}, Rules: &browserv1.Rules{BlockTypes: []string{"websocket", "image"}}})
+	if err := tab.Reset(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := tab.Set(ctx, &browserv1.Page{}); err != nil {
+		t.Fatal(err)
+	}
+	const html = `<img src=http://a.test/image><iframe src=http://b.test/></iframe><script>new WebSocket("ws://a.test/socket"); new SharedWorker("data:,1")</script>`
+	if err := tab.Write(ctx, html, idle()); err != nil {
+		t.Fatal(err)
+	}
+	got := s.asked()[1:]
+	slices.Sort(got)
+	if want := []string{"a.test/image", "a.test/socket", "b.test/"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for _, r := range s.requests[1:] {
+		if r.Header.Get("X-Test") != "" {
+			t.Errorf("%s%s has the header of the page before", r.Host, r.URL)
+		}
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/security"
 	"github.com/chromedp/cdproto/storage"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
@@ -61,7 +60,9 @@ func (t *Tab) Set(ctx context.Context, p *browserv1.Page) error {
 			devtools.Do(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{}))
 	}
 	if len(shared) > 0 {
-		set(withoutSharedWorkers())
+		var script devtools.Command
+		script, t.script = scripted(p.GetRules())
+		do, shared = append(do, script), append(shared, script)
 	}
 	t.share(shared)
 	if len(do) > 0 {
@@ -70,16 +71,6 @@ func (t *Tab) Set(ctx context.Context, p *browserv1.Page) error {
 		}
 	}
 	return t.setCookies(ctx, p.GetCookies())
-}
-
-// withoutSharedWorkers takes shared workers away from pages. They belong to no
-// page, so that no option of one holds in them.
-func withoutSharedWorkers() (command, undo devtools.Command) {
-	add := page.AddScriptToEvaluateOnNewDocumentParams{Source: "delete globalThis.SharedWorker", RunImmediately: new(true)}
-	remove := &page.RemoveScriptToEvaluateOnNewDocumentParams{} // the answer has its identifier
-	command, undo = devtools.Do(page.AddScriptToEvaluateOnNewDocument, add), devtools.Do(page.RemoveScriptToEvaluateOnNewDocument, *remove)
-	command.Result, undo.Params = remove, remove
-	return command, undo
 }
 
 // refused is the error of an option that the browser does not take: an unknown

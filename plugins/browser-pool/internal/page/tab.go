@@ -47,7 +47,8 @@ type Tab struct {
 	conn     *devtools.Conn
 	crashed  func() error
 	viewport viewport
-	undo     []devtools.Command // what wipes the overrides of the job; of its goroutine
+	undo     []devtools.Command                              // what wipes the overrides of the job; of its goroutine
+	script   *page.RemoveScriptToEvaluateOnNewDocumentParams // as undo, or nil
 
 	mu      sync.Mutex
 	changed chan struct{}      // closed when what follows has changed
