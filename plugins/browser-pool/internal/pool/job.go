@@ -46,12 +46,10 @@ func (p *Pool) do(ctx context.Context, j job) (*browserv1.PageInfo, *browserv1.C
 	if err != nil {
 		return nil, nil, err
 	}
-	select {
-	case r.jobs <- struct{}{}:
-		defer func() { <-r.jobs }()
-	case <-ctx.Done():
-		return nil, nil, status.Errorf(codes.ResourceExhausted, "no place was free in time: %d pages load at once (max_jobs)", cap(r.jobs))
+	if r.jobs.Take(ctx, need.Client) != nil {
+		return nil, nil, status.Errorf(codes.ResourceExhausted, "no place was free in time: %d pages load at once (max_jobs)", r.jobs.Len())
 	}
+	defer r.jobs.Give()
 	if need.Engine == browserv1.Engine_ENGINE_UNSPECIFIED {
 		need.Engine = r.slots.Default
 	}
@@ -83,7 +81,7 @@ func (p *Pool) attempt(ctx context.Context, r *running, need slot.Need, j job, b
 		return nil, err
 	}
 	outcome := slot.Hung
-	defer func() { r.slots.Release(ctx, s, outcome) }()
+	defer func() { r.slots.Release(s, outcome) }()
 	if cost.Queued == nil {
 		cost.Queued = durationpb.New(time.Since(begin))
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/door"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/engine"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/slot"
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/turn"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 	"github.com/gaia-go/gaia/sdk"
 	"github.com/prometheus/client_golang/prometheus"
@@ -37,7 +38,7 @@ type running struct {
 	slots *slot.Pool
 	door  *door.Door // nil without one
 	home  *engine.Home
-	jobs  chan struct{} // a place for each job that may run
+	jobs  *turn.Places // for the jobs that may run at once
 	stop  context.CancelFunc
 	kept  chan struct{} // closed when the upkeep has ended
 }
@@ -60,7 +61,7 @@ func (p *Pool) Configure(ctx context.Context, config *browserv1.Config) error {
 	if engine.NeedsNoSandbox() {
 		sdk.Logger().Warn("browsers run without Chromium's sandbox: it cannot run as root; run gaia as another user")
 	}
-	r := &running{slots: slot.New(o), home: o.Launch.Home, jobs: make(chan struct{}, intOr(config.GetMaxJobs(), jobsPerCPU*runtime.NumCPU())), kept: make(chan struct{})}
+	r := &running{slots: slot.New(o), home: o.Launch.Home, jobs: turn.NewPlaces(intOr(config.GetMaxJobs(), jobsPerCPU*runtime.NumCPU())), kept: make(chan struct{})}
 	keep, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r.stop = stop
 	go func() {
