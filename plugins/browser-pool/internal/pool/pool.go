@@ -89,12 +89,8 @@ func (p *Pool) use() (*running, error) {
 	return p.running, nil
 }
 
-// Drain ends the pool once its calls have ended, as the host asks for before the
-// process does. Close, which the sdk would look for, is a method of the service.
-func (p *Pool) Drain(context.Context) error { return p.Shutdown() }
-
 // Shutdown ends all browsers and removes what they wrote. Calls in flight fail.
-func (p *Pool) Shutdown() error {
+func (p *Pool) Shutdown(context.Context) error {
 	p.mu.Lock()
 	r := p.running
 	p.running = nil
