@@ -9,6 +9,7 @@ import (
 	"image/png"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 )
 
@@ -29,7 +30,7 @@ func newSite() *httptest.Server {
 	var icon bytes.Buffer
 	square := image.NewRGBA(image.Rect(0, 0, 64, 64))
 	for i := range 64 * 64 {
-		square.Set(i%64, i/64, color.RGBA{uint8(i), uint8(i >> 4), 128, 255}) //nolint:gosec // G115: any colour will do
+		square.Set(i%64, i/64, color.RGBA{uint8(i), uint8(i >> 4), 128, 255})
 	}
 	_ = png.Encode(&icon, square) // to memory
 	files := map[string]struct{ kind, content string }{
@@ -43,20 +44,15 @@ func newSite() *httptest.Server {
 			_, _ = w.Write([]byte(f.content)) // who hangs up has no use for it
 			return
 		}
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = fmt.Fprintf(w, "<!DOCTYPE html>\n<html><head><title>Job %.20s</title><link rel=\"stylesheet\" href=\"/style.css\"></head>\n"+
-			"<body><img src=\"/icon.png\" alt=\"\"><table>\n%s</table><script src=\"/script.js\"></script></body></html>\n", digits(r.URL.Query().Get("job")), &rows)
-	}))
-}
-
-// digits are those of s.
-func digits(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < '0' || r > '9' {
-			return -1
+		job, err := strconv.ParseInt(r.URL.Query().Get("job"), 10, 64)
+		if err != nil {
+			http.NotFound(w, r)
+			return
 		}
-		return r
-	}, s)
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		_, _ = fmt.Fprintf(w, "<!DOCTYPE html>\n<html><head><title>Job %d</title><link rel=\"stylesheet\" href=\"/style.css\"></head>\n"+
+			"<body><img src=\"/icon.png\" alt=\"\"><table>\n%s</table><script src=\"/script.js\"></script></body></html>\n", job, &rows)
+	}))
 }
 
 // rightShot looks at what a job has brought.
