@@ -67,7 +67,7 @@ func (h *house) browser() browserv1.BrowserPoolClient { return browserv1.NewBrow
 
 // colourOf a job, which no other one of the same test has.
 func colourOf(job int) color.RGBA {
-	return color.RGBA{byte(job * 37), byte(job * 91), byte(job >> 4 * 53), 255} //nolint:gosec // G115: any will do
+	return color.RGBA{byte(job * 37), byte(job * 91), byte(job >> 4 * 53), 255}
 }
 
 // painted serves a page for each job, with its title and in its colour.
@@ -277,13 +277,13 @@ func TestBrowsersDieWithTheirPluginAndCallsGoOn(t *testing.T) {
 func TestAReloadAndASwapOfTheBrowserPoolLoseNoCall(t *testing.T) {
 	h, _ := openPages(t, pagesConfig(loopbackRule, "", ""))
 	h.jobs(t, painted(t), 4, 60, func(job int) {
-		switch {
-		case job%20 == 10:
+		switch job % 20 {
+		case 10:
 			config := pagesConfig(loopbackRule+fmt.Sprintf("    max_uses = %d\n", job), "", "")
 			if r := h.configure(t, config); !r.GetApplied() {
 				t.Errorf("reload at job %d: %v", job, r)
 			}
-		case job%20 == 0:
+		case 0:
 			if _, err := h.host.Swap(t.Context(), &hostv1.SwapRequest{Subsystem: pages}); err != nil {
 				t.Errorf("swap at job %d: %v", job, err)
 			}
@@ -341,12 +341,12 @@ func TestTheMetricsOfThePoolAreOnThePageOfTheHost(t *testing.T) {
 		t.Fatal(err)
 	}
 	for series, least := range map[string]float64{
-		`gaia_browser_browsers{subsystem="pages"}`:                                                       1,
-		`gaia_browser_tabs{subsystem="pages"}`:                                                           1,
-		`gaia_browser_page_load_seconds_count{subsystem="pages"}`:                                        1,
-		`gaia_browser_requests_total{subsystem="pages"}`:                                                 1,
-		`gaia_browser_cpu_seconds_total{subsystem="pages"}`:                                              0,
-		`gaia_browser_recycles_total{reason="hung",subsystem="pages"}`:                                   0,
+		`gaia_browser_browsers{subsystem="pages"}`:                                                      1,
+		`gaia_browser_tabs{subsystem="pages"}`:                                                          1,
+		`gaia_browser_page_load_seconds_count{subsystem="pages"}`:                                       1,
+		`gaia_browser_requests_total{subsystem="pages"}`:                                                1,
+		`gaia_browser_cpu_seconds_total{subsystem="pages"}`:                                             0,
+		`gaia_browser_recycles_total{reason="hung",subsystem="pages"}`:                                  0,
 		`gaia_calls_total{code="OK",method="gaia.browser.v1.BrowserPool/Screenshot",subsystem="pages"}`: 1,
 	} {
 		if got := h.metric(t, series); got < least {
