@@ -78,6 +78,9 @@ func unreachable(address, text string, why func(string) error) error {
 			if denied, ok := errors.AsType[*egress.Denied](err); ok {
 				return status.Error(codes.PermissionDenied, denied.Error())
 			}
+			if status.Code(err) == codes.PermissionDenied { // by a rule of the proxy
+				return status.Errorf(codes.PermissionDenied, "%s: %v", at, err)
+			}
 			return status.Errorf(codes.Unavailable, "%s: %v", at, err)
 		}
 	}
