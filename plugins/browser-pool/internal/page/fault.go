@@ -135,3 +135,19 @@ func origin(address string) string {
 	}
 	return u.Scheme + "://" + u.Host
 }
+
+// Explain is what is known of a failed request beside the browser's text for it;
+// why as in Open.
+func Explain(address, text string, why func(string) error) string {
+	if !isConnection(strings.TrimPrefix(text, "net::")) {
+		return text
+	}
+	err := why(destination(address))
+	if err == nil {
+		return text
+	}
+	if _, ok := errors.AsType[*egress.Denied](err); ok {
+		return "blocked by rule: " + err.Error()
+	}
+	return text + ": " + err.Error()
+}

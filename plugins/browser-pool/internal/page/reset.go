@@ -22,7 +22,11 @@ import (
 //
 // The page goes first: while it is there it could write again.
 func (t *Tab) Reset(ctx context.Context) error {
-	t.update(func() { t.milestone = nothing })
+	listened := t.listening() != nil
+	t.update(func() { t.milestone, t.policy, t.listener = nothing, nil, nil })
+	if listened {
+		t.undo = append(t.undo, devtools.Do(runtime.Disable, cdp.Empty{}))
+	}
 	leave := append(t.undo, devtools.Do(page.Navigate, page.NavigateParams{URL: "about:blank"}))
 	t.undo = nil
 	if err := t.Batch(ctx, leave...); err != nil {

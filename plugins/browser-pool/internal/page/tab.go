@@ -18,6 +18,7 @@ import (
 	"github.com/chromedp/cdproto/performance"
 	"github.com/chromedp/cdproto/target"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
+	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 )
 
 const (
@@ -66,6 +67,8 @@ type state struct {
 	dialogs   uint32
 
 	interception *interception
+	listener     *listener               // who hears of all this, or nil
+	policy       *browserv1.DialogPolicy // nil for the default
 }
 
 // response is the beginning of a document's.
@@ -132,6 +135,7 @@ func (t *Tab) handle(e devtools.Event) {
 	case "Inspector.targetCrashed":
 		t.End(t.crashed())
 	}
+	t.hear(e)
 }
 
 // read hands an event on in its own type. One that cannot be read, of a newer
@@ -182,16 +186,6 @@ func (t *Tab) finished(id network.RequestID, bytes float64) {
 		t.activity = time.Now()
 		delete(t.open, id)
 	})
-}
-
-// dialog answers one at once: nobody is there to see it, and the page stands
-// still until it is gone.
-func (t *Tab) dialog(e *page.EventJavascriptDialogOpening) {
-	t.mu.Lock()
-	t.dialogs++
-	t.mu.Unlock()
-	// Leaving a page is our own wish.
-	t.Post(page.CommandHandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: e.Type == page.DialogTypeBeforeunload})
 }
 
 // asked is the URL of the newest main document that was asked for, after

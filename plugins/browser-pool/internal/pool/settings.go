@@ -24,6 +24,7 @@ const (
 	defaultMaxUses      = 100
 	defaultMaxAge       = time.Hour
 	defaultIdleTimeout  = 5 * time.Minute
+	defaultSessionIdle  = 5 * time.Minute
 	defaultMaxTabMemory = 512 << 20
 
 	defaultMaxClients    = 100
