@@ -40,12 +40,12 @@ const (
 )
 
 func (t *Tab) navigated(e *page.EventFrameNavigated) {
-	if e.Frame.ParentID != "" {
-		return
+	if e.Frame.ParentID == "" {
+		t.update(func() {
+			t.loader, t.url, t.milestone = e.Frame.LoaderID, e.Frame.URL+e.Frame.URLFragment, committed
+		})
 	}
-	t.update(func() {
-		t.loader, t.url, t.milestone = e.Frame.LoaderID, e.Frame.URL+e.Frame.URLFragment, committed
-	})
+	t.visited(e.Frame.SecurityOrigin, e.Frame.ParentID == "")
 }
 
 func (t *Tab) moved(e *page.EventNavigatedWithinDocument) {

@@ -44,6 +44,7 @@ type Tab struct {
 	Browser *devtools.Session
 	Context cdp.BrowserContextID
 
+	conn     *devtools.Conn
 	crashed  func() error
 	viewport viewport
 	undo     []devtools.Command // what wipes the overrides of the job; of its goroutine
@@ -65,6 +66,9 @@ type state struct {
 	open      map[network.RequestID]struct{}
 	activity  time.Time // when a request last began or ended
 	dialogs   uint32
+	places    []place // that documents were from, in the order of their first
+	awaited   chan<- target.ID
+	bridged   bool
 
 	interception *interception
 	listener     *listener               // who hears of all this, or nil
@@ -86,7 +90,7 @@ func Attach(ctx context.Context, conn *devtools.Conn, context cdp.BrowserContext
 	if err != nil {
 		return nil, err
 	}
-	t := &Tab{Target: id, Browser: conn.Session, Context: context, crashed: crashed, changed: make(chan struct{})}
+	t := &Tab{Target: id, Browser: conn.Session, Context: context, conn: conn, crashed: crashed, changed: make(chan struct{})}
 	t.open = make(map[network.RequestID]struct{})
 	t.Session = conn.Open(attached.SessionID, t.handle)
 	t.viewport = viewport{width: DefaultWidth, height: DefaultHeight, scale: 1}
@@ -159,6 +163,9 @@ func (t *Tab) update(change func()) {
 func (t *Tab) isMain(frame cdp.FrameID) bool { return string(frame) == string(t.Target) }
 
 func (t *Tab) requested(e *network.EventRequestWillBeSent) {
+	if e.Type == network.ResourceTypeDocument && !t.isMain(e.FrameID) {
+		t.visited(e.Request.URL, false) // of a frame in another process no more is told here
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.requests++

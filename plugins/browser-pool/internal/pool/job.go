@@ -224,9 +224,6 @@ func check(address string, p *browserv1.Page) (slot.Need, error) {
 	case browserv1.Isolation_ISOLATION_UNSPECIFIED, browserv1.Isolation_STICKY:
 		need.Reset = p.GetClient() != ""
 	}
-	if len(p.GetStorage()) > 0 {
-		return need, status.Error(codes.Unimplemented, "page.storage cannot be restored yet")
-	}
 	if p.GetProxy() != "" {
 		var err error
 		if need.Proxy, err = parseProxy(p.GetProxy()); err != nil {

@@ -178,7 +178,7 @@ func (b *browser) opened(info *target.Info) {
 	b.mu.Lock()
 	s := b.slots[info.BrowserContextID]
 	b.mu.Unlock()
-	if s != nil && info.Type == "page" && info.TargetID != s.Tab.Target && !s.Popups {
+	if s != nil && info.Type == "page" && info.TargetID != s.Tab.Target && !s.Tab.IsAwaited(info.TargetID) && !s.Popups {
 		b.Post(target.CommandCloseTarget, target.CloseTargetParams{TargetID: info.TargetID})
 	}
 }
