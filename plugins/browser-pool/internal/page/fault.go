@@ -22,9 +22,12 @@ func IsCrash(err error) bool { return status.Code(err) == codes.Aborted }
 // when the time is over.
 func (t *Tab) Fault(ctx context.Context, err error, what string) error {
 	var thrown *Exception
+	_, isStatus := status.FromError(err)
 	switch {
 	case err == nil:
 		return nil
+	case isStatus:
+		return err
 	case errors.Is(err, ErrCrashed), errors.Is(err, devtools.ErrClosed):
 		return status.Error(codes.Aborted, cause(err).Error())
 	case t.Err() != nil:

@@ -59,6 +59,9 @@ type state struct {
 	loader    cdp.LoaderID // of the document that is there
 	url       string
 	request   string // URL of the newest main document that was asked for
+	requestID network.RequestID
+	loss      string // why that document did not come
+	failed    string // why the document that is there is the browser's own, of an error
 	milestone milestone
 	document  response // of the newest main document
 	requests  uint32
@@ -69,6 +72,8 @@ type state struct {
 	places    []place // that documents were from, in the order of their first
 	awaited   chan<- target.ID
 	bridged   bool
+
+	navigations mark
 
 	interception *interception
 	listener     *listener               // who hears of all this, or nil
@@ -131,7 +136,7 @@ func (t *Tab) handle(e devtools.Event) {
 	case "Network.loadingFinished":
 		read(e, func(f *network.EventLoadingFinished) { t.finished(f.RequestID, f.EncodedDataLength) })
 	case "Network.loadingFailed":
-		read(e, func(f *network.EventLoadingFailed) { t.finished(f.RequestID, 0) })
+		read(e, t.lost)
 	case "Fetch.requestPaused":
 		read(e, t.paused)
 	case "Fetch.authRequired":
@@ -171,7 +176,7 @@ func (t *Tab) requested(e *network.EventRequestWillBeSent) {
 	t.requests++
 	t.activity = time.Now()
 	if e.Type == network.ResourceTypeDocument && t.isMain(e.FrameID) {
-		t.request = e.Request.URL
+		t.request, t.requestID, t.loss = e.Request.URL, e.RequestID, ""
 	}
 	if e.Type != network.ResourceTypeEventSource && len(t.open) < maxOpen {
 		t.open[e.RequestID] = struct{}{}
@@ -193,6 +198,15 @@ func (t *Tab) finished(id network.RequestID, bytes float64) {
 		t.activity = time.Now()
 		delete(t.open, id)
 	})
+}
+
+func (t *Tab) lost(e *network.EventLoadingFailed) {
+	t.mu.Lock()
+	if e.RequestID == t.requestID {
+		t.loss = e.ErrorText
+	}
+	t.mu.Unlock()
+	t.finished(e.RequestID, 0)
 }
 
 // asked is the URL of the newest main document that was asked for, after
