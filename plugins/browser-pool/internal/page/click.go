@@ -79,7 +79,7 @@ func buttonOf(name string) (input.MouseButton, int64, error) {
 
 // arrive waits for the navigation that follows after a place, which begins within
 // limit, and until its page is loaded.
-func (t *Tab) arrive(ctx context.Context, before place, limit time.Duration, what string, why func(string) error) error {
+func (t *Tab) arrive(ctx context.Context, before mark, limit time.Duration, what string, why func(string) error) error {
 	begun, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if err := t.follow(begun, before, what, why); err != nil {

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// place counts the navigations of a tab, those within a document included, and
+// mark counts the navigations of a tab, those within a document included, and
 // those that failed.
 type mark uint64
 
@@ -29,7 +29,7 @@ func (t *Tab) left(before mark) bool { return t.mark() > before }
 
 // follow waits until the tab has left a place. The error is that of Open, if the
 // page could not be reached.
-func (t *Tab) follow(ctx context.Context, before place, what string, why func(string) error) error {
+func (t *Tab) follow(ctx context.Context, before mark, what string, why func(string) error) error {
 	var failed string
 	err := t.await(ctx, what, func() (bool, time.Duration) {
 		failed = t.failed

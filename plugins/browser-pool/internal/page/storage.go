@@ -131,7 +131,7 @@ func (t *Tab) stored(ctx context.Context, places []place) ([]stored, error) {
 	defer w.leave()
 	var all []stored
 	for _, p := range places {
-		text, err := w.at(ctx, p, "save", maxStorage)
+		text, err := w.ask(ctx, p, "save", maxStorage)
 		if _, isStatus := status.FromError(err); !isStatus {
 			err = status.Errorf(codes.FailedPrecondition, "storage: %v", err)
 		}

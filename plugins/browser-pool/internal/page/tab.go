@@ -50,7 +50,9 @@ type Tab struct {
 	undo     []devtools.Command // what wipes the overrides of the job; of its goroutine
 
 	mu      sync.Mutex
-	changed chan struct{} // closed when what follows has changed
+	changed chan struct{}      // closed when what follows has changed
+	parts   []*part            // in the order in which they came
+	shared  []devtools.Command // what each part is told, of the page's options
 	state
 }
 
@@ -105,6 +107,7 @@ func Attach(ctx context.Context, conn *devtools.Conn, context cdp.BrowserContext
 		devtools.Do(network.Enable, network.EnableParams{}),
 		devtools.Do(inspector.Enable, cdp.Empty{}),
 		devtools.Do(performance.Enable, performance.EnableParams{}),
+		attachParts(),
 		devtools.Do(emulation.SetDeviceMetricsOverride, t.viewport.params()),
 		devtools.Do(emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}),
 	)
@@ -141,6 +144,10 @@ func (t *Tab) handle(e devtools.Event) {
 		read(e, t.paused)
 	case "Fetch.authRequired":
 		read(e, t.authenticate)
+	case "Target.attachedToTarget":
+		read(e, func(a *target.EventAttachedToTarget) { t.attached(t.Session, a) })
+	case "Target.detachedFromTarget":
+		read(e, func(d *target.EventDetachedFromTarget) { t.gone(d.SessionID) })
 	case "Inspector.targetCrashed":
 		t.End(t.crashed())
 	}

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/gaia-go/gaia/plugins/browser-pool/internal/page"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
@@ -136,12 +135,12 @@ func (s *site) count() int {
 func save(t *testing.T, p *Pool, address string, options *browserv1.Page, sites ...*site) ([]byte, error) {
 	t.Helper()
 	var saved []byte
-	_, _, err := p.do(t.Context(), job{url: address, page: options, work: func(ctx context.Context, tab *page.Tab) (err error) {
+	_, _, err := p.do(t.Context(), job{url: address, page: options, work: func(ctx context.Context, h hand) (err error) {
 		before := 0
 		for _, s := range sites {
 			before += s.count()
 		}
-		saved, err = tab.Storage(ctx)
+		saved, err = h.slot.Tab.Storage(ctx)
 		for _, s := range sites {
 			before -= s.count()
 		}
