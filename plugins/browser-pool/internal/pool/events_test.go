@@ -53,7 +53,12 @@ type stream struct {
 // follow begins a stream of a session's events, which has them all from here on.
 func follow(t testing.TB, p *Pool, session string) stream {
 	t.Helper()
-	s, err := connect(t, p).Events(t.Context(), &browserv1.EventsRequest{Session: session})
+	return followBy(t, connect(t, p), session)
+}
+
+func followBy(t testing.TB, client browserv1.BrowserPoolClient, session string) stream {
+	t.Helper()
+	s, err := client.Events(t.Context(), &browserv1.EventsRequest{Session: session})
 	if err != nil {
 		t.Fatal(err)
 	}
