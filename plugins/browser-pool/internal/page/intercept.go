@@ -69,8 +69,12 @@ func (t *Tab) setInterception(p *browserv1.Page, set func(command, undo devtools
 // paused decides about a request that has stopped.
 func (t *Tab) paused(e *fetch.EventRequestPaused) {
 	t.mu.Lock()
-	i := t.interception
+	i, bridged := t.interception, t.bridged
 	t.mu.Unlock()
+	if bridged {
+		t.cross(e)
+		return
+	}
 	if i != nil && i.blocks(e, t.isMain(e.FrameID)) {
 		t.Post(fetch.CommandFailRequest, fetch.FailRequestParams{RequestID: e.RequestID, ErrorReason: network.ErrorReasonBlockedByClient})
 		return

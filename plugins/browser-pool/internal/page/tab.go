@@ -44,12 +44,15 @@ type Tab struct {
 	Browser *devtools.Session
 	Context cdp.BrowserContextID
 
+	conn     *devtools.Conn
 	crashed  func() error
 	viewport viewport
 	undo     []devtools.Command // what wipes the overrides of the job; of its goroutine
 
 	mu      sync.Mutex
-	changed chan struct{} // closed when what follows has changed
+	changed chan struct{}      // closed when what follows has changed
+	parts   []*part            // in the order in which they came
+	shared  []devtools.Command // what each part is told, of the page's options
 	state
 }
 
@@ -58,6 +61,9 @@ type state struct {
 	loader    cdp.LoaderID // of the document that is there
 	url       string
 	request   string // URL of the newest main document that was asked for
+	requestID network.RequestID
+	loss      string // why that document did not come
+	failed    string // why the document that is there is the browser's own, of an error
 	milestone milestone
 	document  response // of the newest main document
 	requests  uint32
@@ -65,6 +71,11 @@ type state struct {
 	open      map[network.RequestID]struct{}
 	activity  time.Time // when a request last began or ended
 	dialogs   uint32
+	places    []place // that documents were from, in the order of their first
+	awaited   chan<- target.ID
+	bridged   bool
+
+	navigations mark
 
 	interception *interception
 	listener     *listener               // who hears of all this, or nil
@@ -86,7 +97,7 @@ func Attach(ctx context.Context, conn *devtools.Conn, context cdp.BrowserContext
 	if err != nil {
 		return nil, err
 	}
-	t := &Tab{Target: id, Browser: conn.Session, Context: context, crashed: crashed, changed: make(chan struct{})}
+	t := &Tab{Target: id, Browser: conn.Session, Context: context, conn: conn, crashed: crashed, changed: make(chan struct{})}
 	t.open = make(map[network.RequestID]struct{})
 	t.Session = conn.Open(attached.SessionID, t.handle)
 	t.viewport = viewport{width: DefaultWidth, height: DefaultHeight, scale: 1}
@@ -96,6 +107,7 @@ func Attach(ctx context.Context, conn *devtools.Conn, context cdp.BrowserContext
 		devtools.Do(network.Enable, network.EnableParams{}),
 		devtools.Do(inspector.Enable, cdp.Empty{}),
 		devtools.Do(performance.Enable, performance.EnableParams{}),
+		attachParts(),
 		devtools.Do(emulation.SetDeviceMetricsOverride, t.viewport.params()),
 		devtools.Do(emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}),
 	)
@@ -127,11 +139,15 @@ func (t *Tab) handle(e devtools.Event) {
 	case "Network.loadingFinished":
 		read(e, func(f *network.EventLoadingFinished) { t.finished(f.RequestID, f.EncodedDataLength) })
 	case "Network.loadingFailed":
-		read(e, func(f *network.EventLoadingFailed) { t.finished(f.RequestID, 0) })
+		read(e, t.lost)
 	case "Fetch.requestPaused":
 		read(e, t.paused)
 	case "Fetch.authRequired":
 		read(e, t.authenticate)
+	case "Target.attachedToTarget":
+		read(e, func(a *target.EventAttachedToTarget) { t.attached(t.Session, a) })
+	case "Target.detachedFromTarget":
+		read(e, func(d *target.EventDetachedFromTarget) { t.gone(d.SessionID) })
 	case "Inspector.targetCrashed":
 		t.End(t.crashed())
 	}
@@ -159,12 +175,15 @@ func (t *Tab) update(change func()) {
 func (t *Tab) isMain(frame cdp.FrameID) bool { return string(frame) == string(t.Target) }
 
 func (t *Tab) requested(e *network.EventRequestWillBeSent) {
+	if e.Type == network.ResourceTypeDocument && !t.isMain(e.FrameID) {
+		t.visited(e.Request.URL, false) // of a frame in another process no more is told here
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.requests++
 	t.activity = time.Now()
 	if e.Type == network.ResourceTypeDocument && t.isMain(e.FrameID) {
-		t.request = e.Request.URL
+		t.request, t.requestID, t.loss = e.Request.URL, e.RequestID, ""
 	}
 	if e.Type != network.ResourceTypeEventSource && len(t.open) < maxOpen {
 		t.open[e.RequestID] = struct{}{}
@@ -186,6 +205,15 @@ func (t *Tab) finished(id network.RequestID, bytes float64) {
 		t.activity = time.Now()
 		delete(t.open, id)
 	})
+}
+
+func (t *Tab) lost(e *network.EventLoadingFailed) {
+	t.mu.Lock()
+	if e.RequestID == t.requestID {
+		t.loss = e.ErrorText
+	}
+	t.mu.Unlock()
+	t.finished(e.RequestID, 0)
 }
 
 // asked is the URL of the newest main document that was asked for, after

@@ -47,13 +47,11 @@ func (j job) deadline(ctx context.Context) (context.Context, context.CancelFunc)
 }
 
 // place waits for one of max_jobs places, which the caller leaves.
-func (r *running) place(ctx context.Context) (leave func(), err error) {
-	select {
-	case r.jobs <- struct{}{}:
-		return func() { <-r.jobs }, nil
-	case <-ctx.Done():
-		return nil, status.Errorf(codes.ResourceExhausted, "no place was free in time: %d pages load at once (max_jobs)", cap(r.jobs))
+func (r *running) place(ctx context.Context, client string) (leave func(), err error) {
+	if r.jobs.Take(ctx, client) != nil {
+		return nil, status.Errorf(codes.ResourceExhausted, "no place was free in time: %d pages load at once (max_jobs)", r.jobs.Len())
 	}
+	return r.jobs.Give, nil
 }
 
 // do does a job in a slot, and again in another one if that crashes.
@@ -72,7 +70,7 @@ func (p *Pool) do(ctx context.Context, j job) (*browserv1.PageInfo, *browserv1.C
 	}
 	ctx, cancel := j.deadline(ctx)
 	defer cancel()
-	leave, err := r.place(ctx)
+	leave, err := r.place(ctx, need.Client)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -108,7 +106,7 @@ func (p *Pool) attempt(ctx context.Context, r *running, need slot.Need, j job, b
 		return nil, err
 	}
 	outcome := slot.Hung // should this panic
-	defer func() { r.slots.Release(ctx, s, outcome) }()
+	defer func() { r.slots.Release(s, outcome) }()
 	if cost.Queued == nil {
 		cost.Queued = durationpb.New(time.Since(begin))
 	}
@@ -225,9 +223,6 @@ func check(address string, p *browserv1.Page) (slot.Need, error) {
 		need.Reset = true
 	case browserv1.Isolation_ISOLATION_UNSPECIFIED, browserv1.Isolation_STICKY:
 		need.Reset = p.GetClient() != ""
-	}
-	if len(p.GetStorage()) > 0 {
-		return need, status.Error(codes.Unimplemented, "page.storage cannot be restored yet")
 	}
 	if p.GetProxy() != "" {
 		var err error

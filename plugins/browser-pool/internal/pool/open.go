@@ -40,7 +40,7 @@ func (p *Pool) Open(ctx context.Context, request *browserv1.OpenRequest) (*brows
 	ctx, cancel := j.deadline(ctx)
 	defer cancel()
 	s, reopened, err := r.sessions.Open(ctx, owner, func(ctx context.Context) (session.Page, error) {
-		leave, err := r.place(ctx)
+		leave, err := r.place(ctx, owner.Client)
 		if err != nil {
 			return session.Page{}, err
 		}
@@ -96,7 +96,7 @@ func (p *Pool) begin(ctx context.Context, r *running, need slot.Need, j job, iso
 	outcome := slot.Hung // should this panic
 	defer func() {
 		if opened.Slot == nil {
-			r.slots.Release(ctx, s, outcome)
+			r.slots.Release(s, outcome)
 		}
 	}()
 	s.Tab.SetDialogs(dialogs)

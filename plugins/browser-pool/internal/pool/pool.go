@@ -19,6 +19,7 @@ import (
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/engine"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/session"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/slot"
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/turn"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 	"github.com/gaia-go/gaia/sdk"
 	"github.com/prometheus/client_golang/prometheus"
@@ -42,7 +43,7 @@ type running struct {
 	sessions *session.Registry
 	door     *door.Door // nil without one
 	home     *engine.Home
-	jobs     chan struct{} // a place for each page that may load
+	jobs     *turn.Places // for the pages that may load at once
 
 	sessionIdle time.Duration
 
@@ -70,7 +71,7 @@ func (p *Pool) Configure(ctx context.Context, config *browserv1.Config) error {
 	}
 	r := &running{
 		slots: slot.New(o), home: o.Launch.Home, kept: make(chan struct{}),
-		jobs:        make(chan struct{}, intOr(config.GetMaxJobs(), jobsPerCPU*runtime.NumCPU())),
+		jobs:        turn.NewPlaces(intOr(config.GetMaxJobs(), jobsPerCPU*runtime.NumCPU())),
 		sessionIdle: durationOr(config.GetSessionIdleTimeout(), defaultSessionIdle),
 	}
 	r.sessions = session.New(ctx, session.Options{Max: o.MaxTabs, Slots: r.slots, Meter: p.metrics})
@@ -101,12 +102,8 @@ func (p *Pool) use() (*running, error) {
 	return p.running, nil
 }
 
-// Drain ends the pool once its calls have ended, as the host asks for before the
-// process does. Close, which the sdk would look for, is a method of the service.
-func (p *Pool) Drain(context.Context) error { return p.Shutdown() }
-
 // Shutdown ends all browsers and removes what they wrote. Calls in flight fail.
-func (p *Pool) Shutdown() error {
+func (p *Pool) Shutdown(context.Context) error {
 	p.mu.Lock()
 	r := p.running
 	p.running = nil

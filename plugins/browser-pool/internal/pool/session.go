@@ -20,7 +20,7 @@ func (p *Pool) act(ctx context.Context, id string, step *browserv1.Step) (*brows
 	var result *browserv1.StepResult
 	err := p.in(ctx, id, func(ctx context.Context, r *running, h hand) (*browserv1.PageInfo, error) {
 		if loads(step) {
-			leave, err := r.place(ctx)
+			leave, err := r.place(ctx, h.client)
 			if err != nil {
 				return nil, err
 			}
@@ -40,7 +40,7 @@ func (p *Pool) in(ctx context.Context, id string, work func(context.Context, *ru
 		return err
 	}
 	return s.Do(ctx, func(ctx context.Context, page session.Page) (*browserv1.PageInfo, error) {
-		return work(ctx, r, hand{slot: page.Slot, isolation: page.Isolation, dir: page.Dir, meter: p.metrics})
+		return work(ctx, r, hand{slot: page.Slot, isolation: page.Isolation, dir: page.Dir, client: s.Client, meter: p.metrics})
 	})
 }
 

@@ -18,6 +18,7 @@ type hand struct {
 	slot      *slot.Slot
 	isolation browserv1.Isolation
 	dir       string // for files that are uploaded; whoever has the slot removes it
+	client    string // whose places it takes
 	meter     *metrics
 }
 

@@ -186,7 +186,7 @@ func (s *Session) live() {
 	s.registry.mu.Unlock()
 	s.registry.Meter.SessionEnded(s.reason, used)
 	s.feed.close(s.reason)
-	s.registry.Slots.Release(s.life, s.page.Slot, outcome)
+	s.registry.Slots.Release(s.page.Slot, outcome)
 	if s.page.Dir != "" {
 		_ = os.RemoveAll(s.page.Dir) // what cannot be removed now is at the next start
 	}
