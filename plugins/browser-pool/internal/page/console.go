@@ -24,7 +24,7 @@ func show(o *runtime.RemoteObject) string {
 	switch {
 	case o.UnserializableValue != "":
 		return string(o.UnserializableValue)
-	case len(o.Value) > 0 && json.Unmarshal(o.Value, &text) == nil:
+	case len(o.Value) > 0 && o.Value[0] == '"' && json.Unmarshal(o.Value, &text) == nil:
 		return text
 	case len(o.Value) > 0:
 		return string(o.Value)

@@ -190,7 +190,7 @@ func (l *listener) fault(id network.RequestID, text string) {
 func (l *listener) failed(e *network.EventLoadingFailed) {
 	text := e.ErrorText
 	switch {
-	case text == "net::ERR_BLOCKED_BY_CLIENT":
+	case strings.HasPrefix(text, "net::ERR_BLOCKED_BY_CLIENT"):
 		text = "blocked by rule"
 	case text == "" && e.BlockedReason != "":
 		text = "blocked: " + string(e.BlockedReason)

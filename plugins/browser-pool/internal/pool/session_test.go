@@ -136,8 +136,6 @@ func TestCloseEndsAnActionAtWorkAndThoseInLine(t *testing.T) {
 	p := start(t, nil)
 	id := open(t, p, &browserv1.OpenRequest{Page: &browserv1.Page{Client: "a"}})
 	started := make(chan struct{})
-	url := serve(t, nil)
-	_ = url
 	errs := make(chan error)
 	for range 3 {
 		go func() {
