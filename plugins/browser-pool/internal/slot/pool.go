@@ -9,6 +9,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/download"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/engine"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/outlet"
 	"google.golang.org/grpc/codes"
@@ -22,6 +23,8 @@ type Options struct {
 	Default  Engine                    // whose slots are kept warm
 	Launch   engine.Options            // without Program and Handle
 	Outlets  *outlet.Rules
+
+	Downloads *download.Store // nil refuses all
 
 	MaxBrowsers  int
 	MaxTabs      int
