@@ -96,6 +96,7 @@ func (t *Tab) prepare(ctx context.Context, target *browserv1.Target, what want, 
 		begin  = time.Now()
 		latest = errors.New("") // why not yet
 	)
+	limit, _ := ctx.Deadline()
 	attempt := 0
 	err := t.repeat(ctx, func() (bool, error) {
 		f, err := t.frame(ctx, target.GetFrame())

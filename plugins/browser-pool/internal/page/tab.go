@@ -74,7 +74,7 @@ type state struct {
 	open      map[network.RequestID]struct{}
 	activity  time.Time // when a request last began or ended
 	dialogs   uint32
-	documents map[cdp.FrameID]struct{} // frames of the page, the main one left out
+	frames    map[cdp.FrameID]struct{} // frames of the page, the main one left out
 	places    []place                  // that documents were from, in the order of their first
 	awaited   chan<- target.ID
 	bridged   bool
@@ -102,7 +102,7 @@ func Attach(ctx context.Context, conn *devtools.Conn, context cdp.BrowserContext
 		return nil, err
 	}
 	t := &Tab{Target: id, Browser: conn.Session, Context: context, conn: conn, crashed: crashed, changed: make(chan struct{})}
-	t.documents = make(map[cdp.FrameID]struct{})
+	t.frames = make(map[cdp.FrameID]struct{})
 	t.open = make(map[network.RequestID]struct{})
 	t.Session = conn.Open(attached.SessionID, t.handle)
 	t.viewport = viewport{width: DefaultWidth, height: DefaultHeight, scale: 1}
@@ -130,7 +130,7 @@ func (t *Tab) handle(e devtools.Event) {
 	case "Page.frameNavigated":
 		read(e, t.navigated)
 	case "Page.frameAttached":
-		read(e, func(a *page.EventFrameAttached) { t.attached(a.FrameID) })
+		read(e, func(a *page.EventFrameAttached) { t.framed(a.FrameID) })
 	case "Page.frameDetached":
 		read(e, t.detached)
 	case "Page.navigatedWithinDocument":
@@ -185,15 +185,15 @@ func (t *Tab) update(change func()) {
 func (t *Tab) Has(id cdp.FrameID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	_, ok := t.documents[id]
+	_, ok := t.frames[id]
 	return ok || t.isMain(id)
 }
 
-func (t *Tab) attached(id cdp.FrameID) {
+func (t *Tab) framed(id cdp.FrameID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.documents) < maxFrames {
-		t.documents[id] = struct{}{}
+	if len(t.frames) < maxFrames {
+		t.frames[id] = struct{}{}
 	}
 }
 
@@ -202,7 +202,7 @@ func (t *Tab) detached(e *page.EventFrameDetached) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if e.Reason != page.FrameDetachedReasonSwap {
-		delete(t.documents, e.FrameID)
+		delete(t.frames, e.FrameID)
 	}
 }
 
