@@ -2,16 +2,13 @@ package page
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"strings"
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/cdp/jsonv2"
 	"github.com/chromedp/cdproto/dom"
 	"github.com/chromedp/cdproto/page"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -23,11 +20,14 @@ const partTime = 2 * time.Second
 
 // frame is a document of the page, and the session of the process that it is in.
 type frame struct {
-	session *devtools.Session
-	id      cdp.FrameID
+	session   *devtools.Session
+	id        cdp.FrameID
+	outermost bool // the page's main document
 }
 
-func (t *Tab) main() frame { return frame{session: t.Session, id: cdp.FrameID(t.Target)} }
+func (t *Tab) main() frame {
+	return frame{session: t.Session, id: cdp.FrameID(t.Target), outermost: true}
+}
 
 // frame finds a document by its frame's name or a part of its URL, whichever
 // process it is in; "" is the main one.
@@ -36,7 +36,7 @@ func (t *Tab) frame(ctx context.Context, name string) (frame, error) {
 		return t.main(), nil
 	}
 	for _, session := range t.documents() {
-		found, err := within(ctx, session, name)
+		found, err := search(ctx, session, name)
 		switch {
 		case err == nil && found.id != "":
 			return found, nil
@@ -61,8 +61,8 @@ func (t *Tab) documents() []*devtools.Session {
 	return sessions
 }
 
-// within finds a frame among those of a session; the main document is not one.
-func within(ctx context.Context, session *devtools.Session, name string) (frame, error) {
+// search finds a frame among those of a session; the main document is not one.
+func search(ctx context.Context, session *devtools.Session, name string) (frame, error) {
 	ctx, cancel := context.WithTimeout(ctx, partTime)
 	defer cancel()
 	tree, err := devtools.Call(ctx, session, page.GetFrameTree, cdp.Empty{})
@@ -144,41 +144,4 @@ func inside(box *dom.BoxModel, x, y float64) (float64, float64) {
 	rightX, rightY := along(x, 2, box.Width) // the corner after the first is at its right
 	downX, downY := along(y, 6, box.Height)  // the last one is below it
 	return c[0] + rightX + downX, c[1] + rightY + downY
-}
-
-// call calls a function with args in the document, awaits its promise, and
-// decodes what it returns into result, unless that is nil. The error may be an
-// *Exception.
-func (f frame) call(ctx context.Context, in world, function string, result any, args ...any) error {
-	expression := strings.Builder{}
-	expression.WriteString("(" + function + ")(")
-	for _, arg := range args {
-		value, err := jsonv2.Marshal(arg, jsonv2.AllowInvalidUTF8(true)) // JSON is JavaScript
-		if err != nil {
-			return err
-		}
-		expression.Write(append(value, ','))
-	}
-	expression.WriteString(")")
-	params := runtime.EvaluateParams{Expression: expression.String(), AwaitPromise: new(true), ReturnByValue: new(true), Silent: new(true)}
-	if in == ownWorld {
-		// It is not kept: the next document has another, and this takes less than
-		// a millisecond.
-		made, err := devtools.Call(ctx, f.session, page.CreateIsolatedWorld, page.CreateIsolatedWorldParams{FrameID: f.id, WorldName: "gaia"})
-		if err != nil {
-			return err
-		}
-		params.ContextID = made.ExecutionContextID
-	}
-	returned, err := devtools.Call(ctx, f.session, runtime.Evaluate, params)
-	if err := exception(returned.ExceptionDetails, err); err != nil {
-		return err
-	}
-	if result == nil || returned.Result == nil || len(returned.Result.Value) == 0 {
-		return nil
-	}
-	if err := jsonv2.Unmarshal(returned.Result.Value, result, jsonv2.AllowInvalidUTF8(true)); err != nil {
-		return fmt.Errorf("result of a script: %w", err)
-	}
-	return nil
 }

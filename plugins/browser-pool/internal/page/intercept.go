@@ -59,7 +59,7 @@ func (t *Tab) setInterception(p *browserv1.Page, set func(command, undo devtools
 	var patterns []*fetch.RequestPattern // none are all
 	for _, name := range rules.GetBlockTypes() {
 		if name == "websocket" {
-			continue // see scripted
+			continue // see ruleScript
 		}
 		i.types[resourceTypes()[name]] = true
 		patterns = append(patterns, &fetch.RequestPattern{URLPattern: "*", ResourceType: resourceTypes()[name]})
@@ -84,11 +84,11 @@ func (t *Tab) setInterception(p *browserv1.Page, set func(command, undo devtools
 }
 
 //go:embed rules.js
-var rulesScript string
+var rulesSource string
 
-// scripted is what holds by a script: sockets do not stop for a decision. The
+// ruleScript is what holds by a script: sockets do not stop for a decision. The
 // second is what takes it away, once the command has been answered.
-func scripted(rules *browserv1.Rules) (devtools.Command, *page.RemoveScriptToEvaluateOnNewDocumentParams) {
+func ruleScript(rules *browserv1.Rules) (devtools.Command, *page.RemoveScriptToEvaluateOnNewDocumentParams) {
 	patterns := slices.Concat([]string{}, rules.GetBlockUrls())
 	if slices.Contains(rules.GetBlockTypes(), "websocket") {
 		patterns = append(patterns, "*")
@@ -97,7 +97,7 @@ func scripted(rules *browserv1.Rules) (devtools.Command, *page.RemoveScriptToEva
 	if err != nil {
 		list = []byte("[]") // strings are always JSON
 	}
-	source := rulesScript + "(" + string(list) + ")"
+	source := rulesSource + "(" + string(list) + ")"
 	add := page.AddScriptToEvaluateOnNewDocumentParams{Source: source, RunImmediately: new(true)}
 	remove := new(page.RemoveScriptToEvaluateOnNewDocumentParams)
 	command := devtools.Do(page.AddScriptToEvaluateOnNewDocument, add)
@@ -108,8 +108,12 @@ func scripted(rules *browserv1.Rules) (devtools.Command, *page.RemoveScriptToEva
 // paused decides about a request of a session that has stopped.
 func (t *Tab) paused(s *devtools.Session, e *fetch.EventRequestPaused) {
 	t.mu.Lock()
-	i := t.interception
+	i, bridged := t.interception, t.bridged
 	t.mu.Unlock()
+	if bridged {
+		t.cross(s, e)
+		return
+	}
 	if i != nil && i.blocks(e, t.isMain(e.FrameID)) {
 		t.answer(s, fetch.CommandFailRequest, fetch.FailRequestParams{RequestID: e.RequestID, ErrorReason: network.ErrorReasonBlockedByClient})
 		return

@@ -79,6 +79,9 @@ func (t *Tab) attached(outer *devtools.Session, e *target.EventAttachedToTarget)
 	t.mu.Lock()
 	tooMany := len(t.parts) >= maxParts
 	t.parts = append(t.parts, p)
+	if t.listener != nil {
+		commands = append(commands, devtools.Do(runtime.Enable, cdp.Empty{}))
+	}
 	for _, option := range t.shared {
 		commands = append(commands, p.told(option))
 	}
@@ -127,7 +130,9 @@ func (t *Tab) handleOf(p *part, e devtools.Event) {
 		t.gone(p.ID())
 	default:
 		t.handle(e)
+		return
 	}
+	t.hear(e)
 }
 
 // gone forgets a part, those within it, and their requests.

@@ -19,16 +19,16 @@ func modes() map[string][]string {
 	return map[string][]string{"one process": nil, "a process each": {apart}}
 }
 
-// site serves pages, answers to /secret only to "user" with "password", and writes
+// web serves pages, answers to /secret only to "user" with "password", and writes
 // down what it was asked for.
-type site struct {
+type web struct {
 	html map[string]string
 
 	mu       sync.Mutex
 	requests []*http.Request
 }
 
-func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *web) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.requests = append(s.requests, r)
 	s.mu.Unlock()
@@ -49,7 +49,7 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // asked are the requests until now: "b.test/path?query".
-func (s *site) asked() []string {
+func (s *web) asked() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []string
@@ -84,7 +84,7 @@ func TestOptionsHoldInAllPartsOfAPage(t *testing.T) {
 	}
 	for name, args := range modes() {
 		t.Run(name, func(t *testing.T) {
-			s := &site{html: map[string]string{
+			s := &web{html: map[string]string{
 				"/": part("main", `<iframe src=http://b.test/1></iframe><script>
 					navigator.serviceWorker.register("/service.js")</script>`),
 				"/1":          part("one", `<iframe src=http://c.test/2></iframe>`),
@@ -125,7 +125,7 @@ func TestOptionsHoldInAllPartsOfAPage(t *testing.T) {
 }
 
 func TestOptionsAreGoneWithThePage(t *testing.T) {
-	s := &site{html: map[string]string{"/": "1"}}
+	s := &web{html: map[string]string{"/": "1"}}
 	tab := tabOn(t, s.ServeHTTP, apart)
 	ctx := shown(t, tab, "http://a.test/", nil, &browserv1.Page{Headers: map[string]string{"X-Test": "yes"}, Rules: &browserv1.Rules{BlockTypes: []string{"websocket", "image"}}})
 	if err := tab.Reset(ctx); err != nil {
@@ -153,7 +153,7 @@ func TestOptionsAreGoneWithThePage(t *testing.T) {
 func TestTypesAreBlockedInFramesAndDocumentsOnlyThere(t *testing.T) {
 	for name, args := range modes() {
 		t.Run(name, func(t *testing.T) {
-			s := &site{html: map[string]string{
+			s := &web{html: map[string]string{
 				"/":      `<iframe src=/near></iframe><iframe src=http://b.test/far></iframe><img src=/image?main>`,
 				"/near":  `<img src=/image?near>`,
 				"/far":   `<img src=/image?far><iframe src=http://c.test/deep></iframe>`,
@@ -178,7 +178,7 @@ func TestTypesAreBlockedInFramesAndDocumentsOnlyThere(t *testing.T) {
 func TestCredentialsAreGivenInFrames(t *testing.T) {
 	for name, args := range modes() {
 		t.Run(name, func(t *testing.T) {
-			s := &site{html: map[string]string{
+			s := &web{html: map[string]string{
 				"/":        `<iframe src=http://b.test/1></iframe>`,
 				"/1":       `<iframe src=http://c.test/2></iframe><script>fetch("/secret").then((r) => fetch("/one?" + r.status))</script>`,
 				"/2":       `<script>fetch("/secret").then((r) => fetch("/two?" + r.status)); new Worker("/work.js")</script><img src=http://b.test/secret?image>`,
@@ -201,7 +201,7 @@ func TestCredentialsAreGivenInFrames(t *testing.T) {
 func TestAnOfflinePageReachesNothing(t *testing.T) {
 	for name, args := range modes() {
 		t.Run(name, func(t *testing.T) {
-			s := &site{}
+			s := &web{}
 			tab := tabOn(t, s.ServeHTTP, args...)
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
@@ -235,7 +235,7 @@ func TestAThrottledPageIsSlowInItsFramesToo(t *testing.T) {
 	})()</script>`
 	for name, args := range modes() {
 		t.Run(name, func(t *testing.T) {
-			s := &site{html: map[string]string{
+			s := &web{html: map[string]string{
 				"/": `<iframe src=http://b.test/1></iframe>`, "/1": measure + `<iframe name=inner src=http://c.test/2></iframe>`, "/2": measure,
 				"/kilobytes": strings.Repeat("x", 20_000),
 			}}
