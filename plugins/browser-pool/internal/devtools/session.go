@@ -88,6 +88,16 @@ func (s *Session) Call(ctx context.Context, method string, params, result any) e
 	return pending.wait(ctx, result)
 }
 
+// settle returns when there is an answer, or when none will come.
+func (p *call) settle(ctx context.Context) {
+	select {
+	case r := <-p.reply:
+		p.reply <- r // for wait
+	case <-ctx.Done():
+	case <-p.session.ended:
+	}
+}
+
 func (p *call) wait(ctx context.Context, result any) error {
 	var r reply
 	select {
@@ -145,6 +155,8 @@ type Command struct {
 	Result any // a pointer, or nil
 	// Optional passes over that the browser refuses it.
 	Optional bool
+	// Await has those after it sent when it has been answered.
+	Await bool
 }
 
 // Do is one of cdproto's commands for a Batch, whose answer nobody needs.
@@ -170,6 +182,9 @@ func (s *Session) Batch(ctx context.Context, commands ...Command) error {
 			break
 		}
 		sent = append(sent, pending)
+		if c.Await {
+			pending.settle(ctx)
+		}
 	}
 	for i, pending := range sent {
 		err := pending.wait(ctx, commands[i].Result)

@@ -183,10 +183,8 @@ func (t *Tab) Info(ctx context.Context) (*browserv1.PageInfo, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	info := &browserv1.PageInfo{Url: t.url, Title: title}
-	if t.document.loader == t.loader && t.loader != "" {
-		info.Status, info.ContentType = t.document.status, t.document.mimeType
-	}
+	info := t.here()
+	info.Title = title
 	return info, nil
 }
 
@@ -203,13 +201,18 @@ func (t *Tab) Used(ctx context.Context) (Usage, error) {
 	if err != nil {
 		return Usage{}, fmt.Errorf("usage: %w", err)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	usage := Usage{Requests: t.requests, Received: t.received}
+	usage := t.Counted()
 	for _, m := range metrics.Metrics {
 		if m.Name == "ProcessTime" {
 			usage.CPU = m.Value
 		}
 	}
 	return usage, nil
+}
+
+// Counted is what is known of the usage without asking: not the CPU time.
+func (t *Tab) Counted() Usage {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return Usage{Requests: t.requests, Received: t.received}
 }

@@ -43,7 +43,7 @@ func (t *Tab) Click(ctx context.Context, request *browserv1.ClickRequest, why fu
 	if err != nil {
 		return err
 	}
-	before := t.place()
+	before := t.mark()
 	mouse := []devtools.Command{devtools.Do(input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: input.DispatchMouseEventTypeMouseMoved, X: x, Y: y})}
 	for i := range int64(count) {
 		event := input.DispatchMouseEventParams{Type: input.DispatchMouseEventTypeMousePressed, X: x, Y: y, Button: button, Buttons: mask, ClickCount: i + 1}
@@ -119,7 +119,7 @@ func buttonOf(name string) (input.MouseButton, int64, error) {
 
 // arrive waits for the navigation that follows after a place, which begins within
 // limit, and until its page is loaded.
-func (t *Tab) arrive(ctx context.Context, before place, limit time.Duration, what string, why func(string) error) error {
+func (t *Tab) arrive(ctx context.Context, before mark, limit time.Duration, what string, why func(string) error) error {
 	begun, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	if err := t.follow(begun, before, what, why); err != nil {

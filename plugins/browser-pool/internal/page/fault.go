@@ -83,6 +83,9 @@ func unreachable(address, text string, why func(string) error) error {
 			if denied, ok := errors.AsType[*egress.Denied](err); ok {
 				return status.Error(codes.PermissionDenied, denied.Error())
 			}
+			if status.Code(err) == codes.PermissionDenied { // by a rule of the proxy
+				return status.Errorf(codes.PermissionDenied, "%s: %v", at, err)
+			}
 			return status.Errorf(codes.Unavailable, "%s: %v", at, err)
 		}
 	}
@@ -136,4 +139,20 @@ func origin(address string) string {
 		return "the page"
 	}
 	return u.Scheme + "://" + u.Host
+}
+
+// Explain is what is known of a failed request beside the browser's text for it;
+// why as in Open.
+func Explain(address, text string, why func(string) error) string {
+	if !isConnection(strings.TrimPrefix(text, "net::")) {
+		return text
+	}
+	err := why(destination(address))
+	if err == nil {
+		return text
+	}
+	if _, ok := errors.AsType[*egress.Denied](err); ok {
+		return "blocked by rule: " + err.Error()
+	}
+	return text + ": " + err.Error()
 }

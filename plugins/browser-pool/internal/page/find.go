@@ -111,6 +111,7 @@ func (t *Tab) prepare(ctx context.Context, target *browserv1.Target, what want, 
 		attempt int
 	)
 	begin := time.Now()
+	limit, _ := ctx.Deadline()
 	err := t.repeat(ctx, func() (bool, error) {
 		e, err := t.find(ctx, target, what)
 		if status.Code(err) == codes.NotFound {
@@ -138,7 +139,7 @@ func (t *Tab) prepare(ctx context.Context, target *browserv1.Target, what want, 
 	})
 	if latest != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && err != nil && t.Err() == nil {
 		why := status.Convert(latest)
-		err = status.Errorf(why.Code(), "%s (waited %v)", why.Message(), time.Since(begin).Round(100*time.Millisecond))
+		err = status.Errorf(why.Code(), "%s (waited %v)", why.Message(), limit.Sub(begin).Round(100*time.Millisecond))
 	}
 	return found, ready, t.Fault(ctx, err, fmt.Sprintf("selector %q", clip(target.GetSelector(), 200)))
 }

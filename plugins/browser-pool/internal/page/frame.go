@@ -36,7 +36,7 @@ func (t *Tab) frame(ctx context.Context, name string) (frame, error) {
 		return t.main(), nil
 	}
 	for _, session := range t.documents() {
-		found, err := within(ctx, session, name)
+		found, err := search(ctx, session, name)
 		switch {
 		case err == nil && found.id != "":
 			return found, nil
@@ -61,8 +61,8 @@ func (t *Tab) documents() []*devtools.Session {
 	return sessions
 }
 
-// within finds a frame among those of a session; the main document is not one.
-func within(ctx context.Context, session *devtools.Session, name string) (frame, error) {
+// search finds a frame among those of a session; the main document is not one.
+func search(ctx context.Context, session *devtools.Session, name string) (frame, error) {
 	ctx, cancel := context.WithTimeout(ctx, partTime)
 	defer cancel()
 	tree, err := devtools.Call(ctx, session, page.GetFrameTree, cdp.Empty{})

@@ -2,25 +2,29 @@ package page
 
 import (
 	"context"
+	_ "embed"
 	"net"
 	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/cdp/jsonv2"
 	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/target"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 )
 
-// resourceTypes are those that Rules.block_types names.
+// resourceTypes are those that Rules.block_types names. Where requests stop,
+// browsers do not tell those of fetch from those of XMLHttpRequest.
 func resourceTypes() map[string]network.ResourceType {
 	return map[string]network.ResourceType{
 		"image": network.ResourceTypeImage, "media": network.ResourceTypeMedia, "font": network.ResourceTypeFont,
 		"stylesheet": network.ResourceTypeStylesheet, "script": network.ResourceTypeScript, "xhr": network.ResourceTypeXHR,
-		"fetch": network.ResourceTypeFetch, "websocket": network.ResourceTypeWebSocket, "document": network.ResourceTypeDocument,
+		"fetch": network.ResourceTypeXHR, "websocket": network.ResourceTypeWebSocket, "document": network.ResourceTypeDocument,
 		"other": network.ResourceTypeOther,
 	}
 }
@@ -54,6 +58,9 @@ func (t *Tab) setInterception(p *browserv1.Page, set func(command, undo devtools
 	}
 	var patterns []*fetch.RequestPattern // none are all
 	for _, name := range rules.GetBlockTypes() {
+		if name == "websocket" {
+			continue // see ruleScript
+		}
 		i.types[resourceTypes()[name]] = true
 		patterns = append(patterns, &fetch.RequestPattern{URLPattern: "*", ResourceType: resourceTypes()[name]})
 	}
@@ -61,24 +68,52 @@ func (t *Tab) setInterception(p *browserv1.Page, set func(command, undo devtools
 		// Here ? is a character of its own, there it stands for any.
 		patterns = append(patterns, &fetch.RequestPattern{URLPattern: strings.NewReplacer(`\`, `\\`, `?`, `\?`).Replace(text)})
 	}
-	if len(i.credentials) > 0 {
-		patterns = nil
-	}
 	t.mu.Lock()
 	t.interception = i
 	t.mu.Unlock()
-	set(devtools.Do(fetch.Enable, fetch.EnableParams{Patterns: patterns, HandleAuthRequests: new(len(i.credentials) > 0)}),
-		devtools.Do(fetch.Disable, cdp.Empty{}))
-	// A service worker's requests are not the page's to stop.
+	// What a service worker answers is not the page's to stop.
 	set(devtools.Do(network.SetBypassServiceWorker, network.SetBypassServiceWorkerParams{Bypass: true}),
 		devtools.Do(network.SetBypassServiceWorker, network.SetBypassServiceWorkerParams{}))
+	if len(i.credentials) > 0 {
+		patterns = nil
+	} else if len(patterns) == 0 {
+		return
+	}
+	set(devtools.Do(fetch.Enable, fetch.EnableParams{Patterns: patterns, HandleAuthRequests: new(len(i.credentials) > 0)}),
+		devtools.Do(fetch.Disable, cdp.Empty{}))
+}
+
+//go:embed rules.js
+var rulesSource string
+
+// ruleScript is what holds by a script: sockets do not stop for a decision. The
+// second is what takes it away, once the command has been answered.
+func ruleScript(rules *browserv1.Rules) (devtools.Command, *page.RemoveScriptToEvaluateOnNewDocumentParams) {
+	patterns := slices.Concat([]string{}, rules.GetBlockUrls())
+	if slices.Contains(rules.GetBlockTypes(), "websocket") {
+		patterns = append(patterns, "*")
+	}
+	list, err := jsonv2.Marshal(patterns, jsonv2.AllowInvalidUTF8(true))
+	if err != nil {
+		list = []byte("[]") // strings are always JSON
+	}
+	source := rulesSource + "(" + string(list) + ")"
+	add := page.AddScriptToEvaluateOnNewDocumentParams{Source: source, RunImmediately: new(true)}
+	remove := new(page.RemoveScriptToEvaluateOnNewDocumentParams)
+	command := devtools.Do(page.AddScriptToEvaluateOnNewDocument, add)
+	command.Result = remove // which is how the answer looks
+	return command, remove
 }
 
 // paused decides about a request of a session that has stopped.
 func (t *Tab) paused(s *devtools.Session, e *fetch.EventRequestPaused) {
 	t.mu.Lock()
-	i := t.interception
+	i, bridged := t.interception, t.bridged
 	t.mu.Unlock()
+	if bridged {
+		t.cross(s, e)
+		return
+	}
 	if i != nil && i.blocks(e, t.isMain(e.FrameID)) {
 		t.answer(s, fetch.CommandFailRequest, fetch.FailRequestParams{RequestID: e.RequestID, ErrorReason: network.ErrorReasonBlockedByClient})
 		return

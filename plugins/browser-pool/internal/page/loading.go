@@ -35,19 +35,19 @@ const (
 )
 
 func (t *Tab) navigated(e *page.EventFrameNavigated) {
-	if !t.isMain(e.Frame.ID) {
-		return
+	if t.isMain(e.Frame.ID) {
+		t.update(func() {
+			t.loader, t.url, t.milestone = e.Frame.LoaderID, e.Frame.URL+e.Frame.URLFragment, committed
+			t.navigations, t.failed = t.navigations+1, ""
+			if e.Frame.UnreachableURL != "" {
+				t.failed = cmp.Or(t.loss, "net::ERR_FAILED")
+			}
+			if e.Type == page.NavigationTypeBackForwardCacheRestore {
+				t.milestone = loaded // it was before
+			}
+		})
 	}
-	t.update(func() {
-		t.loader, t.url, t.milestone = e.Frame.LoaderID, e.Frame.URL+e.Frame.URLFragment, committed
-		t.navigations, t.failed = t.navigations+1, ""
-		if e.Frame.UnreachableURL != "" {
-			t.failed = cmp.Or(t.loss, "net::ERR_FAILED")
-		}
-		if e.Type == page.NavigationTypeBackForwardCacheRestore {
-			t.milestone = loaded // it was before
-		}
-	})
+	t.visited(e.Frame.SecurityOrigin, e.Frame.ParentID == "")
 }
 
 func (t *Tab) moved(e *page.EventNavigatedWithinDocument) {

@@ -12,24 +12,24 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// place counts the navigations of a tab, those within a document included, and
+// mark counts the navigations of a tab, those within a document included, and
 // those that failed.
-type place uint64
+type mark uint64
 
-// place is where the tab is now. What is noted before a click or a command finds
+// mark is where the tab is now. What is noted before a click or a command finds
 // the navigation that it leads to, however fast that is.
-func (t *Tab) place() place {
+func (t *Tab) mark() mark {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.navigations
 }
 
 // left reports whether the tab has gone elsewhere since.
-func (t *Tab) left(before place) bool { return t.place() > before }
+func (t *Tab) left(before mark) bool { return t.mark() > before }
 
 // follow waits until the tab has left a place. The error is that of Open, if the
 // page could not be reached.
-func (t *Tab) follow(ctx context.Context, before place, what string, why func(string) error) error {
+func (t *Tab) follow(ctx context.Context, before mark, what string, why func(string) error) error {
 	var failed string
 	err := t.await(ctx, what, func() (bool, time.Duration) {
 		failed = t.failed
@@ -92,7 +92,7 @@ func (t *Tab) history(ctx context.Context, steps int64, wait *browserv1.Wait, wh
 
 // again gives a command that leads to a page which was there before.
 func (t *Tab) again(ctx context.Context, command devtools.Command, what string, wait *browserv1.Wait, why func(string) error) error {
-	before := t.place()
+	before := t.mark()
 	if err := t.Call(ctx, command.Method, command.Params, command.Result); err != nil {
 		return t.Fault(ctx, err, what)
 	}

@@ -62,6 +62,9 @@ func (p *part) told(option devtools.Command) devtools.Command {
 	isRule := strings.HasPrefix(option.Method, "Network.") || strings.HasPrefix(option.Method, "Fetch.")
 	option.Optional = !isRule || p.info.Type == "worker" && option.Method == fetch.CommandEnable
 	option.Result = nil
+	if script, ok := option.Params.(page.AddScriptToEvaluateOnNewDocumentParams); ok && !p.isFrame() {
+		return devtools.Do(runtime.Evaluate, runtime.EvaluateParams{Expression: script.Source})
+	}
 	return option
 }
 
@@ -76,6 +79,9 @@ func (t *Tab) attached(outer *devtools.Session, e *target.EventAttachedToTarget)
 	t.mu.Lock()
 	tooMany := len(t.parts) >= maxParts
 	t.parts = append(t.parts, p)
+	if t.listener != nil {
+		commands = append(commands, devtools.Do(runtime.Enable, cdp.Empty{}))
+	}
 	for _, option := range t.shared {
 		commands = append(commands, p.told(option))
 	}
@@ -124,7 +130,9 @@ func (t *Tab) handleOf(p *part, e devtools.Event) {
 		t.gone(p.ID())
 	default:
 		t.handle(e)
+		return
 	}
+	t.hear(e)
 }
 
 // gone forgets a part, those within it, and their requests.

@@ -43,7 +43,7 @@ func becomes(ctx context.Context, t *testing.T, what string, holds func() bool) 
 }
 
 func TestNothingOfAPagesPartsIsLeftAfterIt(t *testing.T) {
-	s := &site{html: map[string]string{
+	s := &web{html: map[string]string{
 		"/":           `<iframe src=http://b.test/1></iframe><script>new Worker("/worker.js"); navigator.serviceWorker.register("/service.js")</script>`,
 		"/1":          `<iframe src=http://c.test/2></iframe><script>new Worker("/worker.js")</script>`,
 		"/2":          `2`,
@@ -51,7 +51,6 @@ func TestNothingOfAPagesPartsIsLeftAfterIt(t *testing.T) {
 		"/service.js": `1`,
 	}}
 	tab := tabOn(t, s.ServeHTTP, apart)
-	before := runtime.NumGoroutine()
 	ctx := shown(t, tab, "http://localhost/", idle(), &browserv1.Page{})
 	want := []string{"iframe", "iframe", "service_worker", "worker", "worker", "worker", "worker"}
 	if diff := cmp.Diff(want, kinds(tab)); diff != "" {
@@ -63,7 +62,10 @@ func TestNothingOfAPagesPartsIsLeftAfterIt(t *testing.T) {
 	if got := kinds(tab); len(got) > 0 || len(tab.open) > 0 {
 		t.Errorf("left: %q, %d requests", got, len(tab.open))
 	}
-	becomes(ctx, t, "no goroutine of a part", func() bool { return runtime.NumGoroutine() <= before+2 }) // of idle connections
+	becomes(ctx, t, "no goroutine of a part", func() bool {
+		stacks := make([]byte, 1<<20)
+		return !strings.Contains(string(stacks[:runtime.Stack(stacks, true)]), "page.(*Tab).begin")
+	})
 	shown(t, tab, "http://localhost/", idle(), &browserv1.Page{})
 	f, err := tab.frame(ctx, "http://c.test/2")
 	if err != nil {
@@ -76,7 +78,7 @@ func TestNothingOfAPagesPartsIsLeftAfterIt(t *testing.T) {
 }
 
 func TestAFrameThatCrashesHoldsNothingUp(t *testing.T) {
-	s := &site{html: map[string]string{
+	s := &web{html: map[string]string{
 		"/":  `<title>main</title><iframe id=f src=http://b.test/1></iframe>`,
 		"/1": `<script>fetch("/hangs")</script>`, "/2": `<script>fetch("/blocked").catch(() => fetch("/told"))</script>`,
 	}}
@@ -115,7 +117,7 @@ func TestAFrameThatCrashesHoldsNothingUp(t *testing.T) {
 }
 
 func TestAFrameThatIsBusyForEverIsLeft(t *testing.T) {
-	s := &site{html: map[string]string{
+	s := &web{html: map[string]string{
 		"/":  `<iframe name=busy src=http://b.test/1></iframe><iframe src=http://c.test/2></iframe>`,
 		"/1": `<script>addEventListener("message", () => { for (;;); })</script>`, "/2": `<p>2`,
 	}}
@@ -139,7 +141,7 @@ func TestAnIdleNetworkIsThatOfAllFramesThatAreThere(t *testing.T) {
 	const late = `<script>addEventListener("load", () => setTimeout(() => fetch("/a").then(() => setTimeout(() => fetch("/b").then(() => fetch("/told")), 300)), 300))</script>`
 	for name, args := range modes() {
 		t.Run(name, func(t *testing.T) {
-			s := &site{html: map[string]string{
+			s := &web{html: map[string]string{
 				"/": `<iframe src=http://b.test/1></iframe>`, "/1": `<iframe src=http://c.test/2></iframe>`, "/2": late,
 				"/removed": `<iframe id=f src=http://b.test/3></iframe><script>setTimeout(() => f.remove(), 300)</script>`, "/3": `<script>fetch("/hangs")</script><iframe src=http://c.test/hangs></iframe>`,
 				"/worker": `<script>new Worker("/worker.js")</script>`, "/worker.js": `setTimeout(() => fetch("/a").then(() => fetch("/told")), 300)`,
@@ -168,7 +170,7 @@ func TestAnIdleNetworkIsThatOfAllFramesThatAreThere(t *testing.T) {
 func TestDialogsOfFramesHoldNothingUp(t *testing.T) {
 	for name, args := range modes() {
 		t.Run(name, func(t *testing.T) {
-			s := &site{html: map[string]string{
+			s := &web{html: map[string]string{
 				"/":  `<iframe name=f src=http://b.test/1></iframe>`,
 				"/1": `<script>onload = () => { alert("1"); document.title = "done " + confirm("2") + prompt("3") }</script>`,
 			}}

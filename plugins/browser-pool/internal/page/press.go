@@ -75,7 +75,7 @@ func (t *Tab) press(ctx context.Context, s stroke) error {
 		held &^= m.bit
 		add(m.event(input.DispatchKeyEventTypeKeyUp, held))
 	}
-	before := t.place()
+	before := t.mark()
 	if err := t.Batch(ctx, events...); err != nil && !t.left(before) {
 		return t.hung(ctx, t.Session, err, "the page to take the key")
 	}

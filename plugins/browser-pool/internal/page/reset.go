@@ -23,7 +23,17 @@ import (
 // The page goes first: while it is there it could write again, and its rules hold
 // until it has gone.
 func (t *Tab) Reset(ctx context.Context) error {
-	t.update(func() { t.milestone = nothing })
+	listened := t.listening() != nil
+	t.update(func() { t.milestone, t.policy, t.listener = nothing, nil, nil })
+	if listened {
+		t.undo = append(t.undo, devtools.Do(runtime.Disable, cdp.Empty{}))
+	}
+	if t.script != nil { // not in the page that comes now
+		if _, err := devtools.Call(ctx, t.Session, page.RemoveScriptToEvaluateOnNewDocument, *t.script); err != nil {
+			return err
+		}
+		t.script = nil
+	}
 	if err := t.Batch(ctx, devtools.Do(page.Navigate, page.NavigateParams{URL: "about:blank"})); err != nil {
 		return err
 	}
@@ -53,7 +63,7 @@ func (t *Tab) Reset(ctx context.Context) error {
 // forget starts counting anew.
 func (t *Tab) forget() {
 	t.update(func() {
-		t.state = state{loader: t.loader, url: t.url, milestone: t.milestone, open: t.open}
+		t.state = state{loader: t.loader, url: t.url, milestone: t.milestone, open: t.open, frames: t.frames}
 		clear(t.open)
 	})
 }

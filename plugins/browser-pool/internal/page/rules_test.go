@@ -19,16 +19,16 @@ func modes() map[string][]string {
 	return map[string][]string{"one process": nil, "a process each": {apart}}
 }
 
-// site serves pages, answers to /secret only to "user" with "password", and writes
+// web serves pages, answers to /secret only to "user" with "password", and writes
 // down what it was asked for.
-type site struct {
+type web struct {
 	html map[string]string
 
 	mu       sync.Mutex
 	requests []*http.Request
 }
 
-func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *web) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	s.requests = append(s.requests, r)
 	s.mu.Unlock()
@@ -49,7 +49,7 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // asked are the requests until now: "b.test/path?query".
-func (s *site) asked() []string {
+func (s *web) asked() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []string
@@ -80,17 +80,17 @@ func TestOptionsHoldInAllPartsOfAPage(t *testing.T) {
 	// has failed.
 	const asks = `const tell = (who) => fetch("/blocked?" + who).catch(() => fetch("/told?" + who)); `
 	part := func(name, rest string) string {
-		return `<script>` + asks + `tell("` + name + `"); new Worker("/worker.js?` + name + `"); globalThis.SharedWorker && new SharedWorker("/shared.js")</script>` + rest
+		return `<script>` + asks + `tell("` + name + `"); new WebSocket("ws://" + location.host + "/blocked?socket"); new Worker("/worker.js?` + name + `"); globalThis.SharedWorker && new SharedWorker("/shared.js")</script>` + rest
 	}
 	for name, args := range modes() {
 		t.Run(name, func(t *testing.T) {
-			s := &site{html: map[string]string{
+			s := &web{html: map[string]string{
 				"/": part("main", `<iframe src=http://b.test/1></iframe><script>
 					navigator.serviceWorker.register("/service.js")</script>`),
 				"/1":          part("one", `<iframe src=http://c.test/2></iframe>`),
 				"/2":          part("two", `<iframe src=http://a.test/3></iframe>`),
 				"/3":          part("three", ``),
-				"/worker.js":  asks + `tell("worker of " + location.search.slice(1)); location.search.length > 1 && new Worker("/worker.js")`,
+				"/worker.js":  asks + `new WebSocket("ws://" + location.host + "/blocked?socket"); tell("worker of " + location.search.slice(1)); location.search.length > 1 && new Worker("/worker.js")`,
 				"/service.js": asks + `addEventListener("install", (e) => e.waitUntil(tell("service worker")))`,
 				"/shared.js":  asks + `tell("shared worker")`,
 			}}
@@ -124,10 +124,36 @@ func TestOptionsHoldInAllPartsOfAPage(t *testing.T) {
 	}
 }
 
+func TestOptionsAreGoneWithThePage(t *testing.T) {
+	s := &web{html: map[string]string{"/": "1"}}
+	tab := tabOn(t, s.ServeHTTP, apart)
+	ctx := shown(t, tab, "http://a.test/", nil, &browserv1.Page{Headers: map[string]string{"X-Test": "yes"}, Rules: &browserv1.Rules{BlockTypes: []string{"websocket", "image"}}})
+	if err := tab.Reset(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if err := tab.Set(ctx, &browserv1.Page{}); err != nil {
+		t.Fatal(err)
+	}
+	const html = `<img src=http://a.test/image><iframe src=http://b.test/></iframe><script>new WebSocket("ws://a.test/socket"); new SharedWorker("data:,1")</script>`
+	if err := tab.Write(ctx, html, idle()); err != nil {
+		t.Fatal(err)
+	}
+	got := s.asked()[1:]
+	slices.Sort(got)
+	if want := []string{"a.test/image", "a.test/socket", "b.test/"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	for _, r := range s.requests[1:] {
+		if r.Header.Get("X-Test") != "" {
+			t.Errorf("%s%s has the header of the page before", r.Host, r.URL)
+		}
+	}
+}
+
 func TestTypesAreBlockedInFramesAndDocumentsOnlyThere(t *testing.T) {
 	for name, args := range modes() {
 		t.Run(name, func(t *testing.T) {
-			s := &site{html: map[string]string{
+			s := &web{html: map[string]string{
 				"/":      `<iframe src=/near></iframe><iframe src=http://b.test/far></iframe><img src=/image?main>`,
 				"/near":  `<img src=/image?near>`,
 				"/far":   `<img src=/image?far><iframe src=http://c.test/deep></iframe>`,
@@ -152,7 +178,7 @@ func TestTypesAreBlockedInFramesAndDocumentsOnlyThere(t *testing.T) {
 func TestCredentialsAreGivenInFrames(t *testing.T) {
 	for name, args := range modes() {
 		t.Run(name, func(t *testing.T) {
-			s := &site{html: map[string]string{
+			s := &web{html: map[string]string{
 				"/":        `<iframe src=http://b.test/1></iframe>`,
 				"/1":       `<iframe src=http://c.test/2></iframe><script>fetch("/secret").then((r) => fetch("/one?" + r.status))</script>`,
 				"/2":       `<script>fetch("/secret").then((r) => fetch("/two?" + r.status)); new Worker("/work.js")</script><img src=http://b.test/secret?image>`,
@@ -175,7 +201,7 @@ func TestCredentialsAreGivenInFrames(t *testing.T) {
 func TestAnOfflinePageReachesNothing(t *testing.T) {
 	for name, args := range modes() {
 		t.Run(name, func(t *testing.T) {
-			s := &site{}
+			s := &web{}
 			tab := tabOn(t, s.ServeHTTP, args...)
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
@@ -209,7 +235,7 @@ func TestAThrottledPageIsSlowInItsFramesToo(t *testing.T) {
 	})()</script>`
 	for name, args := range modes() {
 		t.Run(name, func(t *testing.T) {
-			s := &site{html: map[string]string{
+			s := &web{html: map[string]string{
 				"/": `<iframe src=http://b.test/1></iframe>`, "/1": measure + `<iframe name=inner src=http://c.test/2></iframe>`, "/2": measure,
 				"/kilobytes": strings.Repeat("x", 20_000),
 			}}

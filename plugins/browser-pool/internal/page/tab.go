@@ -19,6 +19,7 @@ import (
 	"github.com/chromedp/cdproto/performance"
 	"github.com/chromedp/cdproto/target"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
+	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 )
 
 const (
@@ -30,6 +31,9 @@ const (
 	// maxOpen is how many requests in flight are told apart; a page that has
 	// more has them counted only.
 	maxOpen = 4096
+
+	// maxFrames is how many frames of a page are told apart from another's.
+	maxFrames = 4096
 )
 
 // ErrCrashed is the end of a tab whose renderer has died.
@@ -47,7 +51,8 @@ type Tab struct {
 	conn     *devtools.Conn
 	crashed  func() error
 	viewport viewport
-	undo     []devtools.Command // what wipes the overrides of the job; of its goroutine
+	undo     []devtools.Command                              // what wipes the overrides of the job; of its goroutine
+	script   *page.RemoveScriptToEvaluateOnNewDocumentParams // as undo, or nil
 
 	mu      sync.Mutex
 	changed chan struct{}      // closed when what follows has changed
@@ -71,10 +76,16 @@ type state struct {
 	open      map[network.RequestID]*devtools.Session // requests, by who told of them
 	activity  time.Time                               // when a request last began or ended
 	dialogs   uint32
+	frames    map[cdp.FrameID]struct{} // frames of the page, the main one left out
+	places    []place                  // that documents were from, in the order of their first
+	awaited   chan<- target.ID
+	bridged   bool
 
-	navigations place
+	navigations mark
 
 	interception *interception
+	listener     *listener               // who hears of all this, or nil
+	policy       *browserv1.DialogPolicy // nil for the default
 }
 
 // response is the beginning of a document's.
@@ -93,6 +104,7 @@ func Attach(ctx context.Context, conn *devtools.Conn, context cdp.BrowserContext
 		return nil, err
 	}
 	t := &Tab{Target: id, Browser: conn.Session, Context: context, conn: conn, crashed: crashed, changed: make(chan struct{})}
+	t.frames = make(map[cdp.FrameID]struct{})
 	t.open = make(map[network.RequestID]*devtools.Session)
 	t.Session = conn.Open(attached.SessionID, t.handle)
 	t.viewport = viewport{width: DefaultWidth, height: DefaultHeight, scale: 1}
@@ -119,6 +131,10 @@ func (t *Tab) handle(e devtools.Event) {
 	switch e.Method {
 	case "Page.frameNavigated":
 		read(e, t.navigated)
+	case "Page.frameAttached":
+		read(e, func(a *page.EventFrameAttached) { t.framed(a.FrameID) })
+	case "Page.frameDetached":
+		read(e, t.detached)
 	case "Page.navigatedWithinDocument":
 		read(e, t.moved)
 	case "Page.lifecycleEvent":
@@ -146,6 +162,7 @@ func (t *Tab) handle(e devtools.Event) {
 	case "Inspector.targetCrashed":
 		t.End(t.crashed())
 	}
+	t.hear(e)
 }
 
 // read hands an event on in its own type. One that cannot be read, of a newer
@@ -166,9 +183,37 @@ func (t *Tab) update(change func()) {
 	t.changed = make(chan struct{})
 }
 
+// Has reports whether a frame is one of the page's.
+func (t *Tab) Has(id cdp.FrameID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, ok := t.frames[id]
+	return ok || t.isMain(id)
+}
+
+func (t *Tab) framed(id cdp.FrameID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.frames) < maxFrames {
+		t.frames[id] = struct{}{}
+	}
+}
+
+// detached forgets a frame, unless another process has it now.
+func (t *Tab) detached(e *page.EventFrameDetached) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e.Reason != page.FrameDetachedReasonSwap {
+		delete(t.frames, e.FrameID)
+	}
+}
+
 func (t *Tab) isMain(frame cdp.FrameID) bool { return string(frame) == string(t.Target) }
 
 func (t *Tab) requested(s *devtools.Session, e *network.EventRequestWillBeSent) {
+	if e.Type == network.ResourceTypeDocument && !t.isMain(e.FrameID) {
+		t.visited(e.Request.URL, false) // of a frame in another process no more is told here
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.activity = time.Now()
@@ -207,16 +252,6 @@ func (t *Tab) lost(e *network.EventLoadingFailed) {
 	}
 	t.mu.Unlock()
 	t.finished(e.RequestID, 0)
-}
-
-// dialog answers one at once: nobody is there to see it, and the page stands
-// still until it is gone.
-func (t *Tab) dialog(e *page.EventJavascriptDialogOpening) {
-	t.mu.Lock()
-	t.dialogs++
-	t.mu.Unlock()
-	// Leaving a page is our own wish.
-	t.Post(page.CommandHandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: e.Type == page.DialogTypeBeforeunload})
 }
 
 // asked is the URL of the newest main document that was asked for, after

@@ -15,8 +15,8 @@ import (
 // on works on a page in a tab of the pool.
 func on(t *testing.T, p *Pool, url string, work func(ctx context.Context, tab *page.Tab)) {
 	t.Helper()
-	_, _, err := p.do(t.Context(), job{url: url, work: func(ctx context.Context, tab *page.Tab) error {
-		work(ctx, tab)
+	_, _, err := p.do(t.Context(), job{url: url, work: func(ctx context.Context, h hand) error {
+		work(ctx, h.slot.Tab)
 		return nil
 	}})
 	if err != nil {

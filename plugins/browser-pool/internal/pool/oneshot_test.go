@@ -307,3 +307,11 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 		}
 	}
 }
+
+func TestAPDFNeedsNoOptions(t *testing.T) {
+	p := start(t, nil)
+	response, err := p.PDF(t.Context(), &browserv1.PDFRequest{Page: &browserv1.Page{Html: "<p>plain"}})
+	if err != nil || !bytes.HasPrefix(response.GetContent(), []byte("%PDF-")) {
+		t.Errorf("got %.10q, %v", response.GetContent(), err)
+	}
+}
