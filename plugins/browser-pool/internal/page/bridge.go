@@ -51,8 +51,8 @@ func (t *Tab) cross(e *fetch.EventRequestPaused) {
 	})
 }
 
-// at has the script do a command at a place, with the tab bridged.
-func (t *Tab) at(ctx context.Context, p place, command string, argument any) (string, error) {
+// ask has the script do a command at a place, with the tab bridged.
+func (t *Tab) ask(ctx context.Context, p place, command string, argument any) (string, error) {
 	top := p.Top
 	if top == "" {
 		top = p.Origin

@@ -45,7 +45,7 @@ func (t *Tab) navigated(e *page.EventFrameNavigated) {
 			t.loader, t.url, t.milestone = e.Frame.LoaderID, e.Frame.URL+e.Frame.URLFragment, committed
 		})
 	}
-	t.visited(e.Frame.SecurityOrigin, e.Frame.ParentID == "")
+	t.visited(e.Frame.SecurityOrigin, t.isMain(e.Frame.ID))
 }
 
 func (t *Tab) moved(e *page.EventNavigatedWithinDocument) {

@@ -131,7 +131,7 @@ func (t *Tab) stored(ctx context.Context, places []place) ([]stored, error) {
 	defer w.leave()
 	var all []stored
 	for _, p := range places {
-		text, err := w.at(ctx, p, "save", maxStorage)
+		text, err := w.ask(ctx, p, "save", maxStorage)
 		if _, isStatus := status.FromError(err); !isStatus {
 			err = status.Errorf(codes.FailedPrecondition, "storage: %v", err)
 		}
@@ -161,7 +161,7 @@ func (t *Tab) restore(ctx context.Context, text []byte) error {
 		return t.Fault(ctx, err, "the tab")
 	}
 	for _, o := range saved.Origins {
-		_, err := t.at(ctx, o.place, "load", string(o.Stores))
+		_, err := t.ask(ctx, o.place, "load", string(o.Stores))
 		if _, isStatus := status.FromError(err); !isStatus {
 			err = status.Errorf(codes.InvalidArgument, "page.storage: %v", err)
 		}

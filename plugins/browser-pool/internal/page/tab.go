@@ -119,9 +119,9 @@ func (t *Tab) handle(e devtools.Event) {
 	case "Page.frameNavigated":
 		read(e, t.navigated)
 	case "Page.frameAttached":
-		read(e, func(a *page.EventFrameAttached) { t.attached(a.FrameID) })
+		read(e, func(a *page.EventFrameAttached) { t.frameAttached(a.FrameID) })
 	case "Page.frameDetached":
-		read(e, t.detached)
+		read(e, t.frameDetached)
 	case "Page.navigatedWithinDocument":
 		read(e, t.moved)
 	case "Page.lifecycleEvent":
@@ -173,7 +173,7 @@ func (t *Tab) Has(id cdp.FrameID) bool {
 	return ok || t.isMain(id)
 }
 
-func (t *Tab) attached(id cdp.FrameID) {
+func (t *Tab) frameAttached(id cdp.FrameID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if len(t.documents) < maxFrames {
@@ -181,8 +181,8 @@ func (t *Tab) attached(id cdp.FrameID) {
 	}
 }
 
-// detached forgets a frame, unless another process has it now.
-func (t *Tab) detached(e *page.EventFrameDetached) {
+// frameDetached forgets a frame, unless another process has it now.
+func (t *Tab) frameDetached(e *page.EventFrameDetached) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if e.Reason != page.FrameDetachedReasonSwap {
