@@ -42,7 +42,7 @@ func TestADrainIsCutShortByItsGrace(t *testing.T) {
 	})
 }
 
-func TestServicesAreNotClosedUnderACallThatIgnoresItsCancellation(t *testing.T) {
+func TestServicesAreNotShutDownUnderACallThatIgnoresItsCancellation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &counted{takesConfig: takesConfig{new(string)}}
 		p, err := newPlugin(serving(c))
@@ -50,12 +50,12 @@ func TestServicesAreNotClosedUnderACallThatIgnoresItsCancellation(t *testing.T) 
 			t.Fatal(err)
 		}
 		p.calls.Enter()
-		const want = "services not closed: 1 calls still run 1s after they were cancelled"
-		if err := p.close(); err == nil || err.Error() != want {
+		const want = "services not shut down: 1 calls still run 1s after they were cancelled"
+		if err := p.shutdown(); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
-		if c.closed != 0 {
-			t.Error("closed under a call")
+		if c.ended != 0 {
+			t.Error("shut down under a call")
 		}
 		p.calls.Leave()
 	})

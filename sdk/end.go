@@ -13,14 +13,16 @@ import (
 
 const (
 	// stopGrace is how long calls in flight may still take after SIGTERM. With
-	// cancelGrace it is less than the 5 s after which the host kills.
+	// the other two it is less than the 5 s after which the host kills.
 	stopGrace = 3 * time.Second
 	// orphanGrace is how long calls in flight may still take when the host is
 	// gone: nobody waits for their answers.
 	orphanGrace = time.Second
 	// cancelGrace is how long calls may take to return once they were
-	// cancelled. Services are not closed under calls that do not.
+	// cancelled. Services are not shut down under calls that do not.
 	cancelGrace = time.Second
+	// shutdownGrace is what is left at least for services to shut down.
+	shutdownGrace = 500 * time.Millisecond
 )
 
 // endWithHost stops the server, calls in flight finished, when the host asks
@@ -57,6 +59,7 @@ func (p *plugin) endWithHost() (stop func()) {
 
 // stop drains and ends the server, which makes Serve return.
 func (p *plugin) stop(grace time.Duration) {
+	p.killed = time.Now().Add(grace + cancelGrace + shutdownGrace)
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	select {
@@ -78,6 +81,16 @@ func (p *plugin) stop(grace time.Duration) {
 	stopHurry := context.AfterFunc(ctx, p.server.Stop)
 	defer stopHurry()
 	p.server.GracefulStop()
+}
+
+// killedAt is about when the host kills the process, should it not have ended.
+func (p *plugin) killedAt() time.Time {
+	select {
+	case <-p.stopping:
+		return p.killed
+	default: // the server has ended by itself: nobody has begun to count
+		return time.Now().Add(stopGrace)
+	}
 }
 
 // nameProcess gives the process its own name in lists of processes: started

@@ -65,9 +65,9 @@ func (s *station) Drain(context.Context) error {
 	return nil
 }
 
-// Close says that it was called.
-func (s *station) Close() error {
-	_, _ = fmt.Fprintln(os.Stdout, "station closes")
+// Shutdown says that it was called.
+func (s *station) Shutdown(context.Context) error {
+	_, _ = fmt.Fprintln(os.Stdout, "station shuts down")
 	return nil
 }
 
@@ -130,10 +130,10 @@ func registry(name string) *prometheus.Registry {
 	return r
 }
 
-// leaky cannot be closed without an error.
+// leaky cannot be shut down without an error.
 type leaky struct {
 	grpc_testing.UnimplementedTestServiceServer
 }
 
-// Close fails.
-func (*leaky) Close() error { return errors.New("water in the hull") }
+// Shutdown fails.
+func (*leaky) Shutdown(context.Context) error { return errors.New("water in the hull") }

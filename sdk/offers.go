@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"reflect"
 	"sync"
 	"time"
@@ -64,10 +63,14 @@ type Drainer interface {
 	Drain(ctx context.Context) error
 }
 
-// Closer is implemented by a service that holds resources. Close is called
-// once, when no call is in flight any more and the process is about to end. It
-// is not called when calls go on although they were cancelled.
-type Closer = io.Closer
+// Shutdowner is implemented by a service that holds resources. It is not named
+// after Close, which is an RPC of many a service.
+type Shutdowner interface {
+	// Shutdown is called once, when no call is in flight any more and the
+	// process is about to end: it is killed when ctx has. It is not called when
+	// calls go on although they were cancelled.
+	Shutdown(ctx context.Context) error
+}
 
 // Gatherer is implemented by a service with metrics of its own. The host
 // merges them into its page under a `subsystem` label.

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
 	"github.com/prometheus/client_golang/prometheus"
@@ -51,6 +52,7 @@ type plugin struct {
 	endLink   context.CancelFunc
 	server    *grpc.Server
 	serverSet chan struct{} // closed when server is set
+	killed    time.Time     // when the process will be; set before stopping is closed
 	stopping  chan struct{} // closed when the server is about to stop
 }
 
@@ -192,18 +194,20 @@ func (p *plugin) drain(ctx context.Context) (unfinished int, err error) {
 	return 0, err
 }
 
-// close closes the services, last first, when the calls that the server
+// shutdown shuts the services down, last first, when the calls that the server
 // cancelled as it stopped have returned.
-func (p *plugin) close() error {
+func (p *plugin) shutdown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), cancelGrace)
 	defer cancel()
 	if unfinished := p.calls.Drain(ctx); unfinished > 0 {
-		return fmt.Errorf("services not closed: %d calls still run %v after they were cancelled", unfinished, cancelGrace)
+		return fmt.Errorf("services not shut down: %d calls still run %v after they were cancelled", unfinished, cancelGrace)
 	}
+	ctx, cancel = context.WithDeadline(context.Background(), p.killedAt())
+	defer cancel()
 	var err error
 	for _, impl := range slices.Backward(p.impls) {
-		if c, ok := impl.(Closer); ok {
-			err = errors.Join(err, c.Close())
+		if s, ok := impl.(Shutdowner); ok {
+			err = errors.Join(err, s.Shutdown(ctx))
 		}
 	}
 	return err

@@ -1,11 +1,14 @@
 package sdk
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
 	"github.com/google/go-cmp/cmp"
@@ -36,15 +39,19 @@ type counted struct {
 	gauge
 	takesConfig
 
-	closed int
+	ended int           // how often
+	left  time.Duration // to do so
 }
 
-func (c *counted) Close() error {
-	c.closed++
+func (c *counted) Shutdown(ctx context.Context) error {
+	c.ended++
+	if deadline, ok := ctx.Deadline(); ok {
+		c.left = time.Until(deadline)
+	}
 	return nil
 }
 
-// inOrder notes when it is closed.
+// inOrder notes when it is shut down.
 type inOrder struct {
 	grpc_testing.UnimplementedTestServiceServer
 	grpc_testing.UnimplementedLoadBalancerStatsServiceServer
@@ -53,7 +60,7 @@ type inOrder struct {
 	order *[]string
 }
 
-func (c *inOrder) Close() error {
+func (c *inOrder) Shutdown(context.Context) error {
 	*c.order = append(*c.order, c.name)
 	return fmt.Errorf("%s is stuck", c.name)
 }
@@ -176,15 +183,15 @@ func TestOneValueMayServeTwoServices(t *testing.T) {
 	if got := len(p.gatherers); got != 1 {
 		t.Errorf("got %d gatherers, want 1", got)
 	}
-	if err := p.close(); err != nil {
+	if err := p.shutdown(); err != nil {
 		t.Error(err)
 	}
-	if c.closed != 1 {
-		t.Errorf("closed %d times, want once", c.closed)
+	if c.ended != 1 {
+		t.Errorf("shut down %d times, want once", c.ended)
 	}
 }
 
-func TestServicesAreAllClosedLastFirst(t *testing.T) {
+func TestServicesAreAllShutDownLastFirst(t *testing.T) {
 	var order []string
 	p, err := newPlugin(func(r grpc.ServiceRegistrar) {
 		grpc_testing.RegisterTestServiceServer(r, &inOrder{name: "first", order: &order})
@@ -193,7 +200,7 @@ func TestServicesAreAllClosedLastFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.close(); err == nil || err.Error() != "second is stuck\nfirst is stuck" {
+	if err := p.shutdown(); err == nil || err.Error() != "second is stuck\nfirst is stuck" {
 		t.Errorf("got %v, want both errors", err)
 	}
 	if diff := cmp.Diff([]string{"second", "first"}, order); diff != "" {
@@ -223,3 +230,18 @@ func TestOnlyTheAuthorsMethodsAreCounted(t *testing.T) {
 
 // plainSpaces undoes that protobuf's errors vary their spaces on purpose.
 func plainSpaces(text string) string { return strings.ReplaceAll(text, "\u00a0", " ") }
+
+func TestShutdownHasTheTimeThatIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &counted{takesConfig: takesConfig{new(string)}}
+		p, err := newPlugin(serving(c))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.killed = time.Now().Add(700 * time.Millisecond)
+		close(p.stopping)
+		if err := p.shutdown(); err != nil || c.left != 700*time.Millisecond {
+			t.Errorf("got %v, %v, want 700ms", c.left, err)
+		}
+	})
+}

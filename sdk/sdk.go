@@ -7,7 +7,7 @@
 // The host starts the program, learns from its descriptors what it serves, and
 // forwards calls to it. Whatever else a plugin may offer (configuration,
 // metrics, an orderly end) is a method that Serve looks for; see Configurer,
-// Drainer, Closer, Gatherer and Describer.
+// Drainer, Shutdowner, Gatherer and Describer.
 package sdk
 
 import (
@@ -24,7 +24,7 @@ import (
 // Serve is the whole main function of a plugin. register calls the generated
 // Register…Server functions, one a service; it is called once, at once. Serve
 // then serves until the host asks for the end or dies, lets calls in flight
-// finish, closes the services and ends the process; it never returns. Errors
+// finish, shuts the services down and ends the process; it never returns. Errors
 // go to standard error, with exit code 1.
 func Serve(register func(grpc.ServiceRegistrar)) {
 	err := serve(register)
@@ -63,7 +63,7 @@ func serve(register func(grpc.ServiceRegistrar)) error {
 	if errors.Is(err, wire.ErrNoHost) {
 		return err
 	}
-	return errors.Join(err, p.close())
+	return errors.Join(err, p.shutdown())
 }
 
 // ballast is memory that is never touched, and so takes none. The garbage

@@ -118,7 +118,7 @@ func TestSIGTERMFinishesTheCallsInFlightAndClosesTheServices(t *testing.T) {
 	if exit := p.Exit(); exit.Code != 0 || exit.Signal != 0 {
 		t.Errorf("got %v, want exit code 0", exit)
 	}
-	said.Await(t, "station closes") // after go-plugin's pipes have ended
+	said.Await(t, "station shuts down") // after go-plugin's pipes have ended
 }
 
 func TestTheHostsDrainComesBeforeTheEnd(t *testing.T) {

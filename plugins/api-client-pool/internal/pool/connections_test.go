@@ -185,7 +185,7 @@ func TestCloseLetsCallsInFlightEndAndRefusesNewOnes(t *testing.T) {
 	})
 	<-arrived
 	for range 2 {
-		if err := p.Close(); err != nil {
+		if err := p.Shutdown(t.Context()); err != nil {
 			t.Errorf("close: %v", err)
 		}
 		_, err := do(t, p, &apiv1.DoRequest{Url: server.URL})
@@ -228,7 +228,7 @@ func TestConfigureKeepsCallsInFlightAndOpensNewConnections(t *testing.T) {
 	if err := p.Configure(t.Context(), &apiv1.Config{UserAgent: "a\nb"}); err == nil || !strings.Contains(err.Error(), "user_agent") {
 		t.Errorf("a user agent with a line break: got %v, want an error about user_agent", err)
 	}
-	if err := p.Close(); err != nil {
+	if err := p.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
 	census.empty(t)
@@ -259,7 +259,7 @@ func TestAHundredLivesLeaveNothingBehind(t *testing.T) {
 			wantError(t, err, codes.DeadlineExceeded)
 		})
 		wg.Wait()
-		if err := p.Close(); err != nil {
+		if err := p.Shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}
 	}
@@ -274,7 +274,7 @@ func TestCloseEndsADialThatNobodyWaitsForAnyMore(t *testing.T) {
 	asked(t, p, mute)
 	_, err := do(t, p, &apiv1.DoRequest{Url: "http://no.such.test", Timeout: durationpb.New(short)})
 	wantError(t, err, codes.DeadlineExceeded, "resolve")
-	if err := p.Close(); err != nil {
+	if err := p.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
 	noGoroutines(t, "(*sockets).dial")

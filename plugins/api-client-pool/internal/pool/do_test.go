@@ -277,7 +277,7 @@ func TestHTTP2IsUsedWhereOfferedUnlessDisabled(t *testing.T) {
 
 func TestACallBeforeConfigureHasTheDefaults(t *testing.T) {
 	p := New()
-	t.Cleanup(func() { _ = p.Close() })
+	t.Cleanup(func() { _ = p.Shutdown(t.Context()) })
 	_, err := p.Do(context.WithoutCancel(t.Context()), &apiv1.DoRequest{Url: "http://127.0.0.1:1"})
 	wantError(t, err, codes.PermissionDenied, "denied by default")
 }

@@ -87,7 +87,7 @@ func TestHTTP3IsSpokenOnRequest(t *testing.T) {
 	if got := gather(t, p); got["gaia_api_connections_open"] != 1 || got[`gaia_api_exchanges_total{connection="reused"}`] != 100 {
 		t.Errorf("metrics: got %v, want 1 connection and 100 reuses", got)
 	}
-	if err := p.Close(); err != nil {
+	if err := p.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
 	stop()

@@ -112,7 +112,7 @@ func TestEveryCallIsCountedOnceByItsResult(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("metrics (-want +got):\n%s", diff)
 	}
-	if err := p.Close(); err != nil {
+	if err := p.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if _, err := do(t, p, &apiv1.DoRequest{Url: server.URL}); err == nil {

@@ -99,9 +99,9 @@ func (p *Pool) enter() (*client, error) {
 	return p.client, nil
 }
 
-// Close refuses new calls and closes the idle connections. It does not wait:
+// Shutdown refuses new calls and closes the idle connections. It does not wait:
 // calls in flight end normally, and the last of them closes what is left.
-func (p *Pool) Close() error {
+func (p *Pool) Shutdown(context.Context) error {
 	p.mu.Lock()
 	client := p.client
 	p.client = nil

@@ -48,7 +48,7 @@ func open(tb testing.TB, config *apiv1.Config) *Pool {
 	tb.Helper()
 	p := New()
 	tb.Cleanup(func() {
-		if err := p.Close(); err != nil {
+		if err := p.Shutdown(tb.Context()); err != nil {
 			tb.Errorf("close: %v", err)
 		}
 	})

@@ -348,7 +348,7 @@ func TestADrainedPoolEndsItsStreams(t *testing.T) {
 	if message, err := stream.Recv(); err != nil || message.GetResponse().GetStatus() != 200 {
 		t.Fatal(message, err)
 	}
-	if err := p.Close(); err != nil {
+	if err := p.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	push(t, stream, "after")

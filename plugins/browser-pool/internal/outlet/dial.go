@@ -13,9 +13,12 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/gaia-go/gaia/sdk/egress"
 	socks "golang.org/x/net/proxy"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 var (
@@ -207,10 +210,37 @@ func connect(_ context.Context, conn net.Conn, proxy *url.URL, destination strin
 	}
 	_ = response.Body.Close() // of a CONNECT, it has none
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("it answers %s", response.Status)
+		return refusal(response)
 	}
 	if reader.Buffered() > 0 {
 		return errors.New("it sent data before the tunnel was used")
 	}
 	return nil
+}
+
+// refused is a proxy's answer to a request for a tunnel, other than yes.
+type refused struct {
+	code codes.Code
+	text string
+}
+
+// Error is what the proxy said.
+func (r *refused) Error() string { return r.text }
+
+// GRPCStatus makes it the caller's to know that a rule of the proxy denies a page.
+func (r *refused) GRPCStatus() *status.Status { return status.New(r.code, r.text) }
+
+// maxReason is the longest reason that is taken from a proxy, in bytes.
+const maxReason = 1 << 10
+
+// refusal is why a proxy makes no tunnel. The network coordinator names its rule.
+func refusal(response *http.Response) error {
+	r := &refused{code: codes.Unavailable, text: "it answers " + response.Status}
+	if response.StatusCode == http.StatusForbidden {
+		r.code = codes.PermissionDenied
+	}
+	if reason := response.Header.Get("X-Gaia-Reason"); reason != "" {
+		r.text += ": " + strings.ToValidUTF8(reason[:min(len(reason), maxReason)], "")
+	}
+	return r
 }

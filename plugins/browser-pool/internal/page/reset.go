@@ -22,7 +22,11 @@ import (
 //
 // The page goes first: while it is there it could write again.
 func (t *Tab) Reset(ctx context.Context) error {
-	t.update(func() { t.milestone = nothing })
+	listened := t.listening() != nil
+	t.update(func() { t.milestone, t.policy, t.listener = nothing, nil, nil })
+	if listened {
+		t.undo = append(t.undo, devtools.Do(runtime.Disable, cdp.Empty{}))
+	}
 	leave := append(t.undo, devtools.Do(page.Navigate, page.NavigateParams{URL: "about:blank"}))
 	t.undo = nil
 	if err := t.Batch(ctx, leave...); err != nil {
@@ -49,7 +53,7 @@ func (t *Tab) Reset(ctx context.Context) error {
 // forget starts counting anew.
 func (t *Tab) forget() {
 	t.update(func() {
-		t.state = state{loader: t.loader, url: t.url, milestone: t.milestone, open: t.open, documents: t.documents}
+		t.state = state{loader: t.loader, url: t.url, milestone: t.milestone, open: t.open, frames: t.frames}
 		clear(t.open)
 	})
 }

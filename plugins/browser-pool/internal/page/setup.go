@@ -141,7 +141,7 @@ func conditions(rules *browserv1.Rules) []*network.Conditions {
 // or nil. field is where they are: "page".
 func Check(p *browserv1.Page, field string) error {
 	invalid := func(name, format string, args ...any) error {
-		return status.Errorf(codes.InvalidArgument, field+"."+name+": "+format, args...)
+		return status.Errorf(codes.InvalidArgument, strings.TrimPrefix(field+"."+name, ".")+": "+format, args...)
 	}
 	if v := p.GetViewport(); v != nil {
 		if v.GetWidth() < 1 || v.GetWidth() > 10000 || v.GetHeight() < 1 || v.GetHeight() > 10000 {

@@ -18,6 +18,7 @@ import (
 	"github.com/chromedp/cdproto/performance"
 	"github.com/chromedp/cdproto/target"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
+	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 )
 
 const (
@@ -52,7 +53,9 @@ type Tab struct {
 	undo     []devtools.Command // what wipes the overrides of the job; of its goroutine
 
 	mu      sync.Mutex
-	changed chan struct{} // closed when what follows has changed
+	changed chan struct{}      // closed when what follows has changed
+	parts   []*part            // in the order in which they came
+	shared  []devtools.Command // what each part is told, of the page's options
 	state
 }
 
@@ -61,6 +64,9 @@ type state struct {
 	loader    cdp.LoaderID // of the document that is there
 	url       string
 	request   string // URL of the newest main document that was asked for
+	requestID network.RequestID
+	loss      string // why that document did not come
+	failed    string // why the document that is there is the browser's own, of an error
 	milestone milestone
 	document  response // of the newest main document
 	requests  uint32
@@ -68,12 +74,16 @@ type state struct {
 	open      map[network.RequestID]struct{}
 	activity  time.Time // when a request last began or ended
 	dialogs   uint32
-	documents map[cdp.FrameID]struct{} // frames of the page, the main one left out
+	frames    map[cdp.FrameID]struct{} // frames of the page, the main one left out
 	places    []place                  // that documents were from, in the order of their first
 	awaited   chan<- target.ID
 	bridged   bool
 
+	navigations mark
+
 	interception *interception
+	listener     *listener               // who hears of all this, or nil
+	policy       *browserv1.DialogPolicy // nil for the default
 }
 
 // response is the beginning of a document's.
@@ -92,7 +102,7 @@ func Attach(ctx context.Context, conn *devtools.Conn, context cdp.BrowserContext
 		return nil, err
 	}
 	t := &Tab{Target: id, Browser: conn.Session, Context: context, conn: conn, crashed: crashed, changed: make(chan struct{})}
-	t.documents = make(map[cdp.FrameID]struct{})
+	t.frames = make(map[cdp.FrameID]struct{})
 	t.open = make(map[network.RequestID]struct{})
 	t.Session = conn.Open(attached.SessionID, t.handle)
 	t.viewport = viewport{width: DefaultWidth, height: DefaultHeight, scale: 1}
@@ -102,6 +112,7 @@ func Attach(ctx context.Context, conn *devtools.Conn, context cdp.BrowserContext
 		devtools.Do(network.Enable, network.EnableParams{}),
 		devtools.Do(inspector.Enable, cdp.Empty{}),
 		devtools.Do(performance.Enable, performance.EnableParams{}),
+		attachParts(),
 		devtools.Do(emulation.SetDeviceMetricsOverride, t.viewport.params()),
 		devtools.Do(emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}),
 	)
@@ -119,9 +130,9 @@ func (t *Tab) handle(e devtools.Event) {
 	case "Page.frameNavigated":
 		read(e, t.navigated)
 	case "Page.frameAttached":
-		read(e, func(a *page.EventFrameAttached) { t.frameAttached(a.FrameID) })
+		read(e, func(a *page.EventFrameAttached) { t.framed(a.FrameID) })
 	case "Page.frameDetached":
-		read(e, t.frameDetached)
+		read(e, t.detached)
 	case "Page.navigatedWithinDocument":
 		read(e, t.moved)
 	case "Page.lifecycleEvent":
@@ -137,14 +148,19 @@ func (t *Tab) handle(e devtools.Event) {
 	case "Network.loadingFinished":
 		read(e, func(f *network.EventLoadingFinished) { t.finished(f.RequestID, f.EncodedDataLength) })
 	case "Network.loadingFailed":
-		read(e, func(f *network.EventLoadingFailed) { t.finished(f.RequestID, 0) })
+		read(e, t.lost)
 	case "Fetch.requestPaused":
 		read(e, t.paused)
 	case "Fetch.authRequired":
 		read(e, t.authenticate)
+	case "Target.attachedToTarget":
+		read(e, func(a *target.EventAttachedToTarget) { t.attached(t.Session, a) })
+	case "Target.detachedFromTarget":
+		read(e, func(d *target.EventDetachedFromTarget) { t.gone(d.SessionID) })
 	case "Inspector.targetCrashed":
 		t.End(t.crashed())
 	}
+	t.hear(e)
 }
 
 // read hands an event on in its own type. One that cannot be read, of a newer
@@ -169,24 +185,24 @@ func (t *Tab) update(change func()) {
 func (t *Tab) Has(id cdp.FrameID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	_, ok := t.documents[id]
+	_, ok := t.frames[id]
 	return ok || t.isMain(id)
 }
 
-func (t *Tab) frameAttached(id cdp.FrameID) {
+func (t *Tab) framed(id cdp.FrameID) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if len(t.documents) < maxFrames {
-		t.documents[id] = struct{}{}
+	if len(t.frames) < maxFrames {
+		t.frames[id] = struct{}{}
 	}
 }
 
-// frameDetached forgets a frame, unless another process has it now.
-func (t *Tab) frameDetached(e *page.EventFrameDetached) {
+// detached forgets a frame, unless another process has it now.
+func (t *Tab) detached(e *page.EventFrameDetached) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if e.Reason != page.FrameDetachedReasonSwap {
-		delete(t.documents, e.FrameID)
+		delete(t.frames, e.FrameID)
 	}
 }
 
@@ -201,7 +217,7 @@ func (t *Tab) requested(e *network.EventRequestWillBeSent) {
 	t.requests++
 	t.activity = time.Now()
 	if e.Type == network.ResourceTypeDocument && t.isMain(e.FrameID) {
-		t.request = e.Request.URL
+		t.request, t.requestID, t.loss = e.Request.URL, e.RequestID, ""
 	}
 	if e.Type != network.ResourceTypeEventSource && len(t.open) < maxOpen {
 		t.open[e.RequestID] = struct{}{}
@@ -225,14 +241,13 @@ func (t *Tab) finished(id network.RequestID, bytes float64) {
 	})
 }
 
-// dialog answers one at once: nobody is there to see it, and the page stands
-// still until it is gone.
-func (t *Tab) dialog(e *page.EventJavascriptDialogOpening) {
+func (t *Tab) lost(e *network.EventLoadingFailed) {
 	t.mu.Lock()
-	t.dialogs++
+	if e.RequestID == t.requestID {
+		t.loss = e.ErrorText
+	}
 	t.mu.Unlock()
-	// Leaving a page is our own wish.
-	t.Post(page.CommandHandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: e.Type == page.DialogTypeBeforeunload})
+	t.finished(e.RequestID, 0)
 }
 
 // asked is the URL of the newest main document that was asked for, after

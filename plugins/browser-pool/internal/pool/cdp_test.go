@@ -200,7 +200,7 @@ func TestADoorThatClosesLeavesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Shutdown(); err != nil {
+	if err := p.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if _, _, err := socket.Read(t.Context()); err == nil {

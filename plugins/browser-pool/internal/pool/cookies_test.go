@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gaia-go/gaia/plugins/browser-pool/internal/page"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
@@ -27,11 +26,11 @@ func TestCookiesAreReadAsTheyWereSet(t *testing.T) {
 		{Name: "part", Value: "3", Domain: "frame.test", Path: "/", Secure: true, SameSite: "None", Partition: "https://example.com"},
 		{Name: "part", Value: "4", Domain: "frame.test", Path: "/", Secure: true, SameSite: "None", Partition: "https://frame.test"},
 	}
-	_, _, err := p.do(t.Context(), job{page: &browserv1.Page{Html: "x"}, work: func(ctx context.Context, tab *page.Tab) error {
-		if err := tab.SetCookies(ctx, cookies); err != nil {
+	_, _, err := p.do(t.Context(), job{page: &browserv1.Page{Html: "x"}, work: func(ctx context.Context, h hand) error {
+		if err := h.slot.Tab.SetCookies(ctx, cookies); err != nil {
 			return err
 		}
-		got, err := tab.Cookies(ctx, nil)
+		got, err := h.slot.Tab.Cookies(ctx, nil)
 		if err != nil {
 			return err
 		}
@@ -42,7 +41,7 @@ func TestCookiesAreReadAsTheyWereSet(t *testing.T) {
 		for url, want := range map[string]string{
 			"https://example.com/": "own", "https://example.com/a/b": "wide own", "https://www.example.com/a": "wide", "http://example.com/a": "own", "https://other.test/": "",
 		} {
-			some, err := tab.Cookies(ctx, []string{url})
+			some, err := h.slot.Tab.Cookies(ctx, []string{url})
 			if err != nil {
 				return err
 			}
@@ -63,22 +62,22 @@ func TestCookiesAreReadAsTheyWereSet(t *testing.T) {
 
 func TestACookieThatCannotBeIsRefusedWithItsPlace(t *testing.T) {
 	p := start(t, nil)
-	_, _, err := p.do(t.Context(), job{page: &browserv1.Page{Html: "x"}, work: func(ctx context.Context, tab *page.Tab) error {
+	_, _, err := p.do(t.Context(), job{page: &browserv1.Page{Html: "x"}, work: func(ctx context.Context, h hand) error {
 		for want, cookie := range map[string]*browserv1.Cookie{
 			"cookies: [1] needs a name, and one of domain and url":         {Name: "a"},
 			`cookies: [1].same_site is "lax", one of Strict, Lax and None`: {Name: "a", Domain: "a.test", SameSite: "lax"},
 			"cookies: [1].expires is no time":                              {Name: "a", Domain: "a.test", Expires: &timestamppb.Timestamp{Nanos: -1}},
 		} {
-			err := tab.SetCookies(ctx, []*browserv1.Cookie{{Name: "ok", Domain: "a.test"}, cookie})
+			err := h.slot.Tab.SetCookies(ctx, []*browserv1.Cookie{{Name: "ok", Domain: "a.test"}, cookie})
 			if status.Code(err) != codes.InvalidArgument || status.Convert(err).Message() != want {
 				t.Errorf("got %v, want %s", err, want)
 			}
 		}
-		err := tab.SetCookies(ctx, []*browserv1.Cookie{{Name: "a;b", Domain: "a.test"}})
+		err := h.slot.Tab.SetCookies(ctx, []*browserv1.Cookie{{Name: "a;b", Domain: "a.test"}})
 		if status.Code(err) != codes.InvalidArgument {
 			t.Errorf("a name with a semicolon: got %v", err)
 		}
-		if _, err = tab.Cookies(ctx, []string{"https://a.test", "a.test"}); status.Code(err) != codes.InvalidArgument {
+		if _, err = h.slot.Tab.Cookies(ctx, []string{"https://a.test", "a.test"}); status.Code(err) != codes.InvalidArgument {
 			t.Errorf("urls: got %v", err)
 		}
 		return nil

@@ -218,7 +218,7 @@ func TestNothingIsLeftOfAPool(t *testing.T) {
 		}
 	}
 	home := p.running.home.Dir()
-	if err := p.Shutdown(); err != nil {
+	if err := p.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if got := children(t); len(got) > 0 {

@@ -68,7 +68,7 @@ func downloading(t *testing.T, p *Pool, address string) (<-chan *browserv1.Downl
 	if err != nil {
 		t.Fatal(err)
 	}
-	release := func() { r.slots.Release(t.Context(), s, slot.Strict) }
+	release := func() { r.slots.Release(s, slot.Strict) }
 	if err := r.slots.Download(t.Context(), s, "s1", func(d *browserv1.Download) { reports <- d }); err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestADownloadIsAFileOfTheSession(t *testing.T) {
 		t.Errorf("got %v, want %v", got, want)
 	}
 	release()
-	if err := p.Shutdown(); err != nil {
+	if err := p.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := tree(t, dir), []string{".partial", "s1", "s1/_.._.f _.bin", "s1/a (1).bin", "s1/a.bin"}; !slices.Equal(got, want) {
@@ -171,7 +171,7 @@ func TestWhatMayNotBeDownloadedIsRefusedAndSaid(t *testing.T) {
 		}
 		release()
 	}
-	if err := p.Shutdown(); err != nil {
+	if err := p.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := tree(t, dir), []string{".partial", "s1", "s1/FITS.PDF"}; !slices.Equal(got, want) {
@@ -201,7 +201,7 @@ func TestAThousandDownloadsAreBounded(t *testing.T) {
 		}
 	}
 	release()
-	if err := p.Shutdown(); err != nil {
+	if err := p.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := tree(t, dir), []string{".partial"}; !slices.Equal(got, want) {

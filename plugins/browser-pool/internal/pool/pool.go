@@ -2,8 +2,10 @@
 // gaia.browser.v1.BrowserPool.
 //
 // A one-shot travels Pool.Screenshot → Pool.job (a place, a slot, another one if
-// it crashes) → page.Tab (open, wait, take) → Chromium. What a page asks of the
-// network goes Chromium → outlet → egress rules.
+// it crashes) → page.Tab (open, wait, take) → Chromium. An action on a session goes
+// Pool.act → session.Do (its turn) → hand.take → page.Tab; a step of a Run goes
+// Pool.job → hand.take. What a page asks of the network goes Chromium → outlet →
+// egress rules.
 package pool
 
 import (
@@ -11,10 +13,13 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/door"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/engine"
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/session"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/slot"
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/turn"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 	"github.com/gaia-go/gaia/sdk"
 	"github.com/prometheus/client_golang/prometheus"
@@ -34,12 +39,16 @@ type Pool struct {
 
 // running is what a configured pool works with.
 type running struct {
-	slots *slot.Pool
-	door  *door.Door // nil without one
-	home  *engine.Home
-	jobs  chan struct{} // a place for each job that may run
-	stop  context.CancelFunc
-	kept  chan struct{} // closed when the upkeep has ended
+	slots    *slot.Pool
+	sessions *session.Registry
+	door     *door.Door // nil without one
+	home     *engine.Home
+	jobs     *turn.Places // for the pages that may load at once
+
+	sessionIdle time.Duration
+
+	stop context.CancelFunc
+	kept chan struct{} // closed when the upkeep has ended
 }
 
 // New returns a pool without browsers. The caller ends it with Shutdown.
@@ -66,7 +75,12 @@ func (p *Pool) Configure(ctx context.Context, config *browserv1.Config) error {
 	if engine.NeedsNoSandbox() {
 		sdk.Logger().Warn("browsers run without Chromium's sandbox: it cannot run as root; run gaia as another user")
 	}
-	r := &running{slots: slot.New(o), home: o.Launch.Home, jobs: make(chan struct{}, intOr(config.GetMaxJobs(), jobsPerCPU*runtime.NumCPU())), kept: make(chan struct{})}
+	r := &running{
+		slots: slot.New(o), home: o.Launch.Home, kept: make(chan struct{}),
+		jobs:        turn.NewPlaces(intOr(config.GetMaxJobs(), jobsPerCPU*runtime.NumCPU())),
+		sessionIdle: durationOr(config.GetSessionIdleTimeout(), defaultSessionIdle),
+	}
+	r.sessions = session.New(ctx, session.Options{Max: o.MaxTabs, Slots: r.slots, Meter: p.metrics})
 	keep, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r.stop = stop
 	go func() {
@@ -94,12 +108,8 @@ func (p *Pool) use() (*running, error) {
 	return p.running, nil
 }
 
-// Drain ends the pool once its calls have ended, as the host asks for before the
-// process does. Close, which the sdk would look for, is a method of the service.
-func (p *Pool) Drain(context.Context) error { return p.Shutdown() }
-
 // Shutdown ends all browsers and removes what they wrote. Calls in flight fail.
-func (p *Pool) Shutdown() error {
+func (p *Pool) Shutdown(context.Context) error {
 	p.mu.Lock()
 	r := p.running
 	p.running = nil
@@ -114,6 +124,7 @@ func (r *running) close() error {
 	if r.door != nil {
 		r.door.Close()
 	}
+	r.sessions.Close()
 	r.stop()
 	<-r.kept
 	r.slots.Close()

@@ -33,7 +33,7 @@ func start(t testing.TB, config *browserv1.Config) *Pool {
 		t.Skipf("no browser: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := p.Shutdown(); err != nil {
+		if err := p.Shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})

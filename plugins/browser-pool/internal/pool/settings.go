@@ -25,6 +25,7 @@ const (
 	defaultMaxUses      = 100
 	defaultMaxAge       = time.Hour
 	defaultIdleTimeout  = 5 * time.Minute
+	defaultSessionIdle  = 5 * time.Minute
 	defaultMaxTabMemory = 512 << 20
 	defaultMaxDownload  = 100 << 20
 

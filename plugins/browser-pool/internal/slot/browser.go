@@ -43,6 +43,57 @@ type browser struct {
 	fat    time.Time // when a renderer was last killed for its memory
 }
 
+// launch starts a browser, which is listed at once. Called with the lock.
+func (p *Pool) launch(kind Engine) *browser {
+	p.number++
+	b := &browser{
+		number: p.number, engine: kind, born: time.Now(), idle: time.Now(),
+		ready: make(chan struct{}), slots: make(map[cdp.BrowserContextID]*Slot), guests: make(map[*Guest]bool),
+	}
+	p.browsers = append(p.browsers, b)
+	options := p.Launch
+	options.Program = p.Programs[kind]
+	p.tasks.Go(func() {
+		b.start(context.Background(), options) // it is not for one caller
+		if b.err == nil {
+			p.Meter.Started(time.Since(b.born))
+			p.mu.Lock()
+			if p.closed {
+				b.Kill()
+			}
+			p.mu.Unlock()
+			<-b.Done()
+		}
+		p.gone(b)
+	})
+	return b
+}
+
+// gone takes a browser that has ended, or has not started, off the list, with its
+// idle slots.
+func (p *Pool) gone(b *browser) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.browsers = slices.DeleteFunc(p.browsers, func(other *browser) bool { return other == b })
+	var dead []*Slot
+	p.idle = slices.DeleteFunc(p.idle, func(s *Slot) bool {
+		if s.browser == b {
+			dead = append(dead, s)
+		}
+		return s.browser == b
+	})
+	for _, s := range dead {
+		p.discard(s, "crash")
+	}
+	if b.err != nil {
+		p.Log("browser has not started", "err", b.err)
+	} else if !b.retiring && !p.closed {
+		p.Meter.Crashed("browser")
+		p.Log("browser has exited", "pid", b.PID(), "exit", b.Exit())
+	}
+	p.serve()
+}
+
 // start starts the browser and lets those who wait for it go on.
 func (b *browser) start(ctx context.Context, o engine.Options) {
 	defer close(b.ready)

@@ -20,36 +20,14 @@ type Guest struct {
 }
 
 // Join lets a guest into a browser, with a place for one tab; it waits for one as
-// Acquire does. Watch gets what the browser tells of all its targets; see
+// Acquire does, in the turns of a client. Watch gets what the browser tells of all its targets; see
 // devtools.Handler. The error is a status.
-func (p *Pool) Join(ctx context.Context, kind Engine, watch devtools.Handler) (*Guest, error) {
-	if _, ok := p.Programs[kind]; !ok {
-		return nil, status.Errorf(codes.FailedPrecondition, "engine %v is not installed here", kind)
+func (p *Pool) Join(ctx context.Context, kind Engine, client string, watch devtools.Handler) (*Guest, error) {
+	got, err := p.wait(ctx, &ask{Need: Need{Engine: kind, Client: client}, guest: true})
+	if err != nil {
+		return nil, err
 	}
-	for {
-		b, wait, err := p.room(ctx, kind)
-		if err != nil {
-			return nil, err
-		}
-		if b != nil {
-			return p.let(ctx, b, watch)
-		}
-		select {
-		case <-wait:
-		case <-ctx.Done():
-			return nil, status.Errorf(codes.ResourceExhausted, "no tab was free in time: %d of %d in use (max_tabs)", p.Counts().Used, p.MaxTabs)
-		}
-	}
-}
-
-// room is reserve with the lock.
-func (p *Pool) room(ctx context.Context, kind Engine) (*browser, <-chan struct{}, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed {
-		return nil, nil, errClosed()
-	}
-	return p.reserve(ctx, kind)
+	return p.let(ctx, got.browser, watch)
 }
 
 func (p *Pool) let(ctx context.Context, b *browser, watch devtools.Handler) (*Guest, error) {
@@ -82,7 +60,7 @@ func (g *Guest) Hung() {
 
 // Resize says how many tabs the guest has now, or wants to have. More of them
 // need room; the error is a status. Less is always fine, but one place stays.
-func (g *Guest) Resize(ctx context.Context, tabs int) error {
+func (g *Guest) Resize(tabs int) error {
 	p := g.pool
 	tabs = max(tabs, 1)
 	p.mu.Lock()
@@ -93,10 +71,10 @@ func (g *Guest) Resize(ctx context.Context, tabs int) error {
 	}
 	for g.tabs < tabs {
 		if p.tabs >= p.MaxTabs {
-			p.evict(ctx, "room") // for next time: its place is free when its page has gone
+			p.evict("room") // for next time: its place is free when its page has gone
 			return status.Errorf(codes.ResourceExhausted, "%d tabs are in use, limit %d (max_tabs)", p.tabs, p.MaxTabs)
 		}
-		if used := p.memory + p.since*newTabMemory; used > p.Memory {
+		if used := p.used(); used > p.Memory {
 			return overMemory(used, p.Memory)
 		}
 		g.tabs++

@@ -108,7 +108,7 @@ func (p *Pool) try(ctx context.Context, b *browser, limit time.Duration) (_ *Slo
 	s := &Slot{browser: b, Outlet: out, born: time.Now()}
 	defer func() {
 		if err != nil {
-			p.dispose(ctx, s)
+			p.dispose(s)
 		}
 	}()
 	made, err := devtools.Call(step, b.Session, target.CreateBrowserContext, target.CreateBrowserContextParams{
@@ -136,8 +136,8 @@ func (p *Pool) try(ctx context.Context, b *browser, limit time.Duration) (_ *Slo
 
 // dispose ends a slot: its page, context and way out. A page that hangs is
 // killed.
-func (p *Pool) dispose(ctx context.Context, s *Slot) {
-	ctx, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), disposeTime, errSlow)
+func (p *Pool) dispose(s *Slot) {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), disposeTime, errSlow) // also for a caller who has gone
 	defer cancel()
 	if s.Tab != nil {
 		s.browser.remove(s)
@@ -163,8 +163,8 @@ func (p *Pool) dispose(ctx context.Context, s *Slot) {
 func (s *Slot) crash() { s.Tab.Post(page.CommandCrash, nil) }
 
 // wipe makes a used slot ready for the next job of its client.
-func (s *Slot) wipe(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, stepTime, errSlow)
+func (s *Slot) wipe() error {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), stepTime, errSlow)
 	defer cancel()
 	if err := s.Tab.Reset(ctx); err != nil {
 		return fmt.Errorf("wipe: %w", err)

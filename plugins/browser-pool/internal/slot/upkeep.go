@@ -27,7 +27,7 @@ const (
 // Run keeps the pool until ctx ends: it makes warm slots, measures memory, and
 // ends what is too old, too big, hung or idle.
 func (p *Pool) Run(ctx context.Context) {
-	p.refill(ctx)
+	p.refill()
 	upkeep := time.NewTicker(upkeepEvery)
 	defer upkeep.Stop()
 	ping := time.NewTicker(pingEvery)
@@ -36,8 +36,8 @@ func (p *Pool) Run(ctx context.Context) {
 		select {
 		case <-upkeep.C:
 			p.measure()
-			p.replaceOld(ctx)
-			p.endIdle(ctx)
+			p.replaceOld()
+			p.endIdle()
 		case <-ping.C:
 			p.ping(ctx)
 		case <-ctx.Done():
@@ -85,12 +85,12 @@ func (p *Pool) measure() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.memory, p.since = total, 0
-	p.wake()
+	p.serve()
 }
 
 // replaceOld retires the browsers that are too old, one at a time and after
 // another one has started, if there may be one more.
-func (p *Pool) replaceOld(ctx context.Context) {
+func (p *Pool) replaceOld() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, b := range p.browsers {
@@ -103,13 +103,13 @@ func (p *Pool) replaceOld(ctx context.Context) {
 		isStarting := slices.ContainsFunc(p.browsers, func(o *browser) bool { return o.engine == b.engine && time.Since(o.born) < p.MaxAge })
 		switch {
 		case young || len(p.browsers) >= p.MaxBrowsers && !isStarting:
-			p.retire(ctx, b, "age")
+			p.retire(b, "age")
 			return
 		case !isStarting && b.tabs > 0:
-			p.launch(ctx, b.engine)
+			p.launch(b.engine)
 			return
 		case !isStarting:
-			p.retire(ctx, b, "age") // nobody needs another
+			p.retire(b, "age") // nobody needs another
 			return
 		}
 	}
@@ -117,11 +117,11 @@ func (p *Pool) replaceOld(ctx context.Context) {
 
 // retire lets no more jobs into a browser and ends it after those that are in it.
 // Called with the lock.
-func (p *Pool) retire(ctx context.Context, b *browser, reason string) {
+func (p *Pool) retire(b *browser, reason string) {
 	b.retiring = true
 	p.idle = slices.DeleteFunc(p.idle, func(s *Slot) bool {
 		if s.browser == b {
-			p.discard(ctx, s, reason)
+			p.discard(s, reason)
 		}
 		return s.browser == b
 	})
@@ -132,19 +132,19 @@ func (p *Pool) retire(ctx context.Context, b *browser, reason string) {
 
 // endIdle ends the browsers that had no job for a while, and throws away slots
 // that wait for a client who does not come back.
-func (p *Pool) endIdle(ctx context.Context) {
+func (p *Pool) endIdle() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.idle = slices.DeleteFunc(p.idle, func(s *Slot) bool {
 		isOld := s.Tab.Err() != nil || s.used > 0 && time.Since(s.since) > p.IdleTimeout
 		if isOld {
-			p.discard(ctx, s, "idle")
+			p.discard(s, "idle")
 		}
 		return isOld
 	})
 	for _, b := range p.browsers {
-		if b.isUp() && !b.retiring && time.Since(b.idle) > p.IdleTimeout && b.tabs == p.idleIn(b) {
-			p.retire(ctx, b, "idle")
+		if b.isUp() && !b.retiring && time.Since(b.idle) > p.IdleTimeout && p.busyIn(b) == 0 {
+			p.retire(b, "idle")
 		}
 	}
 }

@@ -133,7 +133,7 @@ func (v *View) createTarget(ctx context.Context, c *command) (any, error) {
 		return nil, fmt.Errorf("%d tabs are open, limit %d for one client (cdp.max_tabs): close one first", tabs-1, v.MaxTabs)
 	}
 	defer v.locked(func() { v.creating-- })
-	if err := v.guest.Resize(ctx, tabs); err != nil {
+	if err := v.guest.Resize(tabs); err != nil {
 		return nil, err
 	}
 	var made jsonv2.Value

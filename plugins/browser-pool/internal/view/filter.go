@@ -131,7 +131,7 @@ func (v *View) opened(info *target.Info) {
 	if !isTab || isAsked {
 		return
 	}
-	if tabs > v.MaxTabs || v.guest.Resize(v.alive, tabs) != nil {
+	if tabs > v.MaxTabs || v.guest.Resize(tabs) != nil {
 		v.conn.Post(target.CommandCloseTarget, target.CloseTargetParams{TargetID: info.TargetID})
 	}
 }
@@ -144,7 +144,7 @@ func (v *View) closed(id target.ID) {
 	tabs := v.tabs() + v.creating
 	v.mu.Unlock()
 	if wasTab {
-		_ = v.guest.Resize(v.alive, tabs) // fewer are always fine
+		_ = v.guest.Resize(tabs) // fewer are always fine
 	}
 }
 

@@ -100,7 +100,7 @@ func Open(ctx context.Context, slots *slot.Pool, o Options) (_ *View, err error)
 		windows:  make(map[int64]target.ID),
 	}
 	v.alive, v.end = context.WithCancelCause(context.WithoutCancel(ctx))
-	if v.guest, err = slots.Join(ctx, o.Engine, v.watch); err != nil {
+	if v.guest, err = slots.Join(ctx, o.Engine, o.Client, v.watch); err != nil {
 		return nil, err
 	}
 	defer func() {

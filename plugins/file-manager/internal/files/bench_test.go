@@ -68,7 +68,7 @@ func benchManager(b *testing.B, durability filev1.Durability) (*Manager, string)
 		b.Fatal(err)
 	}
 	b.Cleanup(func() {
-		if err := m.Close(); err != nil {
+		if err := m.Shutdown(b.Context()); err != nil {
 			b.Error(err)
 		}
 	})

@@ -62,7 +62,7 @@ func serve(t testing.TB, dir string, config *filev1.Config) *box {
 		if err := <-served; err != nil {
 			t.Error(err)
 		}
-		if err := m.Close(); err != nil {
+		if err := m.Shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -118,7 +118,7 @@ func TestALockOutlivesTheManager(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := b.manager.Close(); err != nil {
+	if err := b.manager.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	again := serve(t, b.dir, &filev1.Config{Root: map[string]*filev1.Root{"r": {Path: b.dir, Mode: filev1.Mode_RW}}})

@@ -84,9 +84,9 @@ func (m *Manager) Configure(_ context.Context, config *filev1.Config) error {
 	return errors.Join(faults...)
 }
 
-// Close refuses new calls and closes the roots. It does not wait: a tree that a
+// Shutdown refuses new calls and closes the roots. It does not wait: a tree that a
 // call still works on is closed when that ends.
-func (m *Manager) Close() error {
+func (m *Manager) Shutdown(context.Context) error {
 	m.mu.Lock()
 	roots := m.roots
 	m.roots, m.closed = nil, true

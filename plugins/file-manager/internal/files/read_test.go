@@ -243,7 +243,7 @@ func TestACancelledCallDoesNothing(t *testing.T) {
 // F5: a call after the end panicked.
 func TestACallAfterTheEndIsUnavailable(t *testing.T) {
 	b := open(t)
-	if err := b.manager.Close(); err != nil {
+	if err := b.manager.Shutdown(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	_, err := b.write("f", "x")

@@ -132,7 +132,7 @@ func TestARootThatIsNotThereYetIsFoundToBeInAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := New()
-	defer m.Close()
+	defer func() { _ = m.Shutdown(t.Context()) }()
 	err := m.Configure(t.Context(), &filev1.Config{Root: map[string]*filev1.Root{
 		"outer": {Path: filepath.Join(dir, "real")},
 		"inner": {Path: filepath.Join(dir, "link", "new", "sub"), Mode: filev1.Mode_RW, Create: true},

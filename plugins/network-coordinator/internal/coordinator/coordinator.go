@@ -164,8 +164,8 @@ func (c *Coordinator) Drain(ctx context.Context) error {
 	return errors.Join(c.server.Drain(ctx), c.table.Drained(ctx))
 }
 
-// Close ends everything, open connections too.
-func (c *Coordinator) Close() error {
+// Shutdown ends everything, open connections too.
+func (c *Coordinator) Shutdown(context.Context) error {
 	c.mu.Lock()
 	c.closed = true
 	c.door.closeUnless(nil)

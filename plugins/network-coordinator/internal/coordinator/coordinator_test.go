@@ -40,7 +40,7 @@ func start(t *testing.T, config *networkv1.Config) *Coordinator {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := c.Close(); err != nil {
+		if err := c.Shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}
 		http.DefaultClient.CloseIdleConnections()

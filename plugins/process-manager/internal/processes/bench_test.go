@@ -31,7 +31,7 @@ func BenchmarkRun(b *testing.B) {
 		if err := m.Configure(b.Context(), &processv1.Config{LogDir: b.TempDir(), Command: map[string]*processv1.Command{"true": {Path: path}}}); err != nil {
 			b.Fatal(err)
 		}
-		b.Cleanup(func() { _ = m.Close() })
+		b.Cleanup(func() { _ = m.Shutdown(b.Context()) })
 		b.SetParallelism(4)
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {

@@ -74,7 +74,7 @@ func open(t testing.TB, config *processv1.Config) *bench {
 	t.Cleanup(func() {
 		_ = b.conn.Close()
 		b.server.Stop()
-		if err := errors.Join(<-served, b.manager.Close()); err != nil {
+		if err := errors.Join(<-served, b.manager.Shutdown(t.Context())); err != nil {
 			t.Error(err)
 		}
 	})

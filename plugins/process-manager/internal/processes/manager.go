@@ -105,9 +105,9 @@ func (m *Manager) Reconfigure(_ context.Context, config *processv1.Config) error
 // Metrics are the manager's own, listed in the plugin's README.
 func (m *Manager) Metrics() prometheus.Gatherer { return m.metrics.registry }
 
-// Close lets go of all processes. Those that the host keeps run on, for the next
+// Shutdown lets go of all processes. Those that the host keeps run on, for the next
 // instance or until the host ends them; where there is no keeper, they are killed.
-func (m *Manager) Close() error {
+func (m *Manager) Shutdown(context.Context) error {
 	m.settled.Stop()
 	m.mu.Lock()
 	m.closed = true

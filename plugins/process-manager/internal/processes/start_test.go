@@ -187,7 +187,7 @@ func TestTwoManagersCannotHaveOneLogDirectory(t *testing.T) {
 	if err == nil || !strings.HasPrefix(err.Error(), "log_dir: ") || !strings.Contains(err.Error(), "in use elsewhere") {
 		t.Errorf("got %v", err)
 	}
-	if err := second.Close(); err != nil {
+	if err := second.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

@@ -1,0 +1,91 @@
+package page
+
+import (
+	"context"
+	_ "embed"
+	"slices"
+	"time"
+
+	"github.com/chromedp/cdproto/input"
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
+	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+//go:embed click.js
+var clickable string
+
+// Click moves the mouse to an element and clicks it there, once it has come into
+// view, stands still, is not disabled and is what would be hit. why is as in Open,
+// for the page that is waited for.
+func (t *Tab) Click(ctx context.Context, request *browserv1.ClickRequest, why func(string) error) error {
+	button, mask, err := buttonOf(request.GetButton())
+	if err != nil {
+		return err
+	}
+	count := max(1, request.GetCount())
+	if count > 3 {
+		return status.Errorf(codes.InvalidArgument, "count: %d, it is 1 to 3", count)
+	}
+	limited, cancel, err := within(ctx, request.GetTarget().GetTimeout(), "target.timeout", defaultReach)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	e, ready, err := t.prepare(limited, request.GetTarget(), wantSeen, clickable)
+	if err != nil {
+		return err
+	}
+	defer e.release()
+	x, y, err := t.at(limited, e.frame, ready.X, ready.Y)
+	if err != nil {
+		return t.Fault(limited, err, "the place of the element")
+	}
+	before := t.mark()
+	mouse := []devtools.Command{devtools.Do(input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: input.DispatchMouseEventTypeMouseMoved, X: x, Y: y})}
+	for i := range int64(count) {
+		event := input.DispatchMouseEventParams{Type: input.DispatchMouseEventTypeMousePressed, X: x, Y: y, Button: button, Buttons: mask, ClickCount: i + 1}
+		mouse = append(mouse, devtools.Do(input.DispatchMouseEvent, event))
+		event.Type, event.Buttons = input.DispatchMouseEventTypeMouseReleased, 0
+		mouse = append(mouse, devtools.Do(input.DispatchMouseEvent, event))
+	}
+	if err := t.Batch(limited, mouse...); err != nil && !t.left(before) {
+		return t.hung(limited, e.session, err, "the page to take the click")
+	}
+	if !request.GetWaitNavigation() {
+		return nil
+	}
+	limit := defaultReach
+	if d := request.GetTarget().GetTimeout(); d != nil {
+		limit = d.AsDuration()
+	}
+	return t.arrive(ctx, before, limit, "a navigation that the click leads to", why)
+}
+
+// buttonOf is a button of the mouse, and the bit that stands for it while it is
+// pressed.
+func buttonOf(name string) (input.MouseButton, int64, error) {
+	names := []string{"left", "right", "middle"} // in the order of their bits
+	if name == "" {
+		name = "left"
+	}
+	i := slices.Index(names, name)
+	if i < 0 {
+		return "", 0, status.Errorf(codes.InvalidArgument, "button: %q, one of left, middle and right", name)
+	}
+	return input.MouseButton(name), 1 << i, nil
+}
+
+// arrive waits for the navigation that follows after a place, which begins within
+// limit, and until its page is loaded.
+func (t *Tab) arrive(ctx context.Context, before mark, limit time.Duration, what string, why func(string) error) error {
+	begun, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	if err := t.follow(begun, before, what, why); err != nil {
+		return err
+	}
+	loaded, cancel := context.WithTimeout(ctx, defaultWait)
+	defer cancel()
+	return t.until(loaded, browserv1.Wait_LOAD)
+}
