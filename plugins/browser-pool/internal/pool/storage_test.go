@@ -108,6 +108,7 @@ func newVault(t *testing.T) *vault {
 		s.asked = append(s.asked, r.URL.Path)
 		s.mu.Unlock()
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Cross-Origin-Opener-Policy", "same-origin") // of a window from which others are opened
 		switch r.URL.Path {
 		case "/worker.js":
 			w.Header().Set("Content-Type", "text/javascript")
