@@ -28,6 +28,10 @@ const (
 	// idleTime is how long a connection without a request is kept.
 	idleTime = 90 * time.Second
 
+	// maxRequests is how many requests and tunnels an outlet carries at once.
+	// Chromium makes 32 connections to a proxy, and 255 for WebSockets.
+	maxRequests = 256
+
 	// maxFailures is how many destinations are remembered as failed.
 	maxFailures = 256
 )
@@ -44,6 +48,8 @@ type Rules struct {
 	Proxy *url.URL
 	// Reported is called for each connection that is denied; see egress.Dialer.
 	Reported func(*egress.Denied)
+
+	guarded bool // by Guard
 
 	mu    sync.Mutex
 	ports map[uint16]bool // of open outlets, which no page may reach
@@ -63,6 +69,7 @@ type Outlet struct {
 
 	mu        sync.Mutex
 	closed    bool
+	active    int // requests
 	client    string
 	proxy     *url.URL // of the page, in place of Rules.Proxy
 	transport *http.Transport
@@ -88,10 +95,12 @@ func (r *Rules) Open(ctx context.Context) (*Outlet, error) {
 		ReadHeaderTimeout: headerTime,
 		IdleTimeout:       idleTime,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
-			if !o.enter() {
-				panic(http.ErrAbortHandler)
+			if err := o.enter(); err != nil {
+				o.failed(destination(request), err)
+				http.Error(w, err.Error(), http.StatusServiceUnavailable)
+				return
 			}
-			defer o.requests.Done()
+			defer o.leave()
 			if request.Method == http.MethodConnect {
 				o.tunnel(w, request)
 				return
@@ -102,9 +111,16 @@ func (r *Rules) Open(ctx context.Context) (*Outlet, error) {
 	r.own(o.port(), true)
 	go func() {
 		defer close(o.served)
-		_ = o.server.Serve(listener) // until Close
+		_ = o.server.Serve(r.guard(listener)) // until Close
 	}()
 	return o, nil
+}
+
+func (r *Rules) guard(l net.Listener) net.Listener {
+	if r.guarded {
+		return guarded{l}
+	}
+	return l
 }
 
 // own notes a port that is one of ours, or no longer.
@@ -169,14 +185,26 @@ func (o *Outlet) failed(destination string, err error) {
 	}
 }
 
-// enter counts a request in, unless the outlet is closed.
-func (o *Outlet) enter() bool {
+// enter counts a request in, unless the outlet is closed or has too many.
+func (o *Outlet) enter() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.closed {
-		o.requests.Add(1)
+	switch {
+	case o.closed:
+		return errClosed
+	case o.active >= maxRequests:
+		return errBusy
 	}
-	return !o.closed
+	o.active++
+	o.requests.Add(1)
+	return nil
+}
+
+func (o *Outlet) leave() {
+	o.mu.Lock()
+	o.active--
+	o.mu.Unlock()
+	o.requests.Done()
 }
 
 // Close ends all connections and returns when nothing of the outlet is left.

@@ -101,7 +101,13 @@ func (p *Pool) begin(ctx context.Context, r *running, need slot.Need, j job, iso
 	}()
 	s.Tab.SetDialogs(dialogs)
 	var info *browserv1.PageInfo
-	if err = p.open(ctx, s, j); err == nil {
+	err = r.slots.Download(ctx, s, downloadDir(), func(d *browserv1.Download) {
+		s.Tab.Tell(&browserv1.EventsResponse{Event: &browserv1.EventsResponse_Download{Download: d}})
+	})
+	if err == nil {
+		err = p.open(ctx, s, j)
+	}
+	if err == nil {
 		info, err = hand{slot: s, isolation: isolation}.look(ctx)
 	}
 	outcome = outcomeOf(ctx, need, err)
@@ -110,6 +116,10 @@ func (p *Pool) begin(ctx context.Context, r *running, need slot.Need, j job, iso
 	}
 	return session.Page{Slot: s, Info: info, Isolation: isolation, Outcome: outcome, Dir: r.uploads()}, nil
 }
+
+// downloadDir is a name for a session's directory, by which the operator finds the
+// old ones.
+func downloadDir() string { return time.Now().UTC().Format("20060102-150405-") + rand.Text()[:8] }
 
 // uploads is a name for a directory, which whoever has it makes and removes.
 func (r *running) uploads() string { return filepath.Join(r.home.Dir(), "uploads-"+rand.Text()) }

@@ -76,6 +76,7 @@ func (s *Slot) Retire() { s.retire = true }
 func (s *Slot) use(n Need) {
 	s.client, s.site = n.Client, n.Site
 	s.used++
+	s.setFolder(nil)
 	s.Outlet.Use(n.Client, n.Proxy)
 	if n.Proxy != nil {
 		s.retire = true // what came through another way may be in its caches
