@@ -57,12 +57,12 @@ type Outlet struct {
 	listener net.Listener
 	server   *http.Server
 	served   chan struct{}
-	closing  context.Context //nolint:containedctx // ends what the outlet has under way, with the outlet
-	close    context.CancelFunc
 	requests sync.WaitGroup
 
 	mu        sync.Mutex
 	closed    bool
+	using     context.Context    //nolint:containedctx // ends what is under way, with the use of the outlet; nil while nobody uses it
+	rest      context.CancelFunc // ends using
 	client    string
 	proxy     *url.URL // of the page, in place of Rules.Proxy
 	transport *http.Transport
@@ -77,7 +77,6 @@ func (r *Rules) Open(ctx context.Context) (*Outlet, error) {
 	}
 	o := &Outlet{rules: r, listener: listener, served: make(chan struct{}), failures: make(map[string]error)}
 	o.dialer = egress.Dialer{Policy: r.Policy, Own: r.isOwn, Reported: r.Reported}
-	o.closing, o.close = context.WithCancel(context.WithoutCancel(ctx))
 	forward := &httputil.ReverseProxy{
 		Rewrite:       func(*httputil.ProxyRequest) {},
 		Transport:     roundTripper(o.roundTrip),
@@ -88,10 +87,15 @@ func (r *Rules) Open(ctx context.Context) (*Outlet, error) {
 		ReadHeaderTimeout: headerTime,
 		IdleTimeout:       idleTime,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
-			if !o.enter() {
+			using := o.enter()
+			if using == nil {
 				panic(http.ErrAbortHandler)
 			}
 			defer o.requests.Done()
+			ctx, cancel := context.WithCancel(request.Context())
+			defer cancel()
+			defer context.AfterFunc(using, cancel)()
+			request = request.WithContext(ctx)
 			if request.Method == http.MethodConnect {
 				o.tunnel(w, request)
 				return
@@ -145,9 +149,23 @@ func (o *Outlet) Use(client string, proxy *url.URL) {
 	}
 	o.client, o.proxy = client, proxy
 	clear(o.failures)
+	if o.using == nil {
+		o.using, o.rest = context.WithCancel(context.Background())
+	}
 	if o.transport == nil {
 		o.transport = o.newTransport(client, proxy)
 	}
+}
+
+// Rest ends all that is under way, and lets nothing pass until Use: what a page
+// asked for does not arrive when it has gone.
+func (o *Outlet) Rest() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.rest != nil {
+		o.rest()
+	}
+	o.using, o.rest = nil, nil
 }
 
 // Why is why the last connection to a destination, "host:port", failed; nil if
@@ -169,14 +187,16 @@ func (o *Outlet) failed(destination string, err error) {
 	}
 }
 
-// enter counts a request in, unless the outlet is closed.
-func (o *Outlet) enter() bool {
+// enter counts a request in and returns what it ends with; nil while nothing may
+// pass.
+func (o *Outlet) enter() context.Context {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.closed {
-		o.requests.Add(1)
+	if o.closed || o.using == nil {
+		return nil
 	}
-	return !o.closed
+	o.requests.Add(1)
+	return o.using
 }
 
 // Close ends all connections and returns when nothing of the outlet is left.
@@ -184,7 +204,7 @@ func (o *Outlet) Close() {
 	o.mu.Lock()
 	o.closed = true
 	o.mu.Unlock()
-	o.close()
+	o.Rest()
 	_ = o.server.Close() // of a listener on loopback
 	<-o.served
 	o.requests.Wait()
