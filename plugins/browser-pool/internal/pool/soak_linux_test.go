@@ -20,8 +20,8 @@ import (
 // A thousand jobs of eight callers, with twenty kills of browsers and twenty of
 // renderers among them: none fails, none has another's picture, nothing is left.
 func TestSlowNoJobIsLostHoweverOftenBrowsersAreKilled(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes a minute")
+	if os.Getenv("GAIA_SLOW") == "" {
+		t.Skip("takes a minute: set GAIA_SLOW=1, or make test-slow")
 	}
 	const jobs, callers, kills = 1000, 8, 40
 	address := colours(t)
@@ -94,8 +94,8 @@ func kill(t *testing.T, isBrowser bool) {
 }
 
 func TestSlowAHundredIsolatedTabsFitIntoTwoGigabytes(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes half a minute")
+	if os.Getenv("GAIA_SLOW") == "" {
+		t.Skip("takes half a minute: set GAIA_SLOW=1, or make test-slow")
 	}
 	const tabs, limit = 100, 2 << 30
 	p := start(t, &browserv1.Config{MaxTabs: tabs, MaxBrowsers: 8, Warm: new(uint32(0)), Memory: 4 << 30})
