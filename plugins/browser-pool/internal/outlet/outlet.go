@@ -63,13 +63,13 @@ type Outlet struct {
 	listener net.Listener
 	server   *http.Server
 	served   chan struct{}
-	closing  context.Context //nolint:containedctx // ends what the outlet has under way, with the outlet
-	close    context.CancelFunc
 	requests sync.WaitGroup
 
 	mu        sync.Mutex
 	closed    bool
-	active    int // requests
+	active    int                // requests
+	using     context.Context    //nolint:containedctx // ends what is under way, with the use of the outlet; nil while nobody uses it
+	rest      context.CancelFunc // ends using
 	client    string
 	proxy     *url.URL // of the page, in place of Rules.Proxy
 	transport *http.Transport
@@ -84,7 +84,6 @@ func (r *Rules) Open(ctx context.Context) (*Outlet, error) {
 	}
 	o := &Outlet{rules: r, listener: listener, served: make(chan struct{}), failures: make(map[string]error)}
 	o.dialer = egress.Dialer{Policy: r.Policy, Own: r.isOwn, Reported: r.Reported}
-	o.closing, o.close = context.WithCancel(context.WithoutCancel(ctx))
 	forward := &httputil.ReverseProxy{
 		Rewrite:       func(*httputil.ProxyRequest) {},
 		Transport:     roundTripper(o.roundTrip),
@@ -95,12 +94,17 @@ func (r *Rules) Open(ctx context.Context) (*Outlet, error) {
 		ReadHeaderTimeout: headerTime,
 		IdleTimeout:       idleTime,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
-			if err := o.enter(); err != nil {
+			using, err := o.enter()
+			if err != nil {
 				o.failed(destination(request), err)
 				http.Error(w, err.Error(), http.StatusServiceUnavailable)
 				return
 			}
 			defer o.leave()
+			ctx, cancel := context.WithCancel(request.Context())
+			defer cancel()
+			defer context.AfterFunc(using, cancel)()
+			request = request.WithContext(ctx)
 			if request.Method == http.MethodConnect {
 				o.tunnel(w, request)
 				return
@@ -161,9 +165,23 @@ func (o *Outlet) Use(client string, proxy *url.URL) {
 	}
 	o.client, o.proxy = client, proxy
 	clear(o.failures)
+	if o.using == nil {
+		o.using, o.rest = context.WithCancel(context.Background())
+	}
 	if o.transport == nil {
 		o.transport = o.newTransport(client, proxy)
 	}
+}
+
+// Rest ends all that is under way, and lets nothing pass until Use: what a page
+// asked for does not arrive when it has gone.
+func (o *Outlet) Rest() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.rest != nil {
+		o.rest()
+	}
+	o.using, o.rest = nil, nil
 }
 
 // Why is why the last connection to a destination, "host:port", failed; nil if
@@ -185,19 +203,20 @@ func (o *Outlet) failed(destination string, err error) {
 	}
 }
 
-// enter counts a request in, unless the outlet is closed or has too many.
-func (o *Outlet) enter() error {
+// enter counts a request in and returns what it ends with, unless nothing may
+// pass or there are too many.
+func (o *Outlet) enter() (context.Context, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
-	case o.closed:
-		return errClosed
+	case o.closed, o.using == nil:
+		return nil, errClosed
 	case o.active >= maxRequests:
-		return errBusy
+		return nil, errBusy
 	}
 	o.active++
 	o.requests.Add(1)
-	return nil
+	return o.using, nil
 }
 
 func (o *Outlet) leave() {
@@ -212,7 +231,7 @@ func (o *Outlet) Close() {
 	o.mu.Lock()
 	o.closed = true
 	o.mu.Unlock()
-	o.close()
+	o.Rest()
 	_ = o.server.Close() // of a listener on loopback
 	<-o.served
 	o.requests.Wait()

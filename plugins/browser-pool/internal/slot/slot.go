@@ -167,6 +167,7 @@ func (s *Slot) crash() { s.Tab.Post(page.CommandCrash, nil) }
 func (s *Slot) wipe() error {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), stepTime, errSlow)
 	defer cancel()
+	s.Outlet.Rest() // answers that come late would write again
 	if err := s.Tab.Reset(ctx); err != nil {
 		return fmt.Errorf("wipe: %w", err)
 	}
