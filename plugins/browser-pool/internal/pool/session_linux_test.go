@@ -303,7 +303,7 @@ func TestSessionsOfCallersThatComeAndGoLeaveNothing(t *testing.T) {
 
 func shut(t *testing.T, p *Pool) {
 	t.Helper()
-	if err := p.Shutdown(); err != nil {
+	if err := p.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
