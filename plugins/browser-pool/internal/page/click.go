@@ -51,7 +51,7 @@ func (t *Tab) Click(ctx context.Context, request *browserv1.ClickRequest, why fu
 		mouse = append(mouse, devtools.Do(input.DispatchMouseEvent, event))
 	}
 	if err := t.Batch(limited, mouse...); err != nil && !t.left(before) {
-		return t.Fault(limited, err, "the page to take the click")
+		return t.hung(limited, e.session, err, "the page to take the click")
 	}
 	if !request.GetWaitNavigation() {
 		return nil

@@ -46,47 +46,47 @@ func (t *Tab) Evaluate(ctx context.Context, request *browserv1.EvaluateRequest) 
 	if err != nil {
 		return nil, err
 	}
-	var text *string
-	if err := f.call(ctx, mainWorld, scriptOf(request.GetExpression(), toJSON), &text, args...); err != nil {
-		if ctx.Err() != nil {
-			interrupt(ctx, f.session)
-		}
-		return nil, t.thrown(ctx, err)
+	var result scripted
+	if err := f.call(ctx, mainWorld, scriptOf(request.GetExpression(), toJSON), &result, args...); err != nil {
+		return nil, t.thrown(ctx, f.session, err)
 	}
-	if text == nil {
+	switch {
+	case result.NoFunction:
+		return nil, status.Error(codes.InvalidArgument, "args: the expression is no function that would take them")
+	case result.Fault != "":
+		return nil, status.Errorf(codes.FailedPrecondition, "the value cannot be JSON: %s", clip(result.Fault, 200))
+	case result.TooLong:
 		return nil, status.Errorf(codes.ResourceExhausted, "the value has more than %d characters of JSON", maxResult/4)
 	}
 	var value any
-	if err := json.Unmarshal([]byte(*text), &value); err != nil {
-		return nil, status.Errorf(codes.FailedPrecondition, "the value is no JSON: %v", err)
+	if err := json.Unmarshal([]byte(result.JSON), &value); err != nil {
+		return nil, status.Errorf(codes.FailedPrecondition, "the value cannot be JSON: %v", err) // the page has changed JSON.stringify
 	}
 	return structpb.NewValue(value)
 }
 
 // thrown is the error of a script that is the caller's own.
-func (t *Tab) thrown(ctx context.Context, err error) error {
+func (t *Tab) thrown(ctx context.Context, s *devtools.Session, err error) error {
 	exception, isThrown := errors.AsType[*Exception](err)
 	switch {
-	case isThrown && strings.HasPrefix(exception.Text, argsWithoutFunction):
-		return status.Error(codes.InvalidArgument, "args: the expression is no function that would take them")
 	case isThrown:
 		return status.Errorf(codes.FailedPrecondition, "the script threw %s (line %d)", exception.Text, exception.Line)
 	case protocolError(err) != "" && t.Err() == nil:
 		return status.Errorf(codes.FailedPrecondition, "the page went elsewhere while the script ran: %s", protocolError(err))
 	}
-	return t.Fault(ctx, err, "the script")
+	return t.hung(ctx, s, err, "the script")
 }
 
-// argsWithoutFunction is what scriptOf throws when there are args and nothing to
-// call with them.
-const argsWithoutFunction = "gaia: args without a function"
+// scripted is what a script with a value returns.
+type scripted struct {
+	JSON       string
+	Fault      string // why there is no JSON
+	TooLong    bool
+	NoFunction bool // the expression is none, and there are args
+}
 
-// toJSON is the end of a script whose value is wanted; null if it is longer than
-// most.
-const toJSON = `(value, most) => {
-	const text = JSON.stringify(value) ?? "null"
-	return text.length > most ? null : text
-}`
+// toJSON is the end of a script whose value is wanted.
+const toJSON = `(value, most) => { try { const JSON = globalThis.JSON.stringify(value) ?? "null"; return JSON.length > most ? { TooLong: true } : { JSON } } catch (e) { return { Fault: String(e.message).split("\n")[0] } } }`
 
 // scriptOf is a function that evaluates an expression, calls the function that it
 // may be with its own args (but for the first, which is for end), awaits the
@@ -94,10 +94,12 @@ const toJSON = `(value, most) => {
 // the expression's scope, and its first line is the script's first.
 func scriptOf(expression, end string) string {
 	expression = strings.TrimRight(expression, " \t\r\n;")
-	return `async function(most, ...args) { const value = await (async function() { return (` + expression + `
-)}).call(globalThis)
-if (typeof value !== "function" && args.length > 0) throw "` + argsWithoutFunction + `"
-return (` + end + `)(typeof value === "function" ? await value(...args) : value, most) }`
+	return `((run) => async (most, ...args) => { ` +
+		`const value = await run.call(globalThis); ` +
+		`if (typeof value === "function") return (` + end + `)(await value(...args), most); ` +
+		`return args.length > 0 ? { NoFunction: true } : (` + end + `)(value, most) ` +
+		`})(async function() { return (` + expression + `
+)})`
 }
 
 // interrupt ends the script that keeps the process of a session from answering, if
@@ -114,4 +116,13 @@ func interrupt(ctx context.Context, s *devtools.Session) {
 	if _, err := devtools.Call(ctx, s, runtime.TerminateExecution, cdp.Empty{}); err == nil {
 		_, _ = devtools.Call(ctx, s, runtime.Evaluate, ping) // answered when it has ended
 	}
+}
+
+// hung is the Fault of something that has the page run a script. If that is why
+// the time is over, the script is ended, so that the page can be used again.
+func (t *Tab) hung(ctx context.Context, s *devtools.Session, err error, what string) error {
+	if err != nil && ctx.Err() != nil {
+		interrupt(ctx, s)
+	}
+	return t.Fault(ctx, err, what)
 }

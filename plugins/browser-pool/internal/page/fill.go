@@ -45,7 +45,7 @@ func (t *Tab) Fill(ctx context.Context, request *browserv1.FillRequest) error {
 		return t.press(ctx, stroke{key: keyOf("Delete")})
 	}
 	if _, err := devtools.Call(ctx, t.Session, input.InsertText, input.InsertTextParams{Text: text}); err != nil {
-		return t.Fault(ctx, err, "the page to take the text")
+		return t.hung(ctx, e.session, err, "the page to take the text")
 	}
 	var count [2]int
 	if err := e.call(ctx, filled, &count, text); err != nil {

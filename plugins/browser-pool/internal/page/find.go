@@ -96,6 +96,7 @@ func (t *Tab) prepare(ctx context.Context, target *browserv1.Target, what want, 
 		begin  = time.Now()
 		latest = errors.New("") // why not yet
 	)
+	limit, _ := ctx.Deadline()
 	attempt := 0
 	err := t.repeat(ctx, func() (bool, error) {
 		f, err := t.frame(ctx, target.GetFrame())
@@ -134,7 +135,7 @@ func (t *Tab) prepare(ctx context.Context, target *browserv1.Target, what want, 
 		return found, ready, nil
 	}
 	if s, ok := status.FromError(latest); ok && errors.Is(ctx.Err(), context.DeadlineExceeded) && t.Err() == nil {
-		return found, ready, status.Errorf(s.Code(), "%s (waited %v)", s.Message(), time.Since(begin).Round(100*time.Millisecond))
+		return found, ready, status.Errorf(s.Code(), "%s (waited %v)", s.Message(), limit.Sub(begin).Round(100*time.Millisecond))
 	}
 	return found, ready, t.Fault(ctx, err, fmt.Sprintf("selector %q", clip(target.GetSelector(), 200)))
 }

@@ -136,8 +136,8 @@ func (s stroke) shifted() stroke {
 	return s
 }
 
-// commands are what an editor does at a stroke. Browsers without a window have no
-// menu that would know.
+// commands are what an editor does at a stroke. On Linux Chromium knows them by
+// itself; on macOS the menu of a window would.
 func (s stroke) commands() []string {
 	var held int64
 	for _, m := range s.modifiers {

@@ -36,6 +36,10 @@ func (t *Tab) follow(ctx context.Context, before mark, what string, why func(str
 		return t.navigations > before, 0
 	})
 	if err == nil && failed != "" {
+		// Until the browser's own page is there, the tab cannot be used.
+		if err := t.until(ctx, browserv1.Wait_LOAD); err != nil {
+			return err
+		}
 		return unreachable(t.asked(), failed, why)
 	}
 	return err

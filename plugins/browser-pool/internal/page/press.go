@@ -77,7 +77,7 @@ func (t *Tab) press(ctx context.Context, s stroke) error {
 	}
 	before := t.mark()
 	if err := t.Batch(ctx, events...); err != nil && !t.left(before) {
-		return t.Fault(ctx, err, "the page to take the key")
+		return t.hung(ctx, t.Session, err, "the page to take the key")
 	}
 	return nil
 }

@@ -53,7 +53,7 @@ func (t *Tab) Reset(ctx context.Context) error {
 // forget starts counting anew.
 func (t *Tab) forget() {
 	t.update(func() {
-		t.state = state{loader: t.loader, url: t.url, milestone: t.milestone, open: t.open}
+		t.state = state{loader: t.loader, url: t.url, milestone: t.milestone, open: t.open, frames: t.frames}
 		clear(t.open)
 	})
 }

@@ -3,6 +3,7 @@ package page
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/chromedp/cdproto/cdp/jsonv2"
@@ -38,14 +39,26 @@ func exception(details *runtime.ExceptionDetails, err error) error {
 	if err != nil || details == nil {
 		return err
 	}
-	text := details.Text
+	text, line := details.Text, details.LineNumber+1
 	if thrown := details.Exception; thrown != nil {
 		text, _, _ = strings.Cut(thrown.Description, "\n")
+		line = lineOf(thrown.Description, line)
 		if text == "" {
 			text = string(thrown.Value)
 		}
 	}
-	return &Exception{Text: clip(text, 1000), Line: details.LineNumber + 1}
+	return &Exception{Text: clip(text, 1000), Line: line}
+}
+
+// lineOf is the line of a script of ours, which has no URL, in an error's stack. The
+// browser itself says the last line that ran.
+func lineOf(stack string, otherwise int64) int64 {
+	_, after, _ := strings.Cut(stack, "<anonymous>:")
+	number, _, _ := strings.Cut(after, ":")
+	if line, err := strconv.ParseInt(number, 10, 64); err == nil {
+		return line
+	}
+	return otherwise
 }
 
 // call calls a function in the main document; see frame.call.

@@ -30,6 +30,9 @@ const (
 	// maxOpen is how many requests in flight are told apart; a page that has
 	// more has them counted only.
 	maxOpen = 4096
+
+	// maxFrames is how many frames of a page are told apart from another's.
+	maxFrames = 4096
 )
 
 // ErrCrashed is the end of a tab whose renderer has died.
@@ -71,7 +74,8 @@ type state struct {
 	open      map[network.RequestID]struct{}
 	activity  time.Time // when a request last began or ended
 	dialogs   uint32
-	places    []place // that documents were from, in the order of their first
+	frames    map[cdp.FrameID]struct{} // frames of the page, the main one left out
+	places    []place                  // that documents were from, in the order of their first
 	awaited   chan<- target.ID
 	bridged   bool
 
@@ -98,6 +102,7 @@ func Attach(ctx context.Context, conn *devtools.Conn, context cdp.BrowserContext
 		return nil, err
 	}
 	t := &Tab{Target: id, Browser: conn.Session, Context: context, conn: conn, crashed: crashed, changed: make(chan struct{})}
+	t.frames = make(map[cdp.FrameID]struct{})
 	t.open = make(map[network.RequestID]struct{})
 	t.Session = conn.Open(attached.SessionID, t.handle)
 	t.viewport = viewport{width: DefaultWidth, height: DefaultHeight, scale: 1}
@@ -124,6 +129,10 @@ func (t *Tab) handle(e devtools.Event) {
 	switch e.Method {
 	case "Page.frameNavigated":
 		read(e, t.navigated)
+	case "Page.frameAttached":
+		read(e, func(a *page.EventFrameAttached) { t.framed(a.FrameID) })
+	case "Page.frameDetached":
+		read(e, t.detached)
 	case "Page.navigatedWithinDocument":
 		read(e, t.moved)
 	case "Page.lifecycleEvent":
@@ -170,6 +179,31 @@ func (t *Tab) update(change func()) {
 	change()
 	close(t.changed)
 	t.changed = make(chan struct{})
+}
+
+// Has reports whether a frame is one of the page's.
+func (t *Tab) Has(id cdp.FrameID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, ok := t.frames[id]
+	return ok || t.isMain(id)
+}
+
+func (t *Tab) framed(id cdp.FrameID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.frames) < maxFrames {
+		t.frames[id] = struct{}{}
+	}
+}
+
+// detached forgets a frame, unless another process has it now.
+func (t *Tab) detached(e *page.EventFrameDetached) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e.Reason != page.FrameDetachedReasonSwap {
+		delete(t.frames, e.FrameID)
+	}
 }
 
 func (t *Tab) isMain(frame cdp.FrameID) bool { return string(frame) == string(t.Target) }

@@ -133,10 +133,7 @@ func (t *Tab) waitExpression(ctx context.Context, expression, name string) error
 		}
 		return is, err
 	})
-	if err != nil && ctx.Err() != nil {
-		interrupt(ctx, f.session)
-	}
-	return t.Fault(ctx, err, fmt.Sprintf("expression %q", clip(expression, 200))+inParentheses(now))
+	return t.hung(ctx, f.session, err, fmt.Sprintf("expression %q", clip(expression, 200))+inParentheses(now))
 }
 
 func inParentheses(text string) string {
@@ -157,7 +154,7 @@ func (t *Tab) repeat(ctx context.Context, attempt func() (done bool, err error))
 		if done {
 			return nil
 		}
-		if _, isStatus := status.FromError(err); err != nil && isStatus {
+		if _, isStatus := status.FromError(err); err != nil && isStatus && ctx.Err() == nil {
 			return err
 		}
 		select {

@@ -237,7 +237,7 @@ func TestAPageIsWaitedFor(t *testing.T) {
 		}
 	}
 	for want, wait := range map[string]*browserv1.Wait{
-		`time is over, waiting for selector "#none"`:                                              {Selector: "#none"},
+		`time is over, waiting for selector "#none" (no element fits)`:                            {Selector: "#none"},
 		`time is over, waiting for expression "nothing" (ReferenceError: nothing is not defined)`: {Expression: "nothing"},
 	} {
 		_, err := p.Content(t.Context(), &browserv1.ContentRequest{Url: url + "/late", Page: &browserv1.Page{Wait: wait, Timeout: durationpb.New(700 * time.Millisecond)}})

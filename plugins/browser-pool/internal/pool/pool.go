@@ -63,8 +63,11 @@ func (p *Pool) Configure(ctx context.Context, config *browserv1.Config) error {
 	}
 	o.Log, o.Meter = sdk.Logger().Warn, p.metrics
 	o.Outlets.Reported = p.metrics.denied
-	if o.Launch.Home, err = engine.OpenHome(""); err != nil {
+	if o.Downloads, err = downloads(config.GetDownloads()); err != nil {
 		return err
+	}
+	if o.Launch.Home, err = engine.OpenHome(""); err != nil {
+		return errors.Join(err, o.Downloads.Close())
 	}
 	if engine.NeedsNoSandbox() {
 		sdk.Logger().Warn("browsers run without Chromium's sandbox: it cannot run as root; run gaia as another user")
@@ -122,7 +125,7 @@ func (r *running) close() error {
 	r.stop()
 	<-r.kept
 	r.slots.Close()
-	return r.home.Close()
+	return errors.Join(r.home.Close(), r.slots.Downloads.Close())
 }
 
 // Metrics are the pool's own, listed in the plugin's README.

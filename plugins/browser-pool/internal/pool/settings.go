@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/door"
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/download"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/engine"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/outlet"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/slot"
@@ -26,6 +27,7 @@ const (
 	defaultIdleTimeout  = 5 * time.Minute
 	defaultSessionIdle  = 5 * time.Minute
 	defaultMaxTabMemory = 512 << 20
+	defaultMaxDownload  = 100 << 20
 
 	defaultMaxClients    = 100
 	defaultMaxClientTabs = 10
@@ -139,6 +141,26 @@ func programs(ctx context.Context, config *browserv1.Config) (map[slot.Engine]en
 		faults = append(faults, missing)
 	}
 	return found, standard, errors.Join(faults...)
+}
+
+// downloads opens the store for files, if there is to be one.
+func downloads(config *browserv1.Downloads) (*download.Store, error) {
+	if config == nil {
+		return nil, nil //nolint:nilnil // no store is no fault: it refuses all
+	}
+	if config.GetDir() == "" {
+		return nil, sdk.Invalid("downloads.dir", "required")
+	}
+	if err := download.CheckNames(config.GetNames()); err != nil {
+		return nil, sdk.Invalid("downloads.names", "%v", err)
+	}
+	store, err := download.Open(download.Rules{
+		Dir: config.GetDir(), MaxSize: bytesOr(config.GetMaxSize(), defaultMaxDownload), Names: config.GetNames(),
+	})
+	if err != nil {
+		return nil, sdk.Invalid("downloads.dir", "%v", err)
+	}
+	return store, nil
 }
 
 // openDoor opens the door for scripts, if there is to be one.

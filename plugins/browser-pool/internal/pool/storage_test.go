@@ -92,17 +92,17 @@ const signedIn = `<!DOCTYPE html><title>busy</title><body><script>(async () => {
 	parent.postMessage(document.body.lastChild.data, "*")
 })().catch((e) => { document.title = "failed: " + e; document.body.append(e.stack ?? "") })</script>`
 
-// site serves them, and tells what it was asked for.
-type site struct {
+// vault serves them, and tells what it was asked for.
+type vault struct {
 	url string
 
 	mu    sync.Mutex
 	asked []string
 }
 
-func newSite(t *testing.T) *site {
+func newVault(t *testing.T) *vault {
 	t.Helper()
-	s := &site{}
+	s := &vault{}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.asked = append(s.asked, r.URL.Path)
@@ -125,14 +125,14 @@ func newSite(t *testing.T) *site {
 	return s
 }
 
-func (s *site) count() int {
+func (s *vault) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.asked)
 }
 
 // save opens a page and returns its login.
-func save(t *testing.T, p *Pool, address string, options *browserv1.Page, sites ...*site) ([]byte, error) {
+func save(t *testing.T, p *Pool, address string, options *browserv1.Page, sites ...*vault) ([]byte, error) {
 	t.Helper()
 	var saved []byte
 	_, _, err := p.do(t.Context(), job{url: address, page: options, work: func(ctx context.Context, h hand) (err error) {
@@ -154,7 +154,7 @@ func save(t *testing.T, p *Pool, address string, options *browserv1.Page, sites 
 
 func TestALoginIsSavedAndRestoredElsewhere(t *testing.T) {
 	p := start(t, nil)
-	first, second, framed := newSite(t), newSite(t), newSite(t)
+	first, second, framed := newVault(t), newVault(t), newVault(t)
 	frame := strings.Replace(framed.url, "127.0.0.1", "localhost", 1)
 	third := url.QueryEscape(frame + "/sign-in")
 	address := first.url + "/sign-in?worker=1&frame=" + third + "&next=" + url.QueryEscape(second.url+"/sign-in?end=1")
@@ -175,7 +175,7 @@ func TestALoginIsSavedAndRestoredElsewhere(t *testing.T) {
 	if after := first.count() + second.count() + framed.count(); after != before {
 		t.Errorf("restoring a login asked servers %d times", after-before)
 	}
-	for _, s := range []*site{first, second} {
+	for _, s := range []*vault{first, second} {
 		text, err := p.Text(t.Context(), &browserv1.TextRequest{Url: s.url + "/signed-in?frame=" + url.QueryEscape(frame+"/signed-in"), Page: &browserv1.Page{Storage: saved, Wait: done()}})
 		if err != nil {
 			t.Fatal(err)
@@ -249,7 +249,7 @@ func TestWhatIsNoLoginIsRefused(t *testing.T) {
 func TestARestoredLoginIsWipedWithItsTab(t *testing.T) {
 	warm := uint32(0)
 	p := start(t, &browserv1.Config{MaxTabs: 1, Warm: &warm})
-	s := newSite(t)
+	s := newVault(t)
 	saved, err := save(t, p, s.url+"/sign-in", &browserv1.Page{Client: "a", Wait: done()})
 	if err != nil {
 		t.Fatal(err)

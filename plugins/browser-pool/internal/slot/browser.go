@@ -145,6 +145,8 @@ func (b *browser) remove(s *Slot) {
 func (b *browser) handle(e devtools.Event) {
 	b.tell(e)
 	switch e.Method {
+	case "Browser.downloadWillBegin", "Browser.downloadProgress":
+		b.download(e)
 	case "Target.targetCreated":
 		var created target.EventTargetCreated
 		if jsonv2.Unmarshal(e.Params, &created) == nil {

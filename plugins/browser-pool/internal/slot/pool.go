@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/download"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/engine"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/outlet"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/turn"
@@ -21,6 +22,8 @@ type Options struct {
 	Default  Engine                    // whose slots are kept warm
 	Launch   engine.Options            // without Program and Handle
 	Outlets  *outlet.Rules
+
+	Downloads *download.Store // nil refuses all
 
 	MaxBrowsers  int
 	MaxTabs      int

@@ -14,11 +14,11 @@ import (
 	"net/url"
 	"time"
 
-	browserproto "github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/target"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/download"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/outlet"
 	pagepkg "github.com/gaia-go/gaia/plugins/browser-pool/internal/page"
 )
@@ -52,6 +52,7 @@ type Slot struct {
 	Popups bool
 
 	browser *browser
+	folder  *download.Folder // nil without Download; of the browser's lock
 	context cdp.BrowserContextID
 	client  string // that it has served; with used
 	site    string // that it was on last
@@ -123,10 +124,7 @@ func (p *Pool) try(ctx context.Context, b *browser, limit time.Duration) (_ *Slo
 	if err != nil {
 		return nil, err
 	}
-	// Files that pages offer would fill the disk.
-	if _, err := devtools.Call(step, b.Session, browserproto.SetDownloadBehavior, browserproto.SetDownloadBehaviorParams{
-		Behavior: browserproto.SetDownloadBehaviorBehaviorDeny, BrowserContextID: s.context,
-	}); err != nil {
+	if err := s.refuseDownloads(step); err != nil {
 		return nil, err
 	}
 	if s.Tab, err = pagepkg.Attach(step, b.Conn, s.context, tab.TargetID, b.why); err != nil {
@@ -153,6 +151,11 @@ func (p *Pool) dispose(s *Slot) {
 		}
 	}
 	s.Outlet.Close()
+	if s.folder != nil {
+		if err := s.folder.Close(); err != nil {
+			p.Log("partial downloads stay until the next start", "err", err)
+		}
+	}
 }
 
 // crash ends the renderer of a page that does not end by itself: an endless loop,
