@@ -100,8 +100,14 @@ func (p *Pool) begin(ctx context.Context, r *running, need slot.Need, j job, iso
 		}
 	}()
 	s.Tab.SetDialogs(dialogs)
+	err = r.slots.Download(ctx, s, rand.Text(), func(d *browserv1.Download) {
+		s.Tab.Tell(&browserv1.EventsResponse{Event: &browserv1.EventsResponse_Download{Download: d}})
+	})
 	var info *browserv1.PageInfo
-	if err = p.open(ctx, s, j); err == nil {
+	if err == nil {
+		err = p.open(ctx, s, j)
+	}
+	if err == nil {
 		info, err = hand{slot: s, isolation: isolation}.look(ctx)
 	}
 	outcome = outcomeOf(ctx, need, err)
