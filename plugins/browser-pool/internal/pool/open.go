@@ -40,13 +40,13 @@ func (p *Pool) Open(ctx context.Context, request *browserv1.OpenRequest) (*brows
 	ctx, cancel := j.deadline(ctx)
 	defer cancel()
 	s, reopened, err := r.sessions.Open(ctx, owner, func(ctx context.Context) (session.Page, error) {
-		leave, err := r.place(ctx, owner.Client)
+		place, err := r.sit(ctx, owner.Client)
 		if err != nil {
 			return session.Page{}, err
 		}
-		defer leave()
+		defer place.give()
 		return again(ctx, p.metrics, j, func() (session.Page, error) {
-			return p.begin(ctx, r, need, j, isolation, request.GetDialogs())
+			return p.begin(ctx, r, place, need, j, isolation, request.GetDialogs())
 		})
 	})
 	if err != nil {
@@ -88,8 +88,8 @@ func checkOpen(request *browserv1.OpenRequest, j *job) (slot.Need, browserv1.Iso
 }
 
 // begin opens a session's page in a slot, which is the session's then.
-func (p *Pool) begin(ctx context.Context, r *running, need slot.Need, j job, isolation browserv1.Isolation, dialogs *browserv1.DialogPolicy) (opened session.Page, err error) {
-	s, err := r.acquire(ctx, need, j.page)
+func (p *Pool) begin(ctx context.Context, r *running, place *seat, need slot.Need, j job, isolation browserv1.Isolation, dialogs *browserv1.DialogPolicy) (opened session.Page, err error) {
+	s, err := r.acquire(ctx, place, need, j.page)
 	if err != nil {
 		return opened, err
 	}

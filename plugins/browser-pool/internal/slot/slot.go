@@ -181,4 +181,8 @@ type Need struct {
 	Site   string   // where it goes: a slot that was there last is preferred
 	Reset  bool     // a wiped slot of the same client will do
 	Proxy  *url.URL // of the page's own, or nil
+
+	// Waits is called when the job has to wait, unless it is nil. It does not
+	// block.
+	Waits func()
 }
