@@ -1,9 +1,11 @@
 package page
 
 import (
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
@@ -37,9 +39,11 @@ func (t *Tab) Listen(tell func(*browserv1.EventsResponse)) {
 	l := &listener{tell: tell, open: make(map[network.RequestID]*browserv1.Request)}
 	l.isLogged = t.Post(runtime.CommandEnable, nil)
 	t.mu.Lock()
-	defer t.mu.Unlock()
 	t.listener = l
-	for _, p := range t.parts {
+	t.shared = append(t.shared, devtools.Do(runtime.Enable, cdp.Empty{}))
+	parts := slices.Clone(t.parts)
+	t.mu.Unlock()
+	for _, p := range parts {
 		p.Post(runtime.CommandEnable, nil)
 	}
 }

@@ -47,7 +47,7 @@ func (t *Tab) navigated(e *page.EventFrameNavigated) {
 			}
 		})
 	}
-	t.visited(e.Frame.SecurityOrigin, e.Frame.ParentID == "")
+	t.visited(e.Frame.SecurityOrigin, t.isMain(e.Frame.ID))
 }
 
 func (t *Tab) moved(e *page.EventNavigatedWithinDocument) {

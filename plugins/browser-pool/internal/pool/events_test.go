@@ -127,8 +127,8 @@ func path(address string) string {
 	return "/" + parts[3]
 }
 
-// site has a page that does all that there are events of.
-func site(t testing.TB) string {
+// eventful has a page that does all that there are events of.
+func eventful(t testing.TB) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -178,7 +178,7 @@ func site(t testing.TB) string {
 
 func TestEventsTellWhatHappensInASession(t *testing.T) {
 	p := start(t, nil)
-	url := site(t)
+	url := eventful(t)
 	id := open(t, p, &browserv1.OpenRequest{
 		Page:    &browserv1.Page{Client: "a", Rules: &browserv1.Rules{BlockUrls: []string{"*/ad.js"}}},
 		Dialogs: &browserv1.DialogPolicy{Accept: true, Text: "me"},

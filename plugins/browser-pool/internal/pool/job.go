@@ -46,14 +46,6 @@ func (j job) deadline(ctx context.Context) (context.Context, context.CancelFunc)
 	return context.WithTimeout(ctx, cmp.Or(j.page.GetTimeout().AsDuration(), defaultTimeout)+cmp.Or(j.limit, defaultTimeout))
 }
 
-// place waits for one of max_jobs places, which the caller leaves.
-func (r *running) place(ctx context.Context, client string) (leave func(), err error) {
-	if r.jobs.Take(ctx, client) != nil {
-		return nil, status.Errorf(codes.ResourceExhausted, "no place was free in time: %d pages load at once (max_jobs)", r.jobs.Len())
-	}
-	return r.jobs.Give, nil
-}
-
 // do does a job in a slot, and again in another one if that crashes.
 func (p *Pool) do(ctx context.Context, j job) (*browserv1.PageInfo, *browserv1.Cost, error) {
 	begin := time.Now()
@@ -70,15 +62,15 @@ func (p *Pool) do(ctx context.Context, j job) (*browserv1.PageInfo, *browserv1.C
 	}
 	ctx, cancel := j.deadline(ctx)
 	defer cancel()
-	leave, err := r.place(ctx, need.Client)
+	place, err := r.sit(ctx, need.Client)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer leave()
+	defer place.give()
 	cost := &browserv1.Cost{}
 	info, err := again(ctx, p.metrics, j, func() (*browserv1.PageInfo, error) {
 		cost.Attempts++
-		return p.attempt(ctx, r, need, j, begin, cost)
+		return p.attempt(ctx, r, place, need, j, begin, cost)
 	})
 	cost.Total = durationpb.New(time.Since(begin))
 	if err == nil {
@@ -100,8 +92,8 @@ func again[R any](ctx context.Context, m *metrics, j job, attempt func() (R, err
 }
 
 // attempt does a job in one slot.
-func (p *Pool) attempt(ctx context.Context, r *running, need slot.Need, j job, begin time.Time, cost *browserv1.Cost) (*browserv1.PageInfo, error) {
-	s, err := r.acquire(ctx, need, j.page)
+func (p *Pool) attempt(ctx context.Context, r *running, place *seat, need slot.Need, j job, begin time.Time, cost *browserv1.Cost) (*browserv1.PageInfo, error) {
+	s, err := r.acquire(ctx, place, need, j.page)
 	if err != nil {
 		return nil, err
 	}
@@ -135,16 +127,24 @@ func (p *Pool) work(ctx context.Context, h hand, j job, cost *browserv1.Cost) (*
 	return info, err
 }
 
-// acquire returns a slot, which the caller releases.
-func (r *running) acquire(ctx context.Context, need slot.Need, p *browserv1.Page) (*slot.Slot, error) {
+// acquire returns a slot, which the caller releases, for who has a place.
+func (r *running) acquire(ctx context.Context, place *seat, need slot.Need, p *browserv1.Page) (*slot.Slot, error) {
 	if need.Engine == browserv1.Engine_ENGINE_UNSPECIFIED {
 		need.Engine = r.slots.Default
 	}
+	need.Waits = place.give
 	s, err := r.slots.Acquire(ctx, need)
-	if err == nil && (len(p.GetCredentials()) > 0 || p.GetIgnoreCertificates()) {
+	if err != nil {
+		return nil, err
+	}
+	if err := place.take(ctx); err != nil {
+		r.slots.Release(s, outcomeOf(ctx, need, nil))
+		return nil, err
+	}
+	if len(p.GetCredentials()) > 0 || p.GetIgnoreCertificates() {
 		s.Retire() // browsers do not forget passwords on command
 	}
-	return s, err
+	return s, nil
 }
 
 func isolationOf(need slot.Need) browserv1.Isolation {

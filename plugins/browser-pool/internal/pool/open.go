@@ -40,13 +40,13 @@ func (p *Pool) Open(ctx context.Context, request *browserv1.OpenRequest) (*brows
 	ctx, cancel := j.deadline(ctx)
 	defer cancel()
 	s, reopened, err := r.sessions.Open(ctx, owner, func(ctx context.Context) (session.Page, error) {
-		leave, err := r.place(ctx, owner.Client)
+		place, err := r.sit(ctx, owner.Client)
 		if err != nil {
 			return session.Page{}, err
 		}
-		defer leave()
+		defer place.give()
 		return again(ctx, p.metrics, j, func() (session.Page, error) {
-			return p.begin(ctx, r, need, j, isolation, request.GetDialogs())
+			return p.begin(ctx, r, place, need, j, isolation, request.GetDialogs())
 		})
 	})
 	if err != nil {
@@ -88,8 +88,8 @@ func checkOpen(request *browserv1.OpenRequest, j *job) (slot.Need, browserv1.Iso
 }
 
 // begin opens a session's page in a slot, which is the session's then.
-func (p *Pool) begin(ctx context.Context, r *running, need slot.Need, j job, isolation browserv1.Isolation, dialogs *browserv1.DialogPolicy) (opened session.Page, err error) {
-	s, err := r.acquire(ctx, need, j.page)
+func (p *Pool) begin(ctx context.Context, r *running, place *seat, need slot.Need, j job, isolation browserv1.Isolation, dialogs *browserv1.DialogPolicy) (opened session.Page, err error) {
+	s, err := r.acquire(ctx, place, need, j.page)
 	if err != nil {
 		return opened, err
 	}
@@ -101,7 +101,13 @@ func (p *Pool) begin(ctx context.Context, r *running, need slot.Need, j job, iso
 	}()
 	s.Tab.SetDialogs(dialogs)
 	var info *browserv1.PageInfo
-	if err = p.open(ctx, s, j); err == nil {
+	err = r.slots.Download(ctx, s, downloadDir(), func(d *browserv1.Download) {
+		s.Tab.Tell(&browserv1.EventsResponse{Event: &browserv1.EventsResponse_Download{Download: d}})
+	})
+	if err == nil {
+		err = p.open(ctx, s, j)
+	}
+	if err == nil {
 		info, err = hand{slot: s, isolation: isolation}.look(ctx)
 	}
 	outcome = outcomeOf(ctx, need, err)
@@ -110,6 +116,10 @@ func (p *Pool) begin(ctx context.Context, r *running, need slot.Need, j job, iso
 	}
 	return session.Page{Slot: s, Info: info, Isolation: isolation, Outcome: outcome, Dir: r.uploads()}, nil
 }
+
+// downloadDir is a name for a session's directory, by which the operator finds the
+// old ones.
+func downloadDir() string { return time.Now().UTC().Format("20060102-150405-") + rand.Text()[:8] }
 
 // uploads is a name for a directory, which whoever has it makes and removes.
 func (r *running) uploads() string { return filepath.Join(r.home.Dir(), "uploads-"+rand.Text()) }

@@ -20,11 +20,11 @@ func (p *Pool) act(ctx context.Context, id string, step *browserv1.Step) (*brows
 	var result *browserv1.StepResult
 	err := p.in(ctx, id, func(ctx context.Context, r *running, h hand) (*browserv1.PageInfo, error) {
 		if loads(step) {
-			leave, err := r.place(ctx, h.client)
+			place, err := r.sit(ctx, h.client)
 			if err != nil {
 				return nil, err
 			}
-			defer leave()
+			defer place.give()
 		}
 		var err error
 		result, err = h.take(ctx, step)

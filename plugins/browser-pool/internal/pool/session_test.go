@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -186,5 +187,46 @@ func TestActionsOfASessionTakeTurns(t *testing.T) {
 	}
 	if got := evaluate(t, p, id, `"fine"`); got != "fine" {
 		t.Errorf("after an action that was given up: got %q", got)
+	}
+}
+
+func TestSessionsThatHaveAllTabsGoOnWhileJobsWaitForThem(t *testing.T) {
+	p := start(t, &browserv1.Config{MaxTabs: 2, MaxJobs: 2})
+	url := serve(t, map[string]string{"/": "<title>here</title>"})
+	ids := []string{open(t, p, &browserv1.OpenRequest{Page: &browserv1.Page{Client: "a"}}), open(t, p, &browserv1.OpenRequest{Page: &browserv1.Page{Client: "a"}})}
+	if _, err := p.Open(t.Context(), &browserv1.OpenRequest{}); status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("one session too many: got %v, want ResourceExhausted", err)
+	}
+	const jobs = 4
+	errs := make(chan error, jobs)
+	for range jobs {
+		go func() {
+			_, err := p.Content(context.WithoutCancel(t.Context()), &browserv1.ContentRequest{Url: url + "/"})
+			errs <- err
+		}()
+	}
+	r, err := p.use()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for r.slots.Counts().Waiting < jobs {
+		runtime.Gosched()
+	}
+	for _, id := range ids {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		if _, err := p.Navigate(ctx, &browserv1.NavigateRequest{Session: id, Url: url + "/"}); err != nil {
+			t.Error(err)
+		}
+		cancel()
+	}
+	for _, id := range ids {
+		if _, err := p.Close(t.Context(), &browserv1.CloseRequest{Session: id}); err != nil {
+			t.Error(err)
+		}
+	}
+	for range jobs {
+		if err := <-errs; err != nil {
+			t.Errorf("a job that has waited: %v", err)
+		}
 	}
 }

@@ -52,7 +52,8 @@ type Meter interface {
 type Pool struct {
 	Options
 
-	tasks sync.WaitGroup // what goes on without a caller
+	tasks   sync.WaitGroup // what goes on without a caller
+	sampler engine.Sampler // of Run
 
 	mu       sync.Mutex
 	closed   bool
@@ -285,13 +286,14 @@ type Counts struct {
 	Warm     int // slots that nobody has used
 	Wiped    int // slots that wait for another job of their client
 	Used     int // slots with a job, or on their way
+	Waiting  int // jobs that wait for a slot
 }
 
 // Counts of the moment.
 func (p *Pool) Counts() Counts {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c := Counts{Browsers: len(p.browsers), Tabs: p.tabs}
+	c := Counts{Browsers: len(p.browsers), Tabs: p.tabs, Waiting: p.line.Len()}
 	for _, s := range p.idle {
 		if s.used == 0 {
 			c.Warm++
