@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/coder/websocket"
@@ -31,8 +32,8 @@ func connect(t testing.TB, p *Pool) browserv1.BrowserPoolClient {
 	}
 	server := grpc.NewServer()
 	browserv1.RegisterBrowserPoolServer(server, p)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	var served sync.WaitGroup
+	served.Go(func() { _ = server.Serve(listener) })
 	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +41,7 @@ func connect(t testing.TB, p *Pool) browserv1.BrowserPoolClient {
 	t.Cleanup(func() {
 		_ = conn.Close()
 		server.Stop()
-		<-served
+		served.Wait()
 	})
 	return browserv1.NewBrowserPoolClient(conn)
 }
@@ -171,7 +172,6 @@ func eventful(t testing.TB) string {
 			http.NotFound(w, r)
 		}
 	}))
-	server.Config.ErrorLog = nil
 	t.Cleanup(server.Close)
 	return server.URL
 }
