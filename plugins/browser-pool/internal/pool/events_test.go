@@ -313,3 +313,39 @@ func TestStreamsOfASessionAreBounded(t *testing.T) {
 		return
 	}
 }
+
+func TestEventsOfFramesOfOtherSitesAndOfWorkersAreTold(t *testing.T) {
+	p := start(t, nil)
+	other := strings.Replace(serve(t, map[string]string{
+		"/": `<script>console.log("in a frame")</script><img src=/of-frame>`,
+	}), "127.0.0.1", "localhost", 1)
+	url := serve(t, map[string]string{
+		"/":      `<title>outer</title><body>`,
+		"/later": `<title>later</title><iframe src="` + other + `/"></iframe>`,
+	})
+	id := open(t, p, &browserv1.OpenRequest{Url: url + "/", Page: &browserv1.Page{Client: "a"}})
+	evaluate(t, p, id, `new Promise((done) => {
+		const frame = document.createElement("iframe")
+		frame.onload = () => done("")
+		frame.src = "`+other+`/"
+		document.body.append(frame)
+	})`)
+	events := follow(t, p, id) // one frame is there, others come
+	if _, err := p.Navigate(t.Context(), &browserv1.NavigateRequest{Session: id, Url: url + "/later"}); err != nil {
+		t.Fatal(err)
+	}
+	evaluate(t, p, id, `new Promise((done) => {
+		const worker = new Worker(URL.createObjectURL(new Blob(["console.log('in a worker'); postMessage(1)"])))
+		worker.onmessage = () => done("")
+	})`)
+	if _, err := p.Close(t.Context(), &browserv1.CloseRequest{Session: id}); err != nil {
+		t.Fatal(err)
+	}
+	got := events.rest(t)
+	for line, want := range map[string]int{"log 1 in a frame": 2, "log 1 in a worker": 1, `GET image /of-frame 404 "" true`: 1, "navigated /later 200": 1} {
+		n := len(pick(got, func(l string) bool { return l == line }))
+		if n != want {
+			t.Errorf("%s: got %d, want %d, in:\n%s", line, n, want, strings.Join(got, "\n"))
+		}
+	}
+}
