@@ -203,7 +203,7 @@ func TestBenchmarksOfSubsystemsMeasureAllThatTheyName(t *testing.T) {
 		"dns":       {"1000 names in the cache"},
 	}
 	if _, err := os.Stat(headlessShell); err == nil {
-		all["browser"] = []string{"4 callers open a page", "8 callers open a page", "kill -9 of a browser", "to the first picture"}
+		all["browser"] = []string{"4 callers open a page", "8 callers open a page", "kill -9 of a browser", "100 isolated tabs", "to the first picture"}
 	}
 	for name, titles := range all {
 		r := runBench(t, name, "-n", "1", "--round", "20ms")

@@ -37,7 +37,8 @@ subsystem "` + browserSubsystem + `" {
     timeout     = "60s"
   }
   config {
-    max_tabs = 200
+    max_browsers = 100
+    max_tabs     = 10000
     egress {
       rule {
         action    = "allow"
@@ -71,7 +72,7 @@ func browserPages(ctx context.Context, o Options) (result *Result, err error) {
 	for _, measure := range []func(context.Context) (Table, error){
 		func(ctx context.Context) (Table, error) { return b.pages(ctx, 4) },
 		func(ctx context.Context) (Table, error) { return b.pages(ctx, 8) },
-		b.kills, b.cold,
+		b.kills, b.tabs, b.cold,
 	} {
 		table, err := measure(ctx)
 		if err != nil {
@@ -113,11 +114,7 @@ func (b *browserBench) host() int { return b.ours.house.cmd.Process.Pid }
 
 // shoot returns what opens a page and takes a picture of it, and looks at both.
 func (b *browserBench) shoot(conn grpc.ClientConnInterface, isolation uint64) func(context.Context) error {
-	viewport := fields(nil).number(1, shotWidth).number(2, shotHeight)
-	page := fields(nil).number(3, isolation).text(5, string(viewport))
-	if isolation == isolationReset {
-		page = page.text(2, "bench") // wiped tabs are kept for their client
-	}
+	page := shotPage(isolation)
 	return func(ctx context.Context) error {
 		job := b.job.Add(1)
 		request := fields(nil).text(1, fmt.Sprintf("%s/?job=%d", b.site.URL, job)).text(2, string(page))
@@ -127,6 +124,16 @@ func (b *browserBench) shoot(conn grpc.ClientConnInterface, isolation uint64) fu
 		}
 		return rightShot(job, bytesIn(field(answer, 2), 2), field(answer, 1))
 	}
+}
+
+// shotPage is how pages are opened, a gaia.browser.v1.Page.
+func shotPage(isolation uint64) fields {
+	viewport := fields(nil).number(1, shotWidth).number(2, shotHeight)
+	page := fields(nil).number(3, isolation).text(5, string(viewport))
+	if isolation == isolationReset {
+		page = page.text(2, "bench") // wiped tabs are kept for their client
+	}
+	return page
 }
 
 // browserLoad is what callers did for a while.

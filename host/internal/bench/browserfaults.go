@@ -7,11 +7,17 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/protobuf/types/known/emptypb"
 )
 
 const (
 	killCallers = 2
 	killEvery   = time.Second
+
+	manyTabs   = 100
+	openMethod = "/gaia.browser.v1.BrowserPool/Open"
 )
 
 // kills kills a browser every second while pages are opened.
@@ -107,6 +113,49 @@ func (b *browserBench) cold(ctx context.Context) (Table, error) {
 	for i, s := range starts {
 		t.Rows = append(t.Rows, medians(s.what, rounds[i]))
 	}
+	return t, nil
+}
+
+// tabs opens sessions, each a tab in a context of its own, and looks at what they
+// take.
+func (b *browserBench) tabs(ctx context.Context) (t Table, err error) {
+	b.progress("browser: %d isolated tabs", manyTabs)
+	t = Table{Title: fmt.Sprintf("%d isolated tabs with a page each, memory of host, plugin and browsers", manyTabs), Columns: []Column{
+		{Name: "open_ms", Head: "ALL OPEN AFTER", Unit: "ms"},
+		{Name: "pss_mb", Head: "MEMORY (PSS)", Unit: "MB"},
+		{Name: "mb_per_tab", Head: "PER TAB", Unit: "MB", Digits: 1},
+		{Name: "browsers", Head: "BROWSERS"},
+	}}
+	p, err := housePath(ctx, b.Options, "gaia", browserSubsystem, browserConfig, byLink)
+	if err != nil {
+		return t, err
+	}
+	defer func() { err = errors.Join(err, p.close()) }()
+	if err := b.shoot(p.conn, isolationStrict)(ctx); err != nil { // a browser is there
+		return t, err
+	}
+	host := p.house.cmd.Process.Pid
+	idle, known := treePSS(host)
+	began := time.Now()
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(4)
+	for range manyTabs {
+		group.Go(func() error {
+			url := fmt.Sprintf("%s/?job=%d", b.site.URL, b.job.Add(1))
+			request := fields(nil).text(1, url).text(2, string(shotPage(isolationStrict)))
+			return p.conn.Invoke(groupCtx, openMethod, request.message(), new(emptypb.Empty))
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return t, err
+	}
+	figures := Figures{"open_ms": milliseconds(time.Since(began))}
+	if full, still := treePSS(host); known && still {
+		figures["pss_mb"] = float64(full) / 1e6
+		figures["mb_per_tab"] = float64(full-idle) / 1e6 / manyTabs
+		figures["browsers"] = float64(len(browsers(host)))
+	}
+	t.Rows = []Row{{What: "gaia", Figures: figures}}
 	return t, nil
 }
 

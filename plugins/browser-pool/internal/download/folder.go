@@ -6,13 +6,19 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 )
 
-// maxOpen is how many files a session downloads at once.
-const maxOpen = 10
+const (
+	// maxOpen is how many files a session downloads at once.
+	maxOpen = 10
+
+	// maxURL is how much of a URL is told, bytes: those of data: are files.
+	maxURL = 4 << 10
+)
 
 // Folder is what one session downloads. Its methods are safe for concurrent use.
 type Folder struct {
@@ -50,7 +56,7 @@ func (f *Folder) Partial() string { return f.partial }
 
 // Begin is called when a download begins. It reports whether it may go on.
 func (f *Folder) Begin(id, url, suggested string) bool {
-	d := &browserv1.Download{Url: url, Name: clean(suggested)}
+	d := &browserv1.Download{Url: strings.ToValidUTF8(url[:min(len(url), maxURL)], ""), Name: clean(suggested)}
 	err := f.store.check(d.GetName())
 	f.mu.Lock()
 	if err == nil && len(f.open) >= maxOpen {

@@ -28,6 +28,10 @@ const (
 	// idleTime is how long a connection without a request is kept.
 	idleTime = 90 * time.Second
 
+	// maxRequests is how many requests and tunnels an outlet carries at once.
+	// Chromium makes 32 connections to a proxy, and 255 for WebSockets.
+	maxRequests = 256
+
 	// maxFailures is how many destinations are remembered as failed.
 	maxFailures = 256
 )
@@ -45,6 +49,8 @@ type Rules struct {
 	// Reported is called for each connection that is denied; see egress.Dialer.
 	Reported func(*egress.Denied)
 
+	guarded bool // by Guard
+
 	mu    sync.Mutex
 	ports map[uint16]bool // of open outlets, which no page may reach
 }
@@ -57,12 +63,13 @@ type Outlet struct {
 	listener net.Listener
 	server   *http.Server
 	served   chan struct{}
-	closing  context.Context //nolint:containedctx // ends what the outlet has under way, with the outlet
-	close    context.CancelFunc
 	requests sync.WaitGroup
 
 	mu        sync.Mutex
 	closed    bool
+	active    int                // requests
+	using     context.Context    //nolint:containedctx // ends what is under way, with the use of the outlet; nil while nobody uses it
+	rest      context.CancelFunc // ends using
 	client    string
 	proxy     *url.URL // of the page, in place of Rules.Proxy
 	transport *http.Transport
@@ -77,7 +84,6 @@ func (r *Rules) Open(ctx context.Context) (*Outlet, error) {
 	}
 	o := &Outlet{rules: r, listener: listener, served: make(chan struct{}), failures: make(map[string]error)}
 	o.dialer = egress.Dialer{Policy: r.Policy, Own: r.isOwn, Reported: r.Reported}
-	o.closing, o.close = context.WithCancel(context.WithoutCancel(ctx))
 	forward := &httputil.ReverseProxy{
 		Rewrite:       func(*httputil.ProxyRequest) {},
 		Transport:     roundTripper(o.roundTrip),
@@ -88,10 +94,17 @@ func (r *Rules) Open(ctx context.Context) (*Outlet, error) {
 		ReadHeaderTimeout: headerTime,
 		IdleTimeout:       idleTime,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
-			if !o.enter() {
-				panic(http.ErrAbortHandler)
+			using, err := o.enter()
+			if err != nil {
+				o.failed(destination(request), err)
+				http.Error(w, err.Error(), http.StatusServiceUnavailable)
+				return
 			}
-			defer o.requests.Done()
+			defer o.leave()
+			ctx, cancel := context.WithCancel(request.Context())
+			defer cancel()
+			defer context.AfterFunc(using, cancel)()
+			request = request.WithContext(ctx)
 			if request.Method == http.MethodConnect {
 				o.tunnel(w, request)
 				return
@@ -102,9 +115,16 @@ func (r *Rules) Open(ctx context.Context) (*Outlet, error) {
 	r.own(o.port(), true)
 	go func() {
 		defer close(o.served)
-		_ = o.server.Serve(listener) // until Close
+		_ = o.server.Serve(r.guard(listener)) // until Close
 	}()
 	return o, nil
+}
+
+func (r *Rules) guard(l net.Listener) net.Listener {
+	if r.guarded {
+		return guarded{l}
+	}
+	return l
 }
 
 // own notes a port that is one of ours, or no longer.
@@ -145,9 +165,23 @@ func (o *Outlet) Use(client string, proxy *url.URL) {
 	}
 	o.client, o.proxy = client, proxy
 	clear(o.failures)
+	if o.using == nil {
+		o.using, o.rest = context.WithCancel(context.Background())
+	}
 	if o.transport == nil {
 		o.transport = o.newTransport(client, proxy)
 	}
+}
+
+// Rest ends all that is under way, and lets nothing pass until Use: what a page
+// asked for does not arrive when it has gone.
+func (o *Outlet) Rest() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.rest != nil {
+		o.rest()
+	}
+	o.using, o.rest = nil, nil
 }
 
 // Why is why the last connection to a destination, "host:port", failed; nil if
@@ -169,14 +203,27 @@ func (o *Outlet) failed(destination string, err error) {
 	}
 }
 
-// enter counts a request in, unless the outlet is closed.
-func (o *Outlet) enter() bool {
+// enter counts a request in and returns what it ends with, unless nothing may
+// pass or there are too many.
+func (o *Outlet) enter() (context.Context, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !o.closed {
-		o.requests.Add(1)
+	switch {
+	case o.closed, o.using == nil:
+		return nil, errClosed
+	case o.active >= maxRequests:
+		return nil, errBusy
 	}
-	return !o.closed
+	o.active++
+	o.requests.Add(1)
+	return o.using, nil
+}
+
+func (o *Outlet) leave() {
+	o.mu.Lock()
+	o.active--
+	o.mu.Unlock()
+	o.requests.Done()
 }
 
 // Close ends all connections and returns when nothing of the outlet is left.
@@ -184,7 +231,7 @@ func (o *Outlet) Close() {
 	o.mu.Lock()
 	o.closed = true
 	o.mu.Unlock()
-	o.close()
+	o.Rest()
 	_ = o.server.Close() // of a listener on loopback
 	<-o.served
 	o.requests.Wait()

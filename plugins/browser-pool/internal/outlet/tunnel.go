@@ -14,11 +14,7 @@ func (o *Outlet) tunnel(w http.ResponseWriter, request *http.Request) {
 	o.mu.Lock()
 	client, proxy := o.client, o.proxy
 	o.mu.Unlock()
-	ctx, cancel := context.WithCancel(request.Context())
-	defer cancel()
-	stop := context.AfterFunc(o.closing, cancel)
-	defer stop()
-	far, err := o.dial(ctx, client, proxy, request.Host)
+	far, err := o.dial(request.Context(), client, proxy, request.Host)
 	if err != nil {
 		o.failed(request.Host, err)
 		w.WriteHeader(http.StatusBadGateway)
@@ -33,15 +29,15 @@ func (o *Outlet) tunnel(w http.ResponseWriter, request *http.Request) {
 		_, err = io.CopyN(far, buffered, int64(buffered.Reader.Buffered()))
 	}
 	if err == nil {
-		o.relay(near, far)
+		relay(request.Context(), near, far)
 	}
 	_ = near.Close()
 	_ = far.Close()
 }
 
-// relay copies both ways until both ends are done, or the outlet is closed.
-func (o *Outlet) relay(near, far net.Conn) {
-	stop := context.AfterFunc(o.closing, func() {
+// relay copies both ways until both ends are done, or ctx ends.
+func relay(ctx context.Context, near, far net.Conn) {
+	stop := context.AfterFunc(ctx, func() {
 		_ = near.Close()
 		_ = far.Close()
 	})

@@ -38,13 +38,13 @@ func (t *Tab) bridge(ctx context.Context, on bool) error {
 		devtools.Do(network.SetBypassServiceWorker, network.SetBypassServiceWorkerParams{Bypass: true}))
 }
 
-// cross answers a request of a tab that is bridged.
-func (t *Tab) cross(e *fetch.EventRequestPaused) {
+// cross answers a request of a session of a tab that is bridged.
+func (t *Tab) cross(s *devtools.Session, e *fetch.EventRequestPaused) {
 	if e.ResourceType != network.ResourceTypeDocument {
-		t.Post(fetch.CommandFailRequest, fetch.FailRequestParams{RequestID: e.RequestID, ErrorReason: network.ErrorReasonBlockedByClient})
+		t.answer(s, fetch.CommandFailRequest, fetch.FailRequestParams{RequestID: e.RequestID, ErrorReason: network.ErrorReasonBlockedByClient})
 		return
 	}
-	t.Post(fetch.CommandFulfillRequest, fetch.FulfillRequestParams{
+	t.answer(s, fetch.CommandFulfillRequest, fetch.FulfillRequestParams{
 		RequestID: e.RequestID, ResponseCode: 200,
 		ResponseHeaders: []*fetch.HeaderEntry{{Name: "Content-Type", Value: "text/html; charset=utf-8"}, {Name: "Cache-Control", Value: "no-store"}},
 		Body:            []byte(`<!DOCTYPE html><link rel="icon" href="data:,"><body><script>` + storageScript + `</script>`),

@@ -43,7 +43,7 @@ func tabOn(t *testing.T, handler http.HandlerFunc, args ...string) *Tab {
 		t.Fatal(err)
 	}
 	rules := &outlet.Rules{Policy: policy, Resolve: make(map[string]string)}
-	for _, site := range []string{"a.test:80", "b.test:80", "c.test:80"} {
+	for _, site := range []string{"a.test:80", "b.test:80", "c.test:80", "localhost:80"} {
 		rules.Resolve[site] = server.Listener.Addr().String()
 	}
 	out, err := rules.Open(t.Context())

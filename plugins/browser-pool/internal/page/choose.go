@@ -42,7 +42,7 @@ func (t *Tab) Select(ctx context.Context, request *browserv1.SelectRequest) ([]s
 	if len(request.GetValues()) == 0 {
 		return nil, status.Error(codes.InvalidArgument, "values: required")
 	}
-	ctx, cancel, err := within(ctx, request.GetTarget().GetTimeout(), "target.timeout", defaultReach)
+	ctx, cancel, err := limited(ctx, request.GetTarget().GetTimeout(), "target.timeout", defaultReach)
 	if err != nil {
 		return nil, err
 	}

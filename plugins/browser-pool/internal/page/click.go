@@ -3,6 +3,7 @@ package page
 import (
 	"context"
 	_ "embed"
+	"errors"
 	"slices"
 	"time"
 
@@ -28,19 +29,19 @@ func (t *Tab) Click(ctx context.Context, request *browserv1.ClickRequest, why fu
 	if count > 3 {
 		return status.Errorf(codes.InvalidArgument, "count: %d, it is 1 to 3", count)
 	}
-	limited, cancel, err := within(ctx, request.GetTarget().GetTimeout(), "target.timeout", defaultReach)
+	in, cancel, err := limited(ctx, request.GetTarget().GetTimeout(), "target.timeout", defaultReach)
 	if err != nil {
 		return err
 	}
 	defer cancel()
-	e, ready, err := t.prepare(limited, request.GetTarget(), wantSeen, clickable)
+	e, ready, err := t.prepare(in, request.GetTarget(), wantSeen, clickable)
 	if err != nil {
 		return err
 	}
 	defer e.release()
-	x, y, err := t.at(limited, e.frame, ready.X, ready.Y)
+	x, y, err := t.locate(in, request.GetTarget(), e, ready)
 	if err != nil {
-		return t.Fault(limited, err, "the place of the element")
+		return err
 	}
 	before := t.mark()
 	mouse := []devtools.Command{devtools.Do(input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: input.DispatchMouseEventTypeMouseMoved, X: x, Y: y})}
@@ -50,8 +51,8 @@ func (t *Tab) Click(ctx context.Context, request *browserv1.ClickRequest, why fu
 		event.Type, event.Buttons = input.DispatchMouseEventTypeMouseReleased, 0
 		mouse = append(mouse, devtools.Do(input.DispatchMouseEvent, event))
 	}
-	if err := t.Batch(limited, mouse...); err != nil && !t.left(before) {
-		return t.hung(limited, e.session, err, "the page to take the click")
+	if err := t.Batch(in, mouse...); err != nil && !t.left(before) {
+		return t.hung(in, e.session, err, "the page to take the click")
 	}
 	if !request.GetWaitNavigation() {
 		return nil
@@ -61,6 +62,45 @@ func (t *Tab) Click(ctx context.Context, request *browserv1.ClickRequest, why fu
 		limit = d.AsDuration()
 	}
 	return t.arrive(ctx, before, limit, "a navigation that the click leads to", why)
+}
+
+// hitFrame says what hinders a click into a frame at a point of the page.
+const hitFrame = `function(x, y) {
+	let hit = document.elementFromPoint(x, y)
+	while (hit?.shadowRoot) {
+		const inner = hit.shadowRoot.elementFromPoint(x, y)
+		if (!inner || inner === hit) break
+		hit = inner
+	}
+	if (!hit) return "its frame is not in the viewport"
+	return hit.matches("iframe, frame, object, embed") ? "" : "its frame is covered by " + hit.cloneNode(false).outerHTML.slice(0, 120)
+}`
+
+// locate is where a point of an element's document is on the page. For one in a
+// frame that is where it stays for two looks, as the pages around scroll too, and
+// what would be hit is a frame.
+func (t *Tab) locate(ctx context.Context, target *browserv1.Target, e element, ready readiness) (x, y float64, err error) {
+	if e.outermost {
+		return ready.X, ready.Y, nil
+	}
+	hindered := "its frame moves"
+	err = t.repeat(ctx, func() (bool, error) {
+		nowX, nowY, err := t.at(ctx, e.frame, ready.X, ready.Y)
+		if err != nil {
+			return false, err
+		}
+		isSame := nowX == x && nowY == y
+		x, y = nowX, nowY
+		if !isSame {
+			return false, nil
+		}
+		err = t.call(ctx, ownWorld, hitFrame, &hindered, x, y)
+		return err == nil && hindered == "", err
+	})
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) && hindered != "" && t.Err() == nil {
+		return 0, 0, readiness{Hindered: hindered}.err(target)
+	}
+	return x, y, t.Fault(ctx, err, "the place of the element")
 }
 
 // buttonOf is a button of the mouse, and the bit that stands for it while it is

@@ -37,7 +37,7 @@ func (t *Tab) Evaluate(ctx context.Context, request *browserv1.EvaluateRequest) 
 	for _, arg := range request.GetArgs() {
 		args = append(args, arg.AsInterface())
 	}
-	ctx, cancel, err := within(ctx, request.GetTimeout(), "timeout", defaultWait)
+	ctx, cancel, err := limited(ctx, request.GetTimeout(), "timeout", defaultWait)
 	if err != nil {
 		return nil, err
 	}

@@ -32,6 +32,8 @@ func (t *Tab) Fault(ctx context.Context, err error, what string) error {
 		return status.Error(codes.Aborted, cause(err).Error())
 	case t.Err() != nil:
 		return fromEnd(t.Err())
+	case errors.Is(err, errPartGone):
+		return status.Error(codes.FailedPrecondition, "the frame has gone, or has gone to another page")
 	case errors.As(err, &thrown):
 		return status.Error(codes.FailedPrecondition, "the page's script: "+thrown.Text)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):

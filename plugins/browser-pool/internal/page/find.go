@@ -140,9 +140,9 @@ func (t *Tab) prepare(ctx context.Context, target *browserv1.Target, what want, 
 	return found, ready, t.Fault(ctx, err, fmt.Sprintf("selector %q", clip(target.GetSelector(), 200)))
 }
 
-// within is a context that ends after a time-out of a request, or after usual if
+// limited is a context that ends after a time-out of a request, or after usual if
 // it has none.
-func within(ctx context.Context, timeout *durationpb.Duration, field string, usual time.Duration) (context.Context, context.CancelFunc, error) {
+func limited(ctx context.Context, timeout *durationpb.Duration, field string, usual time.Duration) (context.Context, context.CancelFunc, error) {
 	limit := usual
 	if timeout != nil {
 		if limit = timeout.AsDuration(); limit <= 0 {

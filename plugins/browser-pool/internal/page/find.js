@@ -7,7 +7,8 @@
 // a button made by an input is its value.
 //
 // want is "seen"; "control", for a label the control that it is of; or "file", the file
-// input that the element is, is around or is the label of, seen or not.
+// input that the element is, is around or is the label of, or that alone is near a
+// button, seen or not.
 function(selector, want) {
 	const normal = (text) => text.replace(/\s+/g, " ").trim()
 
@@ -107,10 +108,16 @@ function(selector, want) {
 		return found
 	}
 
-	const fileInput = (element) => {
-		const isFile = (e) => e instanceof HTMLInputElement && e.type === "file"
-		return [element, element.control, element.closest("label")?.control, ...element.querySelectorAll("input")].find(isFile)
+	const isFile = (e) => e instanceof HTMLInputElement && e.type === "file"
+	const nearButton = (element) => {
+		const button = element.closest("button, [role=button], a")
+		for (let outer = button?.parentElement; outer; outer = outer.parentElement) {
+			const inputs = outer.querySelectorAll("input[type=file]")
+			if (inputs.length > 0) return inputs.length === 1 ? inputs[0] : undefined
+		}
 	}
+	const fileInput = (element) =>
+		[element, element.control, element.closest("label")?.control, ...element.querySelectorAll("input")].find(isFile) ?? nearButton(element)
 
 	const found = all()
 	if (typeof found === "string") return found

@@ -33,7 +33,7 @@ func nested() map[string]string {
 }
 
 func TestAFrameIsFoundInAnyProcessAndItsPointsAreHit(t *testing.T) {
-	for name, args := range map[string][]string{"one process": nil, "a process each": {apart}} {
+	for name, args := range modes() {
 		t.Run(name, func(t *testing.T) {
 			tab := tabOn(t, pages(nested()), args...)
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

@@ -67,7 +67,8 @@ func keyOf(name string) key {
 	}
 	r, size := utf8.DecodeRuneInString(name)
 	if size == len(name) && r >= ' ' {
-		if k, isThere := kb.Keys[r]; isThere {
+		// The table has keys without a character under one that they have not.
+		if k, isThere := kb.Keys[r]; isThere && k.Key == name {
 			return fromTable(k)
 		}
 		return key{name: name, text: name} // as from another keyboard
@@ -101,7 +102,7 @@ func parseStroke(text string) (stroke, error) {
 	if s.key.name == "" {
 		return stroke{}, fmt.Errorf("no key is called %q; the nearest is %q", clip(name, 40), nearest(name))
 	}
-	for _, part := range strings.Split(held, "+") {
+	for part := range strings.SplitSeq(held, "+") {
 		if held == "" {
 			break
 		}

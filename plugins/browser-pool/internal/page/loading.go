@@ -35,7 +35,7 @@ const (
 )
 
 func (t *Tab) navigated(e *page.EventFrameNavigated) {
-	if e.Frame.ParentID == "" {
+	if t.isMain(e.Frame.ID) {
 		t.update(func() {
 			t.loader, t.url, t.milestone = e.Frame.LoaderID, e.Frame.URL+e.Frame.URLFragment, committed
 			t.navigations, t.failed = t.navigations+1, ""
@@ -47,7 +47,7 @@ func (t *Tab) navigated(e *page.EventFrameNavigated) {
 			}
 		})
 	}
-	t.visited(e.Frame.SecurityOrigin, e.Frame.ParentID == "")
+	t.visited(e.Frame.SecurityOrigin, t.isMain(e.Frame.ID))
 }
 
 func (t *Tab) moved(e *page.EventNavigatedWithinDocument) {

@@ -57,7 +57,7 @@ func (t *Tab) Go(ctx context.Context, request *browserv1.NavigateRequest, why fu
 	if ways != 1 {
 		return status.Errorf(codes.InvalidArgument, "url: exactly one of url, back, forward and reload is set, not %d", ways)
 	}
-	ctx, cancel, err := within(ctx, request.GetTimeout(), "timeout", defaultWait)
+	ctx, cancel, err := limited(ctx, request.GetTimeout(), "timeout", defaultWait)
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ func (t *Tab) Press(ctx context.Context, request *browserv1.PressRequest) error 
 			return status.Errorf(codes.InvalidArgument, "keys[%d]: %v", i, err)
 		}
 	}
-	ctx, cancel, err := within(ctx, request.GetTarget().GetTimeout(), "target.timeout", defaultReach)
+	ctx, cancel, err := limited(ctx, request.GetTarget().GetTimeout(), "target.timeout", defaultReach)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/security"
@@ -46,10 +47,11 @@ func (t *Tab) Set(ctx context.Context, p *browserv1.Page) error {
 			return err
 		}
 	}
-	var do []devtools.Command
+	var do, shared []devtools.Command
 	set := func(command, undo devtools.Command) {
 		do = append(do, command)
 		t.undo = append(t.undo, undo)
+		shared = append(shared, command)
 	}
 	if v := viewportOf(p.GetViewport()); v != t.viewport {
 		t.viewport = v // the next job sets its own
@@ -61,6 +63,12 @@ func (t *Tab) Set(ctx context.Context, p *browserv1.Page) error {
 		set(devtools.Do(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}),
 			devtools.Do(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{}))
 	}
+	if len(shared) > 0 {
+		var script devtools.Command
+		script, t.script = ruleScript(p.GetRules())
+		do, shared = append(do, script), append(shared, script)
+	}
+	t.share(shared)
 	if len(do) > 0 {
 		if err := t.Batch(ctx, do...); err != nil {
 			return t.refused(ctx, err)
@@ -117,6 +125,11 @@ func (t *Tab) setNetwork(p *browserv1.Page, set func(command, undo devtools.Comm
 	if rules.GetOffline() || rules.GetThrottle() != nil {
 		set(devtools.Do(network.EmulateNetworkConditionsByRule, network.EmulateNetworkConditionsByRuleParams{MatchedNetworkConditions: conditions(rules)}),
 			devtools.Do(network.EmulateNetworkConditionsByRule, network.EmulateNetworkConditionsByRuleParams{MatchedNetworkConditions: []*network.Conditions{}}))
+		// The browser passes them on to its network process and does not wait. What
+		// comes after them on the same way has an answer; the cache is empty yet.
+		arrived := devtools.Do(network.ClearBrowserCache, cdp.Empty{})
+		arrived.Await = true
+		set(arrived, devtools.Do(network.ClearBrowserCache, cdp.Empty{}))
 	}
 	t.setInterception(p, set)
 }

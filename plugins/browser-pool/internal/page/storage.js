@@ -120,7 +120,7 @@ const gaiaStorage = (() => {
 		case "view": {
 			const at = seen.push(null) - 1
 			const buffer = inner(b)
-			if (!ArrayBuffer.isView(globalThis[a]?.prototype && new globalThis[a](new ArrayBuffer(0)))) throw new Error(`${a} is no view`)
+			if (a !== "DataView" && Object.getPrototypeOf(globalThis[a] ?? {}) !== Object.getPrototypeOf(Int8Array)) throw new Error(`${a} is no view`)
 			return seen[at] = new globalThis[a](buffer, c, d)
 		}
 		}

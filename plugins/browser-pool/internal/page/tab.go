@@ -12,6 +12,7 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/cdp/jsonv2"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/cdproto/inspector"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
@@ -50,12 +51,13 @@ type Tab struct {
 	conn     *devtools.Conn
 	crashed  func() error
 	viewport viewport
-	undo     []devtools.Command // what wipes the overrides of the job; of its goroutine
+	undo     []devtools.Command                              // what wipes the overrides of the job; of its goroutine
+	script   *page.RemoveScriptToEvaluateOnNewDocumentParams // as undo, or nil
 
 	mu      sync.Mutex
 	changed chan struct{}      // closed when what follows has changed
 	parts   []*part            // in the order in which they came
-	shared  []devtools.Command // what each part is told, of the page's options
+	shared  []devtools.Command // what each part is told: the page's options
 	state
 }
 
@@ -71,8 +73,8 @@ type state struct {
 	document  response // of the newest main document
 	requests  uint32
 	received  uint64
-	open      map[network.RequestID]struct{}
-	activity  time.Time // when a request last began or ended
+	open      map[network.RequestID]*devtools.Session // requests, by who told of them
+	activity  time.Time                               // when a request last began or ended
 	dialogs   uint32
 	frames    map[cdp.FrameID]struct{} // frames of the page, the main one left out
 	places    []place                  // that documents were from, in the order of their first
@@ -103,7 +105,7 @@ func Attach(ctx context.Context, conn *devtools.Conn, context cdp.BrowserContext
 	}
 	t := &Tab{Target: id, Browser: conn.Session, Context: context, conn: conn, crashed: crashed, changed: make(chan struct{})}
 	t.frames = make(map[cdp.FrameID]struct{})
-	t.open = make(map[network.RequestID]struct{})
+	t.open = make(map[network.RequestID]*devtools.Session)
 	t.Session = conn.Open(attached.SessionID, t.handle)
 	t.viewport = viewport{width: DefaultWidth, height: DefaultHeight, scale: 1}
 	err = t.Batch(ctx,
@@ -142,7 +144,7 @@ func (t *Tab) handle(e devtools.Event) {
 	case "Page.javascriptDialogOpening":
 		read(e, t.dialog)
 	case "Network.requestWillBeSent":
-		read(e, t.requested)
+		read(e, func(r *network.EventRequestWillBeSent) { t.requested(t.Session, r) })
 	case "Network.responseReceived":
 		read(e, t.responded)
 	case "Network.loadingFinished":
@@ -150,9 +152,9 @@ func (t *Tab) handle(e devtools.Event) {
 	case "Network.loadingFailed":
 		read(e, t.lost)
 	case "Fetch.requestPaused":
-		read(e, t.paused)
+		read(e, func(r *fetch.EventRequestPaused) { t.paused(t.Session, r) })
 	case "Fetch.authRequired":
-		read(e, t.authenticate)
+		read(e, func(r *fetch.EventAuthRequired) { t.authenticate(t.Session, r) })
 	case "Target.attachedToTarget":
 		read(e, func(a *target.EventAttachedToTarget) { t.attached(t.Session, a) })
 	case "Target.detachedFromTarget":
@@ -208,19 +210,21 @@ func (t *Tab) detached(e *page.EventFrameDetached) {
 
 func (t *Tab) isMain(frame cdp.FrameID) bool { return string(frame) == string(t.Target) }
 
-func (t *Tab) requested(e *network.EventRequestWillBeSent) {
+func (t *Tab) requested(s *devtools.Session, e *network.EventRequestWillBeSent) {
 	if e.Type == network.ResourceTypeDocument && !t.isMain(e.FrameID) {
 		t.visited(e.Request.URL, false) // of a frame in another process no more is told here
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.requests++
 	t.activity = time.Now()
+	t.requests++
 	if e.Type == network.ResourceTypeDocument && t.isMain(e.FrameID) {
 		t.request, t.requestID, t.loss = e.Request.URL, e.RequestID, ""
 	}
-	if e.Type != network.ResourceTypeEventSource && len(t.open) < maxOpen {
-		t.open[e.RequestID] = struct{}{}
+	// Nobody tells of the end of an event source, or of a shared worker's script:
+	// scripts of workers have no loader.
+	if e.Type != network.ResourceTypeEventSource && e.LoaderID != "" && len(t.open) < maxOpen {
+		t.open[e.RequestID] = s
 	}
 }
 

@@ -39,15 +39,15 @@ const uploadable = `function(attempt, count) {
 	return {}
 }`
 
-// Upload puts files into a file input, which may be hidden, or into that of a label
-// or within an element. The files are written below dir, where only this user can
+// Upload puts files into a file input, which may be hidden, or into that of a label,
+// within an element, or near a button. The files are written below dir, where only this user can
 // read them; they stay there for the page, which reads them when it likes, until the
 // caller removes dir after the session.
 func (t *Tab) Upload(ctx context.Context, request *browserv1.UploadRequest, dir string) error {
 	if err := checkFiles(request.GetFiles()); err != nil {
 		return err
 	}
-	ctx, cancel, err := within(ctx, request.GetTarget().GetTimeout(), "target.timeout", defaultReach)
+	ctx, cancel, err := limited(ctx, request.GetTarget().GetTimeout(), "target.timeout", defaultReach)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func (t *Tab) WaitFor(ctx context.Context, request *browserv1.WaitForRequest) er
 	if request.GetHidden() && wait.GetSelector() == "" {
 		return status.Error(codes.InvalidArgument, "hidden: it is about wait.selector, which is not set")
 	}
-	ctx, cancel, err := within(ctx, request.GetTimeout(), "timeout", defaultWait)
+	ctx, cancel, err := limited(ctx, request.GetTimeout(), "timeout", defaultWait)
 	if err != nil {
 		return err
 	}

@@ -238,3 +238,27 @@ func TestADirectoryThatCannotBeMadeIsAFaultOfItsField(t *testing.T) {
 		}
 	}
 }
+
+func TestEventsTellOfASessionsDownloads(t *testing.T) {
+	for name, test := range map[string]struct {
+		downloads *browserv1.Downloads
+		want      string
+	}{
+		"allowed": {&browserv1.Downloads{Dir: t.TempDir()}, ""},
+		"refused": {nil, "nothing may be downloaded: there is no downloads{} block"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := start(t, &browserv1.Config{Downloads: test.downloads})
+			base := files(t, map[string]string{"/": `<!DOCTYPE html><a href="/file?name=a.pdf&size=10">here</a>`})
+			session := open(t, p, &browserv1.OpenRequest{Url: base + "/"})
+			events := follow(t, p, session)
+			if _, err := p.Click(t.Context(), &browserv1.ClickRequest{Session: session, Target: &browserv1.Target{Selector: "a"}}); err != nil {
+				t.Fatal(err)
+			}
+			d := events.until(t, func(e *browserv1.EventsResponse) bool { return e.GetDownload() != nil }).GetDownload()
+			if d.GetName() != "a.pdf" || d.GetError() != test.want || (d.GetPath() == "") != (test.want != "") {
+				t.Errorf("got %v", d)
+			}
+		})
+	}
+}

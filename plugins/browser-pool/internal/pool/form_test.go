@@ -25,7 +25,7 @@ func form(t *testing.T, fields string) string {
 			_, _ = io.WriteString(w, `<form method=post enctype=multipart/form-data>`+fields+`<button id=send>Send</button></form>`)
 			return
 		}
-		if err := r.ParseMultipartForm(1 << 20); err != nil {
+		if err := r.ParseMultipartForm(1 << 20); err != nil { //nolint:gosec // the form is the test's own
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
@@ -203,6 +203,7 @@ func TestFilesAreUploaded(t *testing.T) {
 	p := start(t, nil)
 	url := form(t, `<input type=file name=one id=one style="display:none"><label id=label for=one>Choose</label>
 		<label><span id=inner>More</span><input type=file name=many multiple hidden></label>
+		<div><div><input type=file name=near hidden></div><p><button type=button><b id=browse>Browse</b></button></p></div>
 		<input type=file id=off disabled><input type=file id=folder webkitdirectory><p id=p>x</p>`)
 	dir := t.TempDir() + "/uploads"
 	file := func(name, content string) *browserv1.File {
@@ -210,7 +211,7 @@ func TestFilesAreUploaded(t *testing.T) {
 	}
 	on(t, p, url, func(ctx context.Context, tab *page.Tab) {
 		for selector, files := range map[string][]*browserv1.File{
-			"#label": {file("ä b.txt", "one")}, "text=More": {file("a.bin", "1"), file("a.bin", "2")},
+			"#label": {file("ä b.txt", "one")}, "text=More": {file("a.bin", "1"), file("a.bin", "2")}, "#browse": {file("c", "3")},
 		} {
 			if err := tab.Upload(ctx, &browserv1.UploadRequest{Target: target(selector), Files: files}, dir); err != nil {
 				t.Error(err)
@@ -231,7 +232,7 @@ func TestFilesAreUploaded(t *testing.T) {
 			}
 		}
 		want := map[string][]string{
-			"one": {"ä b.txt text/plain: one"}, "many": {"a.bin application/octet-stream: 1", "a.bin application/octet-stream: 2"},
+			"one": {"ä b.txt text/plain: one"}, "many": {"a.bin application/octet-stream: 1", "a.bin application/octet-stream: 2"}, "near": {"c application/octet-stream: 3"},
 		}
 		if diff := cmp.Diff(want, send(ctx, t, tab)); diff != "" {
 			t.Error(diff)

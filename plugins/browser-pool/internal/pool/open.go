@@ -103,10 +103,10 @@ func (p *Pool) begin(ctx context.Context, r *running, place *seat, need slot.Nee
 		}
 	}()
 	s.Tab.SetDialogs(dialogs)
-	err = r.slots.Download(ctx, s, rand.Text(), func(d *browserv1.Download) {
+	var info *browserv1.PageInfo
+	err = r.slots.Download(ctx, s, downloadDir(), func(d *browserv1.Download) {
 		s.Tab.Tell(&browserv1.EventsResponse{Event: &browserv1.EventsResponse_Download{Download: d}})
 	})
-	var info *browserv1.PageInfo
 	if err == nil {
 		err = p.open(ctx, s, j)
 	}
@@ -119,6 +119,10 @@ func (p *Pool) begin(ctx context.Context, r *running, place *seat, need slot.Nee
 	}
 	return session.Page{Slot: s, Info: info, Isolation: isolation, Outcome: outcome, Dir: r.uploads()}, nil
 }
+
+// downloadDir is a name for a session's directory, by which the operator finds the
+// old ones.
+func downloadDir() string { return time.Now().UTC().Format("20060102-150405-") + rand.Text()[:8] }
 
 // uploads is a name for a directory, which whoever has it makes and removes.
 func (r *running) uploads() string { return filepath.Join(r.home.Dir(), "uploads-"+rand.Text()) }

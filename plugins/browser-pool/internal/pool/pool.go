@@ -63,6 +63,9 @@ func (p *Pool) Configure(ctx context.Context, config *browserv1.Config) error {
 	}
 	o.Log, o.Meter = sdk.Logger().Warn, p.metrics
 	o.Outlets.Reported = p.metrics.denied
+	if err := o.Outlets.Guard(ctx); err != nil {
+		sdk.Logger().Warn("the ways out of pages are open to other users of this machine", "err", err)
+	}
 	if o.Downloads, err = downloads(config.GetDownloads()); err != nil {
 		return err
 	}

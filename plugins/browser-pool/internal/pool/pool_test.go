@@ -7,6 +7,7 @@ import (
 	"image/png"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
@@ -82,4 +83,28 @@ func TestAScreenshotShowsThePage(t *testing.T) {
 		t.Errorf("colour: got %v, want %v", got, want)
 	}
 	t.Log(response.GetPage(), response.GetCost())
+}
+
+// Full Chromium, in its new headless mode, where it is installed.
+func TestTheOtherEngineDoesTheSame(t *testing.T) {
+	p := start(t, &browserv1.Config{Engine: browserv1.Engine_CHROMIUM})
+	url := serve(t, map[string]string{"/": `<title>Green</title><body style="background:#0f0">`})
+	for _, isolation := range []browserv1.Isolation{browserv1.Isolation_STRICT, browserv1.Isolation_RESET, browserv1.Isolation_RESET} {
+		response, err := p.Screenshot(t.Context(), &browserv1.ScreenshotRequest{
+			Url: url + "/", Page: &browserv1.Page{Client: "a", Isolation: isolation, Viewport: &browserv1.Viewport{Width: 300, Height: 200}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		i := picture(t, response.GetContent())
+		if got, want := i.Bounds(), image.Rect(0, 0, 300, 200); got != want {
+			t.Errorf("size: got %v, want %v", got, want)
+		}
+		if got, want := at(i, 150, 100), (color.RGBA{0, 255, 0, 255}); got != want {
+			t.Errorf("colour: got %v, want %v", got, want)
+		}
+		if got := response.GetPage().GetEngine(); !strings.Contains(got, "Chrome/") {
+			t.Errorf("engine: got %q", got)
+		}
+	}
 }

@@ -147,7 +147,8 @@ func TestARunIsNotRepeatedOnceAStepHasBegun(t *testing.T) {
 
 func TestManySessionsShareNothingBetweenClients(t *testing.T) {
 	p := start(t, &browserv1.Config{MaxBrowsers: 3, MaxTabs: 45})
-	address := stores(t)
+	address := site(t)
+	address += "/leave?other=" + strings.Replace(address, "127.0.0.1", "localhost", 1)
 	const sessions = 30
 	ids := make([]string, sessions)
 	var group sync.WaitGroup
@@ -163,7 +164,7 @@ func TestManySessionsShareNothingBetweenClients(t *testing.T) {
 		group.Wait()
 	}
 	each(func(n int) error {
-		response, err := p.Open(t.Context(), &browserv1.OpenRequest{Url: address + "/leave", Page: &browserv1.Page{Client: fmt.Sprint("client ", n), Wait: done()}})
+		response, err := p.Open(t.Context(), &browserv1.OpenRequest{Url: address, Page: &browserv1.Page{Client: fmt.Sprint("client ", n), Wait: done()}})
 		ids[n] = response.GetSession()
 		return err
 	})

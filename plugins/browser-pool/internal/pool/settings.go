@@ -98,14 +98,23 @@ func outlets(ctx context.Context, config *browserv1.Config) (*outlet.Rules, erro
 // password.
 func parseProxy(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return nil, errors.New(`a proxy is written as "http://user:password@host:port"`)
+	if err != nil || u.Hostname() == "" {
+		return nil, errProxy
+	}
+	port, ok := map[string]string{"http": "80", "https": "443", "socks5": "1080"}[u.Scheme]
+	if !ok {
+		return nil, errProxy
 	}
 	if u.Port() == "" {
-		u.Host = net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+		u.Host = net.JoinHostPort(u.Hostname(), port)
+	}
+	if password, _ := u.User.Password(); u.Scheme == "socks5" && max(len(u.User.Username()), len(password)) > 255 {
+		return nil, errors.New("a user and a password have at most 255 bytes each")
 	}
 	return u, nil
 }
+
+var errProxy = errors.New(`a proxy is written as "http://user:password@host:port", or with https or socks5`)
 
 // programs are the browsers that are installed. One that the config names has to
 // be; of the others one is enough.

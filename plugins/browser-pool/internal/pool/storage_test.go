@@ -108,6 +108,7 @@ func newVault(t *testing.T) *vault {
 		s.asked = append(s.asked, r.URL.Path)
 		s.mu.Unlock()
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Cross-Origin-Opener-Policy", "same-origin") // of a window from which others are opened
 		switch r.URL.Path {
 		case "/worker.js":
 			w.Header().Set("Content-Type", "text/javascript")
@@ -153,7 +154,15 @@ func save(t *testing.T, p *Pool, address string, options *browserv1.Page, sites 
 }
 
 func TestALoginIsSavedAndRestoredElsewhere(t *testing.T) {
-	p := start(t, nil)
+	for name, engine := range map[string]browserv1.Engine{"headless shell": browserv1.Engine_HEADLESS_SHELL, "chromium": browserv1.Engine_CHROMIUM} {
+		t.Run(name, func(t *testing.T) {
+			testLogin(t, start(t, &browserv1.Config{Engine: engine}))
+		})
+	}
+}
+
+func testLogin(t *testing.T, p *Pool) {
+	t.Helper()
 	first, second, framed := newVault(t), newVault(t), newVault(t)
 	frame := strings.Replace(framed.url, "127.0.0.1", "localhost", 1)
 	third := url.QueryEscape(frame + "/sign-in")
@@ -163,7 +172,6 @@ func TestALoginIsSavedAndRestoredElsewhere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%.3000s", saved)
 	before := first.count() + second.count() + framed.count()
 	again, err := save(t, p, "about:blank", &browserv1.Page{Storage: saved})
 	if err != nil {
@@ -237,7 +245,8 @@ func TestWhatIsNoLoginIsRefused(t *testing.T) {
 		`{"version":1,"cookies":[null]}`: "page.storage: a cookie is null",
 		`{"version":1,"origins":[{"origin":"file:///etc","stores":{}}]}`:        "page.storage: origins[0] is no origin of http or https with its stores",
 		`{"version":1,"origins":[{"origin":"http://a.test/path","stores":{}}]}`: "page.storage: origins[0] is no origin of http or https with its stores",
-		`{"version":1,"origins":[{"origin":"http://a.test","stores":{"databases":[{"name":"d","version":1,"stores":[{"name":"s","keyPath":null,"indexes":[],"records":[[["what"],1]]}]}]}}]}`: `page.storage: http://a.test: database "d": unknown kind what`,
+		`{"version":1,"origins":[{"origin":"http://a.test","stores":{"databases":[{"name":"d","version":1,"stores":[{"name":"s","keyPath":null,"indexes":[],"records":[[["view","WebSocket",["buffer",""],0,0],1]]}]}]}}]}`: `page.storage: http://a.test: database "d": WebSocket is no view`,
+		`{"version":1,"origins":[{"origin":"http://a.test","stores":{"databases":[{"name":"d","version":1,"stores":[{"name":"s","keyPath":null,"indexes":[],"records":[[["what"],1]]}]}]}}]}`:                               `page.storage: http://a.test: database "d": unknown kind what`,
 	} {
 		_, err := p.Text(t.Context(), &browserv1.TextRequest{Url: "about:blank", Page: &browserv1.Page{Storage: []byte(text)}})
 		if status.Code(err) != codes.InvalidArgument || status.Convert(err).Message() != want {
@@ -271,5 +280,21 @@ func TestARestoredLoginIsWipedWithItsTab(t *testing.T) {
 	}
 	if got := metric(t, p, "gaia_browser_wipe_seconds"); got < 2 {
 		t.Errorf("wipes: got %v, want 2 at least: the tab was not used again", got)
+	}
+}
+
+func TestALoginIsSavedOfAPageWithoutScripts(t *testing.T) {
+	p := start(t, nil)
+	s := newVault(t)
+	saved, err := save(t, p, s.url+"/sign-in", &browserv1.Page{Wait: done()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := save(t, p, s.url+"/", &browserv1.Page{Storage: saved, NoJavascript: true, Rules: &browserv1.Rules{BlockTypes: []string{"image"}}}, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(saved), string(again)); diff != "" {
+		t.Errorf("a login that was restored (-first +again):\n%s", diff)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	browserproto "github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp/jsonv2"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/download"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -14,20 +15,18 @@ import (
 // Download lets the page download what Options.Downloads allow, into a directory
 // of its own with this name. report is told of each file, and of each that is
 // refused; it does not block. Without it, and of those without a slot's page,
-// files are refused. It is called once, before the first page; the slot is not
-// used again.
+// files are refused. It is called once, before the first page. A slot that was
+// given a directory is not used again.
 func (p *Pool) Download(ctx context.Context, s *Slot, name string, report func(*browserv1.Download)) error {
 	folder, err := p.Downloads.Folder(name, report)
 	if err != nil {
 		return status.Error(codes.Unavailable, err.Error())
 	}
-	s.Retire() // what comes late is not the next one's
-	s.browser.mu.Lock()
-	s.folder = folder
-	s.browser.mu.Unlock()
+	s.setFolder(folder)
 	if folder.Partial() == "" {
 		return nil
 	}
+	s.Retire() // what comes late is not the next one's
 	if _, err := devtools.Call(ctx, s.browser.Session, browserproto.SetDownloadBehavior, browserproto.SetDownloadBehaviorParams{
 		Behavior: browserproto.SetDownloadBehaviorBehaviorAllowAndName, BrowserContextID: s.context,
 		DownloadPath: folder.Partial(), EventsEnabled: new(true),
@@ -35,6 +34,12 @@ func (p *Pool) Download(ctx context.Context, s *Slot, name string, report func(*
 		return s.Tab.Fault(ctx, err, "downloads")
 	}
 	return nil
+}
+
+func (s *Slot) setFolder(f *download.Folder) {
+	s.browser.mu.Lock()
+	defer s.browser.mu.Unlock()
+	s.folder = f
 }
 
 // refuseDownloads is how each slot begins: files that pages offer would fill the
@@ -65,19 +70,20 @@ func (b *browser) download(e devtools.Event) {
 
 func (b *browser) began(e *browserproto.EventDownloadWillBegin) {
 	var owner *Slot
-	for _, s := range b.downloaders() {
+	all := b.downloaders()
+	for s := range all {
 		if s.Tab.Has(e.FrameID) {
 			owner = s
 		}
 	}
 	if owner == nil {
 		// Of a frame that has gone, or of a slot that refuses all anyway.
-		for _, s := range b.downloaders() {
+		for s := range all {
 			b.cancelDownload(s, e.GUID)
 		}
 		return
 	}
-	if !owner.folder.Begin(e.GUID, e.URL, e.SuggestedFilename) {
+	if !all[owner].Begin(e.GUID, e.URL, e.SuggestedFilename) {
 		b.cancelDownload(owner, e.GUID)
 	}
 }
@@ -85,16 +91,16 @@ func (b *browser) began(e *browserproto.EventDownloadWillBegin) {
 // progressed tells all: the names of downloads are unique, and a folder takes
 // only those that it knows.
 func (b *browser) progressed(e *browserproto.EventDownloadProgress) {
-	for _, s := range b.downloaders() {
+	for s, folder := range b.downloaders() {
 		switch e.State {
 		case browserproto.DownloadProgressStateInProgress:
-			if !s.folder.Progress(e.GUID, e.TotalBytes, e.ReceivedBytes) {
+			if !folder.Progress(e.GUID, e.TotalBytes, e.ReceivedBytes) {
 				b.cancelDownload(s, e.GUID)
 			}
 		case browserproto.DownloadProgressStateCompleted:
-			s.folder.Completed(e.GUID)
+			folder.Completed(e.GUID)
 		case browserproto.DownloadProgressStateCanceled:
-			s.folder.Canceled(e.GUID)
+			folder.Canceled(e.GUID)
 		}
 	}
 }
@@ -103,14 +109,14 @@ func (b *browser) cancelDownload(s *Slot, id string) {
 	b.Post(browserproto.CommandCancelDownload, browserproto.CancelDownloadParams{GUID: id, BrowserContextID: s.context})
 }
 
-// downloaders are the slots that Download was called for.
-func (b *browser) downloaders() []*Slot {
+// downloaders are the slots that Download was called for, with their folders.
+func (b *browser) downloaders() map[*Slot]*download.Folder {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var found []*Slot
+	found := make(map[*Slot]*download.Folder)
 	for _, s := range b.slots {
 		if s.folder != nil {
-			found = append(found, s)
+			found[s] = s.folder
 		}
 	}
 	return found

@@ -52,7 +52,8 @@ type Meter interface {
 type Pool struct {
 	Options
 
-	tasks sync.WaitGroup // what goes on without a caller
+	tasks   sync.WaitGroup // what goes on without a caller
+	sampler engine.Sampler // of Run
 
 	mu       sync.Mutex
 	closed   bool

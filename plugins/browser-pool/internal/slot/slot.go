@@ -76,6 +76,7 @@ func (s *Slot) Retire() { s.retire = true }
 func (s *Slot) use(n Need) {
 	s.client, s.site = n.Client, n.Site
 	s.used++
+	s.setFolder(nil)
 	s.Outlet.Use(n.Client, n.Proxy)
 	if n.Proxy != nil {
 		s.retire = true // what came through another way may be in its caches
@@ -166,6 +167,7 @@ func (s *Slot) crash() { s.Tab.Post(page.CommandCrash, nil) }
 func (s *Slot) wipe() error {
 	ctx, cancel := context.WithTimeoutCause(context.Background(), stepTime, errSlow)
 	defer cancel()
+	s.Outlet.Rest() // answers that come late would write again
 	if err := s.Tab.Reset(ctx); err != nil {
 		return fmt.Errorf("wipe: %w", err)
 	}
