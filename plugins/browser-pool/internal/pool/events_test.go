@@ -350,3 +350,39 @@ func TestEventsOfFramesOfOtherSitesAndOfWorkersAreTold(t *testing.T) {
 		}
 	}
 }
+
+func TestAPageIsLeftUnlessThePolicyIsAgainstIt(t *testing.T) {
+	p := start(t, nil)
+	url := serve(t, map[string]string{
+		"/":     `<title>stays</title><button onclick="this.textContent = 'clicked'">b</button><script>onbeforeunload = (e) => { e.preventDefault(); return "x" }</script>`,
+		"/away": `<title>away</title>`,
+	})
+	for name, test := range map[string]struct {
+		policy *browserv1.DialogPolicy
+		want   codes.Code
+	}{
+		"without a policy": {nil, codes.OK},
+		"accepted":         {&browserv1.DialogPolicy{Accept: true}, codes.OK},
+		"dismissed":        {&browserv1.DialogPolicy{}, codes.FailedPrecondition},
+	} {
+		id := open(t, p, &browserv1.OpenRequest{Url: url + "/", Page: &browserv1.Page{Client: "a"}, Dialogs: test.policy})
+		if _, err := p.Click(t.Context(), &browserv1.ClickRequest{Session: id, Target: target("button")}); err != nil {
+			t.Fatal(err)
+		}
+		events := follow(t, p, id)
+		if _, err := p.Navigate(t.Context(), &browserv1.NavigateRequest{Session: id, Url: url + "/away"}); status.Code(err) != test.want {
+			t.Errorf("%s: got %v, want %v", name, err, test.want)
+		}
+		dialog := events.until(t, func(e *browserv1.EventsResponse) bool { return e.GetDialog() != nil }).GetDialog()
+		if dialog.GetType() != "beforeunload" || dialog.GetAccepted() != (test.want == codes.OK) {
+			t.Errorf("%s: got %v", name, dialog)
+		}
+		if _, err := p.WaitFor(t.Context(), &browserv1.WaitForRequest{Session: id, Wait: &browserv1.Wait{}}); err != nil {
+			t.Errorf("%s: then: %v", name, err)
+		}
+		title := map[bool]string{true: "away", false: "stays"}[test.want == codes.OK]
+		if got := evaluate(t, p, id, "document.title"); got != title {
+			t.Errorf("%s: the page is %q, want %q", name, got, title)
+		}
+	}
+}
