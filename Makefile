@@ -37,7 +37,7 @@ build: ## Build the host and every plugin into bin/
 	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/plugins/hello ./examples/hello
 
 .PHONY: run
-run: build ## Build, then run the host on config.hcl in the foreground
+run: build browser ## Build, then run the host on config.hcl in the foreground
 	@exec bin/gaia run -config config.hcl
 
 .PHONY: test
@@ -51,7 +51,8 @@ test-slow: compiler driven ## Run the soaks: thousands of kills of plugins, writ
 		./plugins/network-coordinator/internal/proxy
 
 .PHONY: bench
-bench: build ## Measure calls, the gate, files, processes, HTTP, tunnels, DNS, streams and a restart, each beside a baseline
+bench: build ## Measure calls, the gate, files, processes, HTTP, pages, tunnels, DNS, streams and a restart, each beside a baseline
+	@bin/gaia bench browser
 	@bin/gaia bench dispatch
 	@bin/gaia bench dns
 	@bin/gaia bench files
@@ -106,17 +107,27 @@ compiler: # of C, which the race detector needs
 		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq gcc libc6-dev; \
 		else echo "the race detector needs a C compiler: apt-get install gcc libc6-dev, or xcode-select --install"; exit 1; fi; }
 
-# Programs that tests drive, PROGRAM:PACKAGE each; without one its tests are skipped.
-DRIVEN := promtool:prometheus curl:curl /usr/lib/chromium/chromium-headless-shell:chromium-headless-shell
+# Programs that are driven, PROGRAM:PACKAGE each: those of tests, and the browser.
+BROWSER := /usr/lib/chromium/chromium-headless-shell:chromium-headless-shell
+DRIVEN  := promtool:prometheus curl:curl node:nodejs npm:npm $(BROWSER)
 
-.PHONY: driven
-driven:
-	@missing=(); for d in $(DRIVEN); do command -v "$${d%:*}" >/dev/null || missing+=("$${d##*:}"); done; \
+# Installs those of $(1) that are missing, where that can be done; $(2) says what goes without.
+define install
+	@missing=(); for d in $(1); do command -v "$${d%:*}" >/dev/null || missing+=("$${d##*:}"); done; \
 	apt=false; if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt=apt-get; fi; \
 	if [ $${#missing[@]} -gt 0 ]; then $$apt update -qq || true; fi; \
 	for m in "$${missing[@]}"; do \
-		$$apt install -y -qq --no-install-recommends "$$m" >/dev/null || echo "some tests are skipped: apt-get install $$m"; \
+		$$apt install -y -qq --no-install-recommends "$$m" >/dev/null || echo "$(2): apt-get install $$m"; \
 	done
+endef
+
+.PHONY: driven
+driven: # without one of these its tests are skipped
+	$(call install,$(DRIVEN),some tests are skipped)
+
+.PHONY: browser
+browser: # without it browser_pool opens pages in Chromium or Chrome, or fails where there is none
+	$(call install,$(BROWSER),the browser pool has no headless shell)
 
 .PHONY: clean
 clean: ## Remove what was built and what runs left

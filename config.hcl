@@ -54,6 +54,41 @@ subsystem "api_client_pool" {
   }
 }
 
+subsystem "browser_pool" {
+  plugin = "gaia-browser-pool" # needs Chromium: apt-get install chromium-headless-shell
+
+  limits {
+    concurrency = 1000 # sessions wait here, too; how many pages load at once says max_jobs
+    queue       = 1000
+    timeout     = "2m"
+  }
+
+  # Pages of a domain that cannot be reached.
+  breaker { key = "domain" }
+
+  slo {
+    success   = "95%"
+    in_flight = 1000
+  }
+
+  config {
+    # As many as are needed at once, until memory is used up: half of the machine's.
+    max_browsers = 100
+    max_tabs     = 10000
+
+    # As above: without rules, the public internet and nothing else.
+    # egress { … }
+
+    # A door for Playwright, Puppeteer and chromedp scripts; docs/how-to/browser.md.
+    # cdp {
+    #   listen     = "127.0.0.1:9222"
+    #   token_file = "run/cdp-token"
+    # }
+
+    # downloads { dir = "data/downloads" }
+  }
+}
+
 subsystem "file_manager" {
   plugin = "gaia-file-manager"
 

@@ -194,14 +194,18 @@ func TestAnInterruptedBenchmarkLeavesNothing(t *testing.T) {
 
 func TestBenchmarksOfSubsystemsMeasureAllThatTheyName(t *testing.T) {
 	mayBeZero := map[string]bool{"host_allocs": true, "cpu_seconds_per_gb": true, "kb_per_child": true,
-		"lost": true, "upstream": true, "kb_per_tunnel": true}
-	for name, titles := range map[string][]string{
+		"lost": true, "upstream": true, "kb_per_tunnel": true, "failed": true, "kills": true}
+	all := map[string][]string{
 		"files":     {"64 callers read files", "as a stream", "500 callers at once"},
 		"processes": {"200 children", "kill -9 of a child", "a child writes", "run `true`"},
 		"http":      {"callers GET", "one after the other"},
 		"proxy":     {"1 tunnels download", "16 tunnels download", "open tunnels", "2000 idle tunnels"},
 		"dns":       {"1000 names in the cache"},
-	} {
+	}
+	if _, err := os.Stat(headlessShell); err == nil {
+		all["browser"] = []string{"4 callers open a page", "8 callers open a page", "kill -9 of a browser", "100 isolated tabs", "to the first picture"}
+	}
+	for name, titles := range all {
 		r := runBench(t, name, "-n", "1", "--round", "20ms")
 		if len(r.Tables) != len(titles) {
 			t.Fatalf("%s: got %d tables, want %d", name, len(r.Tables), len(titles))

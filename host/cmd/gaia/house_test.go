@@ -27,6 +27,10 @@ import (
 // patience bounds every wait of these tests; none of them measures time.
 const patience = 30 * time.Second
 
+// headlessShell is where Debian has the browser; tests that need one are skipped
+// where it is not.
+const headlessShell = "/usr/lib/chromium/chromium-headless-shell"
+
 // house is the real host binary, running.
 type house struct {
 	dir    string

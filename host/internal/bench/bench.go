@@ -55,6 +55,7 @@ type Benchmark struct {
 // All returns the benchmarks, sorted by name.
 func All() []Benchmark {
 	return []Benchmark{
+		{"browser", "pages opened and taken pictures of, killed browsers and cold starts, beside puppeteer-cluster", []string{FlagRound}, browserPages},
 		{"dispatch", "calls per second through the host, beside plain go-plugin", []string{FlagRound, FlagCallers, FlagSize}, dispatch},
 		{"dns", "answers from the cache of the network coordinator, beside dnsmasq", []string{FlagRound}, dnsHits},
 		{"files", "small files, a stream and 500 callers at once, beside a plain plugin that reads files", []string{FlagRound}, files},

@@ -62,6 +62,7 @@ func open(ctx context.Context, o Options, subsystems string, arguments ...string
 	h.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for us; the second signal of two ends it by force
 	h.cmd.Cancel = func() error { return h.cmd.Process.Signal(syscall.SIGTERM) }
 	h.cmd.WaitDelay = houseGrace
+	h.cmd.Env = append(os.Environ(), "TMPDIR="+dir) // browsers have their profiles there
 	h.cmd.Stderr = &h.stderr
 	stdout, err := h.cmd.StdoutPipe()
 	if err != nil {

@@ -30,8 +30,13 @@ func (f fields) message() proto.Message {
 // field returns the value of a string, bytes or message in an answer, nil if it
 // is not there.
 func field(m proto.Message, number protowire.Number) []byte {
+	return bytesIn(m.ProtoReflect().GetUnknown(), number)
+}
+
+// bytesIn is field for a message within an answer.
+func bytesIn(message []byte, number protowire.Number) []byte {
 	var found []byte
-	each(m.ProtoReflect().GetUnknown(), func(n protowire.Number, t protowire.Type, value []byte) {
+	each(message, func(n protowire.Number, t protowire.Type, value []byte) {
 		if n == number && t == protowire.BytesType {
 			found, _ = protowire.ConsumeBytes(value)
 		}

@@ -232,7 +232,7 @@ func TestTheShellCompletesWhatTheHostKnows(t *testing.T) {
 		{"subsystems with logs", []string{"logs", "r"}, []string{"rich"}},
 		{"subsystems with a status", []string{"status", "b"}, []string{"broken"}},
 		{"plugins", []string{"plugin", "info", "gaia-r"}, []string{"gaia-rich"}},
-		{"benchmarks", []string{"bench", ""}, []string{"dispatch", "dns", "files", "gate", "http", "processes", "proxy", "restart"}},
+		{"benchmarks", []string{"bench", ""}, []string{"browser", "dispatch", "dns", "files", "gate", "http", "processes", "proxy", "restart"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

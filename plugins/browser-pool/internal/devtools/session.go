@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/chromedp/cdproto"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/cdp/jsonv2"
 	"github.com/chromedp/cdproto/target"
@@ -87,6 +88,16 @@ func (s *Session) Call(ctx context.Context, method string, params, result any) e
 	return pending.wait(ctx, result)
 }
 
+// settle returns when there is an answer, or when none will come.
+func (p *call) settle(ctx context.Context) {
+	select {
+	case r := <-p.reply:
+		p.reply <- r // for wait
+	case <-ctx.Done():
+	case <-p.session.ended:
+	}
+}
+
 func (p *call) wait(ctx context.Context, result any) error {
 	var r reply
 	select {
@@ -142,6 +153,10 @@ type Command struct {
 	Method string
 	Params any // nil for none
 	Result any // a pointer, or nil
+	// Optional passes over that the browser refuses it.
+	Optional bool
+	// Await has those after it sent when it has been answered.
+	Await bool
 }
 
 // Do is one of cdproto's commands for a Batch, whose answer nobody needs.
@@ -167,9 +182,16 @@ func (s *Session) Batch(ctx context.Context, commands ...Command) error {
 			break
 		}
 		sent = append(sent, pending)
+		if c.Await {
+			pending.settle(ctx)
+		}
 	}
 	for i, pending := range sent {
-		if err := pending.wait(ctx, commands[i].Result); first == nil {
+		err := pending.wait(ctx, commands[i].Result)
+		if commands[i].Optional && errors.As(err, new(*cdproto.Error)) {
+			err = nil
+		}
+		if first == nil {
 			first = err
 		}
 	}

@@ -2,6 +2,7 @@ package outlet
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -12,11 +13,18 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/gaia-go/gaia/sdk/egress"
+	socks "golang.org/x/net/proxy"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
-var errClosed = errors.New("the page has been closed")
+var (
+	errClosed = errors.New("the page has been closed")
+	errBusy   = fmt.Errorf("the page has %d connections, which is the limit", maxRequests)
+)
 
 // roundTripper is a function as an http.RoundTripper.
 type roundTripper func(*http.Request) (*http.Response, error)
@@ -41,11 +49,15 @@ func (o *Outlet) roundTrip(request *http.Request) (*http.Response, error) {
 
 // withPort is the destination of a plain HTTP request.
 func withPort(u *url.URL) string {
-	port := u.Port()
-	if port == "" {
-		port = "80"
+	return net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "80"))
+}
+
+// destination is where a request goes, "host:port".
+func destination(request *http.Request) string {
+	if request.Method == http.MethodConnect {
+		return request.Host
 	}
-	return net.JoinHostPort(u.Hostname(), port)
+	return withPort(request.URL)
 }
 
 // newTransport makes connections for plain HTTP requests. Each client of an
@@ -136,8 +148,12 @@ func (o *Outlet) through(ctx context.Context, proxy *url.URL, target egress.Targ
 	if proxy.Scheme == "https" {
 		conn = tls.Client(conn, &tls.Config{ServerName: proxy.Hostname(), MinVersion: tls.VersionTLS12})
 	}
+	handshake := connect
+	if proxy.Scheme == "socks5" {
+		handshake = connectSOCKS
+	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-	err = connect(conn, proxy, net.JoinHostPort(target.Host.String(), strconv.Itoa(int(target.Port))))
+	err = handshake(ctx, conn, proxy, net.JoinHostPort(target.Host.String(), strconv.Itoa(int(target.Port))))
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
@@ -148,8 +164,36 @@ func (o *Outlet) through(ctx context.Context, proxy *url.URL, target egress.Targ
 	return conn, nil
 }
 
+// connectSOCKS is the handshake of SOCKS 5 (RFC 1928, RFC 1929). Names are the
+// proxy's to look up.
+func connectSOCKS(ctx context.Context, conn net.Conn, proxy *url.URL, destination string) error {
+	var auth *socks.Auth
+	if user := proxy.User; user != nil {
+		password, _ := user.Password()
+		auth = &socks.Auth{User: user.Username(), Password: password}
+	}
+	dialer, err := socks.SOCKS5("tcp", proxy.Host, auth, connected{conn})
+	if err != nil {
+		return err
+	}
+	// What it returns is conn, with addresses that nobody asks for.
+	_, err = dialer.(socks.ContextDialer).DialContext(ctx, "tcp", destination)
+	return err
+}
+
+// connected is a connection that has been made, as a dialer.
+type connected struct{ net.Conn }
+
+// Dial returns the connection.
+func (c connected) Dial(string, string) (net.Conn, error) { return c.Conn, nil }
+
+// DialContext returns the connection.
+func (c connected) DialContext(context.Context, string, string) (net.Conn, error) {
+	return c.Conn, nil
+}
+
 // connect is the handshake of a CONNECT tunnel.
-func connect(conn net.Conn, proxy *url.URL, destination string) error {
+func connect(_ context.Context, conn net.Conn, proxy *url.URL, destination string) error {
 	header := make(http.Header)
 	if user := proxy.User; user != nil {
 		password, _ := user.Password()
@@ -166,10 +210,37 @@ func connect(conn net.Conn, proxy *url.URL, destination string) error {
 	}
 	_ = response.Body.Close() // of a CONNECT, it has none
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("it answers %s", response.Status)
+		return refusal(response)
 	}
 	if reader.Buffered() > 0 {
 		return errors.New("it sent data before the tunnel was used")
 	}
 	return nil
+}
+
+// refused is a proxy's answer to a request for a tunnel, other than yes.
+type refused struct {
+	code codes.Code
+	text string
+}
+
+// Error is what the proxy said.
+func (r *refused) Error() string { return r.text }
+
+// GRPCStatus makes it the caller's to know that a rule of the proxy denies a page.
+func (r *refused) GRPCStatus() *status.Status { return status.New(r.code, r.text) }
+
+// maxReason is the longest reason that is taken from a proxy, in bytes.
+const maxReason = 1 << 10
+
+// refusal is why a proxy makes no tunnel. The network coordinator names its rule.
+func refusal(response *http.Response) error {
+	r := &refused{code: codes.Unavailable, text: "it answers " + response.Status}
+	if response.StatusCode == http.StatusForbidden {
+		r.code = codes.PermissionDenied
+	}
+	if reason := response.Header.Get("X-Gaia-Reason"); reason != "" {
+		r.text += ": " + strings.ToValidUTF8(reason[:min(len(reason), maxReason)], "")
+	}
+	return r
 }

@@ -28,6 +28,10 @@ const (
 	// idleTime is how long a connection without a request is kept.
 	idleTime = 90 * time.Second
 
+	// maxRequests is how many requests and tunnels an outlet carries at once.
+	// Chromium makes 32 connections to a proxy, and 255 for WebSockets.
+	maxRequests = 256
+
 	// maxFailures is how many destinations are remembered as failed.
 	maxFailures = 256
 )
@@ -45,6 +49,8 @@ type Rules struct {
 	// Reported is called for each connection that is denied; see egress.Dialer.
 	Reported func(*egress.Denied)
 
+	guarded bool // by Guard
+
 	mu    sync.Mutex
 	ports map[uint16]bool // of open outlets, which no page may reach
 }
@@ -61,6 +67,7 @@ type Outlet struct {
 
 	mu        sync.Mutex
 	closed    bool
+	active    int                // requests
 	using     context.Context    //nolint:containedctx // ends what is under way, with the use of the outlet; nil while nobody uses it
 	rest      context.CancelFunc // ends using
 	client    string
@@ -87,11 +94,13 @@ func (r *Rules) Open(ctx context.Context) (*Outlet, error) {
 		ReadHeaderTimeout: headerTime,
 		IdleTimeout:       idleTime,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, request *http.Request) {
-			using := o.enter()
-			if using == nil {
-				panic(http.ErrAbortHandler)
+			using, err := o.enter()
+			if err != nil {
+				o.failed(destination(request), err)
+				http.Error(w, err.Error(), http.StatusServiceUnavailable)
+				return
 			}
-			defer o.requests.Done()
+			defer o.leave()
 			ctx, cancel := context.WithCancel(request.Context())
 			defer cancel()
 			defer context.AfterFunc(using, cancel)()
@@ -106,9 +115,16 @@ func (r *Rules) Open(ctx context.Context) (*Outlet, error) {
 	r.own(o.port(), true)
 	go func() {
 		defer close(o.served)
-		_ = o.server.Serve(listener) // until Close
+		_ = o.server.Serve(r.guard(listener)) // until Close
 	}()
 	return o, nil
+}
+
+func (r *Rules) guard(l net.Listener) net.Listener {
+	if r.guarded {
+		return guarded{l}
+	}
+	return l
 }
 
 // own notes a port that is one of ours, or no longer.
@@ -187,16 +203,27 @@ func (o *Outlet) failed(destination string, err error) {
 	}
 }
 
-// enter counts a request in and returns what it ends with; nil while nothing may
-// pass.
-func (o *Outlet) enter() context.Context {
+// enter counts a request in and returns what it ends with, unless nothing may
+// pass or there are too many.
+func (o *Outlet) enter() (context.Context, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.closed || o.using == nil {
-		return nil
+	switch {
+	case o.closed, o.using == nil:
+		return nil, errClosed
+	case o.active >= maxRequests:
+		return nil, errBusy
 	}
+	o.active++
 	o.requests.Add(1)
-	return o.using
+	return o.using, nil
+}
+
+func (o *Outlet) leave() {
+	o.mu.Lock()
+	o.active--
+	o.mu.Unlock()
+	o.requests.Done()
 }
 
 // Close ends all connections and returns when nothing of the outlet is left.

@@ -97,12 +97,14 @@ func (t *Tab) area(ctx context.Context, p *browserv1.Picture) (*page.Viewport, e
 		}
 		area.Width, area.Height = math.Ceil(metrics.CSSContentSize.Width), math.Ceil(metrics.CSSContentSize.Height)
 	case p.GetSelector() != "":
-		var box []float64
-		if err := t.call(ctx, ownWorld, boxOf, &box, p.GetSelector()); err != nil {
-			return nil, t.Fault(ctx, err, "the element")
+		e, err := t.seen(ctx, t.main(), p.GetSelector(), "picture.selector")
+		if err != nil {
+			return nil, err
 		}
-		if len(box) != 4 {
-			return nil, status.Errorf(codes.NotFound, "no element fits selector %q and has a size", p.GetSelector())
+		defer e.release()
+		var box [4]float64
+		if err := e.call(ctx, boxOf, &box); err != nil {
+			return nil, t.Fault(ctx, err, "the element")
 		}
 		area.X, area.Y, area.Width, area.Height = box[0], box[1], box[2], box[3]
 	case p.GetClip() != nil:
@@ -120,11 +122,8 @@ func (t *Tab) area(ctx context.Context, p *browserv1.Picture) (*page.Viewport, e
 }
 
 // boxOf is where an element is on the page: x, y, width, height.
-const boxOf = `function(selector) {
-	const element = document.querySelector(selector)
-	if (!element) return null
-	const box = element.getBoundingClientRect()
-	if (box.width <= 0 || box.height <= 0) return null
+const boxOf = `function() {
+	const box = this.getBoundingClientRect()
 	return [box.x + scrollX, box.y + scrollY, box.width, box.height]
 }`
 
@@ -135,7 +134,11 @@ func (t *Tab) HTML(ctx context.Context) (string, error) {
 		const html = document.documentElement ? document.documentElement.outerHTML : ""
 		return html.length > most ? null : doctype + html
 	}`
-	return t.text(ctx, function, "the document", maxResult/4)
+	var html *string
+	if err := t.call(ctx, ownWorld, function, &html, maxResult/4); err != nil {
+		return "", t.Fault(ctx, err, "the document")
+	}
+	return bounded(html, "the document")
 }
 
 //go:embed text.js
@@ -144,28 +147,29 @@ var readable string
 // Text is what a person would read on the page, or in the element that a selector
 // fits.
 func (t *Tab) Text(ctx context.Context, selector string) (string, error) {
+	var text *string
 	if selector == "" {
-		return t.text(ctx, readable, "the text", maxResult/4, "")
+		if err := t.call(ctx, ownWorld, readable, &text, maxResult/4); err != nil {
+			return "", t.Fault(ctx, err, "the text")
+		}
+		return bounded(text, "the text")
 	}
-	var isThere bool
-	if err := t.call(ctx, ownWorld, `function(selector) { return document.querySelector(selector) !== null }`, &isThere, selector); err != nil {
-		return "", t.Fault(ctx, err, "the element")
+	e, err := t.seen(ctx, t.main(), selector, "selector")
+	if err != nil {
+		return "", err
 	}
-	if !isThere {
-		return "", status.Errorf(codes.NotFound, "no element fits selector %q", selector)
+	defer e.release()
+	if err := e.call(ctx, readable, &text, maxResult/4); err != nil {
+		return "", t.Fault(ctx, err, "the text")
 	}
-	return t.text(ctx, readable, "the text", maxResult/4, selector)
+	return bounded(text, "the text")
 }
 
-// text calls a function that returns a text, or null if it is longer than the
-// first of its args.
-func (t *Tab) text(ctx context.Context, function, what string, args ...any) (string, error) {
-	var text *string
-	if err := t.call(ctx, ownWorld, function, &text, args...); err != nil {
-		return "", t.Fault(ctx, err, what)
-	}
+// bounded is a text that a function has returned, null if it was longer than a
+// quarter of maxResult: a character has up to four bytes.
+func bounded(text *string, what string) (string, error) {
 	if text == nil {
-		return "", status.Errorf(codes.ResourceExhausted, "%s has more than %v characters", what, args[0])
+		return "", status.Errorf(codes.ResourceExhausted, "%s has more than %d characters", what, maxResult/4)
 	}
 	return *text, nil
 }
@@ -179,10 +183,8 @@ func (t *Tab) Info(ctx context.Context) (*browserv1.PageInfo, error) {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	info := &browserv1.PageInfo{Url: t.url, Title: title}
-	if t.document.loader == t.loader && t.loader != "" {
-		info.Status, info.ContentType = t.document.status, t.document.mimeType
-	}
+	info := t.here()
+	info.Title = title
 	return info, nil
 }
 
@@ -199,13 +201,18 @@ func (t *Tab) Used(ctx context.Context) (Usage, error) {
 	if err != nil {
 		return Usage{}, fmt.Errorf("usage: %w", err)
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	usage := Usage{Requests: t.requests, Received: t.received}
+	usage := t.Counted()
 	for _, m := range metrics.Metrics {
 		if m.Name == "ProcessTime" {
 			usage.CPU = m.Value
 		}
 	}
 	return usage, nil
+}
+
+// Counted is what is known of the usage without asking: not the CPU time.
+func (t *Tab) Counted() Usage {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return Usage{Requests: t.requests, Received: t.received}
 }

@@ -22,13 +22,18 @@ func IsCrash(err error) bool { return status.Code(err) == codes.Aborted }
 // when the time is over.
 func (t *Tab) Fault(ctx context.Context, err error, what string) error {
 	var thrown *Exception
+	_, isStatus := status.FromError(err)
 	switch {
 	case err == nil:
 		return nil
+	case isStatus:
+		return err
 	case errors.Is(err, ErrCrashed), errors.Is(err, devtools.ErrClosed):
 		return status.Error(codes.Aborted, cause(err).Error())
 	case t.Err() != nil:
 		return fromEnd(t.Err())
+	case errors.Is(err, errPartGone):
+		return status.Error(codes.FailedPrecondition, "the frame has gone, or has gone to another page")
 	case errors.As(err, &thrown):
 		return status.Error(codes.FailedPrecondition, "the page's script: "+thrown.Text)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
@@ -77,6 +82,9 @@ func unreachable(address, text string, why func(string) error) error {
 		if err := why(destination(address)); err != nil && isConnection(name) {
 			if denied, ok := errors.AsType[*egress.Denied](err); ok {
 				return status.Error(codes.PermissionDenied, denied.Error())
+			}
+			if status.Code(err) == codes.PermissionDenied { // by a rule of the proxy
+				return status.Errorf(codes.PermissionDenied, "%s: %v", at, err)
 			}
 			return status.Errorf(codes.Unavailable, "%s: %v", at, err)
 		}
@@ -131,4 +139,20 @@ func origin(address string) string {
 		return "the page"
 	}
 	return u.Scheme + "://" + u.Host
+}
+
+// Explain is what is known of a failed request beside the browser's text for it;
+// why as in Open.
+func Explain(address, text string, why func(string) error) string {
+	if !isConnection(strings.TrimPrefix(text, "net::")) {
+		return text
+	}
+	err := why(destination(address))
+	if err == nil {
+		return text
+	}
+	if _, ok := errors.AsType[*egress.Denied](err); ok {
+		return "blocked by rule: " + err.Error()
+	}
+	return text + ": " + err.Error()
 }

@@ -1,24 +1,30 @@
 package page
 
 import (
+	"context"
+	_ "embed"
 	"net"
 	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/cdp/jsonv2"
 	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/target"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 )
 
-// resourceTypes are those that Rules.block_types names.
+// resourceTypes are those that Rules.block_types names. Where requests stop,
+// browsers do not tell those of fetch from those of XMLHttpRequest.
 func resourceTypes() map[string]network.ResourceType {
 	return map[string]network.ResourceType{
 		"image": network.ResourceTypeImage, "media": network.ResourceTypeMedia, "font": network.ResourceTypeFont,
 		"stylesheet": network.ResourceTypeStylesheet, "script": network.ResourceTypeScript, "xhr": network.ResourceTypeXHR,
-		"fetch": network.ResourceTypeFetch, "websocket": network.ResourceTypeWebSocket, "document": network.ResourceTypeDocument,
+		"fetch": network.ResourceTypeXHR, "websocket": network.ResourceTypeWebSocket, "document": network.ResourceTypeDocument,
 		"other": network.ResourceTypeOther,
 	}
 }
@@ -30,7 +36,13 @@ type interception struct {
 	types       map[network.ResourceType]bool
 	urls        []string // patterns
 	credentials map[string]*browserv1.Credentials
-	tried       map[fetch.RequestID]bool // requests that had their credentials already
+	tried       map[attempt]bool // requests that had their credentials already
+}
+
+// attempt is a request that was asked for a user; ids are those of a session.
+type attempt struct {
+	session target.SessionID
+	request fetch.RequestID
 }
 
 // setInterception has the browser ask about requests, if the page's options need
@@ -42,10 +54,13 @@ func (t *Tab) setInterception(p *browserv1.Page, set func(command, undo devtools
 	}
 	i := &interception{
 		types: make(map[network.ResourceType]bool), urls: rules.GetBlockUrls(),
-		credentials: p.GetCredentials(), tried: make(map[fetch.RequestID]bool),
+		credentials: p.GetCredentials(), tried: make(map[attempt]bool),
 	}
 	var patterns []*fetch.RequestPattern // none are all
 	for _, name := range rules.GetBlockTypes() {
+		if name == "websocket" {
+			continue // see ruleScript
+		}
 		i.types[resourceTypes()[name]] = true
 		patterns = append(patterns, &fetch.RequestPattern{URLPattern: "*", ResourceType: resourceTypes()[name]})
 	}
@@ -53,29 +68,66 @@ func (t *Tab) setInterception(p *browserv1.Page, set func(command, undo devtools
 		// Here ? is a character of its own, there it stands for any.
 		patterns = append(patterns, &fetch.RequestPattern{URLPattern: strings.NewReplacer(`\`, `\\`, `?`, `\?`).Replace(text)})
 	}
-	if len(i.credentials) > 0 {
-		patterns = nil
-	}
 	t.mu.Lock()
 	t.interception = i
 	t.mu.Unlock()
-	set(devtools.Do(fetch.Enable, fetch.EnableParams{Patterns: patterns, HandleAuthRequests: new(len(i.credentials) > 0)}),
-		devtools.Do(fetch.Disable, cdp.Empty{}))
-	// A service worker's requests are not the page's to stop.
+	// What a service worker answers is not the page's to stop.
 	set(devtools.Do(network.SetBypassServiceWorker, network.SetBypassServiceWorkerParams{Bypass: true}),
 		devtools.Do(network.SetBypassServiceWorker, network.SetBypassServiceWorkerParams{}))
-}
-
-// paused decides about a request that has stopped.
-func (t *Tab) paused(e *fetch.EventRequestPaused) {
-	t.mu.Lock()
-	i := t.interception
-	t.mu.Unlock()
-	if i != nil && i.blocks(e, t.isMain(e.FrameID)) {
-		t.Post(fetch.CommandFailRequest, fetch.FailRequestParams{RequestID: e.RequestID, ErrorReason: network.ErrorReasonBlockedByClient})
+	if len(i.credentials) > 0 {
+		patterns = nil
+	} else if len(patterns) == 0 {
 		return
 	}
-	t.Post(fetch.CommandContinueRequest, fetch.ContinueRequestParams{RequestID: e.RequestID})
+	set(devtools.Do(fetch.Enable, fetch.EnableParams{Patterns: patterns, HandleAuthRequests: new(len(i.credentials) > 0)}),
+		devtools.Do(fetch.Disable, cdp.Empty{}))
+}
+
+//go:embed rules.js
+var rulesSource string
+
+// ruleScript is what holds by a script: sockets do not stop for a decision. The
+// second is what takes it away, once the command has been answered.
+func ruleScript(rules *browserv1.Rules) (devtools.Command, *page.RemoveScriptToEvaluateOnNewDocumentParams) {
+	patterns := slices.Concat([]string{}, rules.GetBlockUrls())
+	if slices.Contains(rules.GetBlockTypes(), "websocket") {
+		patterns = append(patterns, "*")
+	}
+	list, err := jsonv2.Marshal(patterns, jsonv2.AllowInvalidUTF8(true))
+	if err != nil {
+		list = []byte("[]") // strings are always JSON
+	}
+	source := rulesSource + "(" + string(list) + ")"
+	add := page.AddScriptToEvaluateOnNewDocumentParams{Source: source, RunImmediately: new(true)}
+	remove := new(page.RemoveScriptToEvaluateOnNewDocumentParams)
+	command := devtools.Do(page.AddScriptToEvaluateOnNewDocument, add)
+	command.Result = remove // which is how the answer looks
+	return command, remove
+}
+
+// paused decides about a request of a session that has stopped.
+func (t *Tab) paused(s *devtools.Session, e *fetch.EventRequestPaused) {
+	t.mu.Lock()
+	i, bridged := t.interception, t.bridged
+	t.mu.Unlock()
+	if bridged {
+		t.cross(s, e)
+		return
+	}
+	if i != nil && i.blocks(e, t.isMain(e.FrameID)) {
+		t.answer(s, fetch.CommandFailRequest, fetch.FailRequestParams{RequestID: e.RequestID, ErrorReason: network.ErrorReasonBlockedByClient})
+		return
+	}
+	t.answer(s, fetch.CommandContinueRequest, fetch.ContinueRequestParams{RequestID: e.RequestID})
+}
+
+// answer sends what a request waits for. When the browser has no room for it at
+// once, it waits in a goroutine, which ends with the session at the latest: there
+// are as many of them as the browser has requests that wait.
+func (t *Tab) answer(s *devtools.Session, method string, params any) {
+	if !s.Post(method, params) {
+		go func() { _ = s.Call(context.Background(), method, params, nil) }() // the request may have ended
+	}
 }
 
 // blocks reports whether a rule is against a request. The page's own document is
@@ -109,19 +161,23 @@ func fits(pattern, text string) bool {
 }
 
 // authenticate answers a server that asks for a user, once for each request.
-func (t *Tab) authenticate(e *fetch.EventAuthRequired) {
+func (t *Tab) authenticate(s *devtools.Session, e *fetch.EventAuthRequired) {
 	answer := &fetch.AuthChallengeResponse{Response: fetch.AuthChallengeResponseResponseCancelAuth}
 	t.mu.Lock()
-	if i := t.interception; i != nil && !i.tried[e.RequestID] {
+	this := attempt{session: s.ID(), request: e.RequestID}
+	if i := t.interception; i != nil && !i.tried[this] {
 		if found := i.find(e.AuthChallenge); found != nil {
-			i.tried[e.RequestID] = true
+			if len(i.tried) >= maxOpen {
+				clear(i.tried) // a page that goes on gets each one's once more
+			}
+			i.tried[this] = true
 			answer = &fetch.AuthChallengeResponse{
 				Response: fetch.AuthChallengeResponseResponseProvideCredentials, Username: found.GetUser(), Password: found.GetPassword(),
 			}
 		}
 	}
 	t.mu.Unlock()
-	t.Post(fetch.CommandContinueWithAuth, fetch.ContinueWithAuthParams{RequestID: e.RequestID, AuthChallengeResponse: answer})
+	t.answer(s, fetch.CommandContinueWithAuth, fetch.ContinueWithAuthParams{RequestID: e.RequestID, AuthChallengeResponse: answer})
 }
 
 // find looks a server's credentials up, by "host:port" first. Those of a proxy

@@ -1,14 +1,12 @@
 package page
 
 import (
+	"cmp"
 	"context"
-	"fmt"
-	"strings"
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/page"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 	"google.golang.org/grpc/codes"
@@ -34,23 +32,27 @@ const (
 
 	// quietTime is how long there is no request when the network is idle.
 	quietTime = 500 * time.Millisecond
-
-	// pollEvery is how often a selector or an expression is looked at.
-	pollEvery = 25 * time.Millisecond
 )
 
 func (t *Tab) navigated(e *page.EventFrameNavigated) {
-	if e.Frame.ParentID != "" {
-		return
+	if t.isMain(e.Frame.ID) {
+		t.update(func() {
+			t.loader, t.url, t.milestone = e.Frame.LoaderID, e.Frame.URL+e.Frame.URLFragment, committed
+			t.navigations, t.failed = t.navigations+1, ""
+			if e.Frame.UnreachableURL != "" {
+				t.failed = cmp.Or(t.loss, "net::ERR_FAILED")
+			}
+			if e.Type == page.NavigationTypeBackForwardCacheRestore {
+				t.milestone = loaded // it was before
+			}
+		})
 	}
-	t.update(func() {
-		t.loader, t.url, t.milestone = e.Frame.LoaderID, e.Frame.URL+e.Frame.URLFragment, committed
-	})
+	t.visited(e.Frame.SecurityOrigin, t.isMain(e.Frame.ID))
 }
 
 func (t *Tab) moved(e *page.EventNavigatedWithinDocument) {
 	if t.isMain(e.FrameID) {
-		t.update(func() { t.url = e.URL })
+		t.update(func() { t.url, t.navigations = e.URL, t.navigations+1 })
 	}
 }
 
@@ -132,22 +134,6 @@ func (t *Tab) Write(ctx context.Context, html string, wait *browserv1.Wait) erro
 	return t.Wait(ctx, wait)
 }
 
-// Wait returns when all that is waited for holds.
-func (t *Tab) Wait(ctx context.Context, wait *browserv1.Wait) error {
-	if err := t.until(ctx, wait.GetUntil()); err != nil {
-		return err
-	}
-	if selector := wait.GetSelector(); selector != "" {
-		if err := t.poll(ctx, fmt.Sprintf("selector %q", selector), isVisible, selector); err != nil {
-			return err
-		}
-	}
-	if expression := wait.GetExpression(); expression != "" {
-		return t.pollExpression(ctx, expression)
-	}
-	return nil
-}
-
 func (t *Tab) until(ctx context.Context, until browserv1.Wait_Until) error {
 	reached := func(m milestone) func() (bool, time.Duration) {
 		return func() (bool, time.Duration) { return t.milestone >= m, 0 }
@@ -217,64 +203,4 @@ func (t *Tab) probe(ctx context.Context) {
 	case "complete":
 		t.reach(loader, loaded)
 	}
-}
-
-// poll calls a function in the page until it returns true. One that throws, as
-// all do while a page goes elsewhere, is called again.
-func (t *Tab) poll(ctx context.Context, what, function string, args ...any) error {
-	return t.repeat(ctx, what, func() (bool, error) {
-		var ok bool
-		err := t.call(ctx, ownWorld, function, &ok, args...)
-		return ok, err
-	})
-}
-
-func (t *Tab) pollExpression(ctx context.Context, expression string) error {
-	return t.repeat(ctx, fmt.Sprintf("expression %q", clip(expression, 200)), func() (bool, error) {
-		result, err := devtools.Call(ctx, t.Session, runtime.Evaluate, runtime.EvaluateParams{
-			Expression: "Promise.resolve(" + expression + ").then(Boolean)", AwaitPromise: new(true), ReturnByValue: new(true),
-		})
-		return err == nil && result.Result != nil && string(result.Result.Value) == "true", exception(result.ExceptionDetails, err)
-	})
-}
-
-func (t *Tab) repeat(ctx context.Context, what string, holds func() (bool, error)) error {
-	ticker := time.NewTicker(pollEvery)
-	defer ticker.Stop()
-	var last error
-	for {
-		ok, err := holds()
-		if ok {
-			return nil
-		}
-		if err != nil && ctx.Err() == nil {
-			last = err
-		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			if thrown, isThrown := last.(*Exception); isThrown { //nolint:errorlint // it is not wrapped
-				what += " (" + thrown.Error() + ")"
-			}
-			return t.Fault(ctx, context.Cause(ctx), what)
-		case <-t.Ended():
-			return t.Fault(ctx, t.Err(), what)
-		}
-	}
-}
-
-// isVisible reports whether the first element that fits a selector can be seen.
-const isVisible = `function(selector) {
-	const element = document.querySelector(selector)
-	if (!element) return false
-	const box = element.getBoundingClientRect()
-	const style = getComputedStyle(element)
-	return box.width > 0 && box.height > 0 && style.visibility !== "hidden" && style.display !== "none"
-}`
-
-func clip(text string, most int) string {
-	if len(text) > most {
-		return strings.ToValidUTF8(text[:most], "") + "…"
-	}
-	return text
 }

@@ -56,6 +56,9 @@ func printParams(p *browserv1.Print, field string) (page.PrintToPDFParams, error
 	invalid := func(name, format string, args ...any) error {
 		return status.Errorf(codes.InvalidArgument, field+"."+name+": "+format, args...)
 	}
+	if p == nil {
+		p = &browserv1.Print{} // margins are read as pointers
+	}
 	params := page.PrintToPDFParams{
 		Landscape: new(p.GetLandscape()), PrintBackground: new(p.GetBackground()), Scale: p.GetScale(), PageRanges: p.GetPages(),
 		PreferCSSPageSize: new(p.GetCssPageSize()), GenerateTaggedPDF: new(p.GetTagged()), GenerateDocumentOutline: new(p.GetOutline()),

@@ -20,26 +20,40 @@ import (
 // browser has no command for it leaves, and whoever needs it does not reset:
 // passwords given to servers, and the names of servers that asked for HTTPS only.
 //
-// The page goes first: while it is there it could write again.
+// The page goes first: while it is there it could write again, and its rules hold
+// until it has gone.
 func (t *Tab) Reset(ctx context.Context) error {
-	t.update(func() { t.milestone = nothing })
-	leave := append(t.undo, devtools.Do(page.Navigate, page.NavigateParams{URL: "about:blank"}))
-	t.undo = nil
-	if err := t.Batch(ctx, leave...); err != nil {
+	listened := t.listening() != nil
+	t.update(func() { t.milestone, t.policy, t.listener = nothing, nil, nil })
+	if listened {
+		t.undo = append(t.undo, devtools.Do(runtime.Disable, cdp.Empty{}))
+	}
+	if t.script != nil { // not in the page that comes now
+		if _, err := devtools.Call(ctx, t.Session, page.RemoveScriptToEvaluateOnNewDocument, *t.script); err != nil {
+			return err
+		}
+		t.script = nil
+	}
+	if err := t.Batch(ctx, devtools.Do(page.Navigate, page.NavigateParams{URL: "about:blank"})); err != nil {
 		return err
 	}
 	if err := t.until(ctx, browserv1.Wait_LOAD); err != nil {
 		return err
 	}
-	t.forget()
-	if err := t.Batch(ctx,
+	if err := t.leaveParts(ctx); err != nil {
+		return err
+	}
+	clean := append(t.undo,
 		devtools.Do(storage.ClearDataForOrigin, storage.ClearDataForOriginParams{Origin: "*", StorageTypes: "all"}),
 		devtools.Do(network.ClearBrowserCache, cdp.Empty{}),
 		devtools.Do(page.ResetNavigationHistory, cdp.Empty{}),
 		devtools.Do(runtime.Evaluate, runtime.EvaluateParams{Expression: "window.name = ''"}),
-	); err != nil {
+	)
+	t.undo = nil
+	if err := t.Batch(ctx, clean...); err != nil {
 		return err
 	}
+	t.forget()
 	return t.Browser.Batch(ctx,
 		devtools.Do(storage.ClearCookies, storage.ClearCookiesParams{BrowserContextID: t.Context}),
 		devtools.Do(browser.ResetPermissions, browser.ResetPermissionsParams{BrowserContextID: t.Context}),
@@ -49,7 +63,7 @@ func (t *Tab) Reset(ctx context.Context) error {
 // forget starts counting anew.
 func (t *Tab) forget() {
 	t.update(func() {
-		t.state = state{loader: t.loader, url: t.url, milestone: t.milestone, open: t.open}
+		t.state = state{loader: t.loader, url: t.url, milestone: t.milestone, open: t.open, frames: t.frames}
 		clear(t.open)
 	})
 }

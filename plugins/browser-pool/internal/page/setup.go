@@ -12,7 +12,6 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/security"
-	"github.com/chromedp/cdproto/storage"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 	"google.golang.org/grpc/codes"
@@ -43,10 +42,16 @@ func (v viewport) params() emulation.SetDeviceMetricsOverrideParams {
 
 // Set prepares a tab for a page as p says. Reset undoes it.
 func (t *Tab) Set(ctx context.Context, p *browserv1.Page) error {
-	var do []devtools.Command
+	if len(p.GetStorage()) > 0 {
+		if err := t.restore(ctx, p.GetStorage()); err != nil {
+			return err
+		}
+	}
+	var do, shared []devtools.Command
 	set := func(command, undo devtools.Command) {
 		do = append(do, command)
 		t.undo = append(t.undo, undo)
+		shared = append(shared, command)
 	}
 	if v := viewportOf(p.GetViewport()); v != t.viewport {
 		t.viewport = v // the next job sets its own
@@ -58,12 +63,18 @@ func (t *Tab) Set(ctx context.Context, p *browserv1.Page) error {
 		set(devtools.Do(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true}),
 			devtools.Do(emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{}))
 	}
+	if len(shared) > 0 {
+		var script devtools.Command
+		script, t.script = ruleScript(p.GetRules())
+		do, shared = append(do, script), append(shared, script)
+	}
+	t.share(shared)
 	if len(do) > 0 {
 		if err := t.Batch(ctx, do...); err != nil {
 			return t.refused(ctx, err)
 		}
 	}
-	return t.setCookies(ctx, p.GetCookies())
+	return t.setCookies(ctx, "page.cookies", cookieParams(p.GetCookies()))
 }
 
 // refused is the error of an option that the browser does not take: an unknown
@@ -114,6 +125,11 @@ func (t *Tab) setNetwork(p *browserv1.Page, set func(command, undo devtools.Comm
 	if rules.GetOffline() || rules.GetThrottle() != nil {
 		set(devtools.Do(network.EmulateNetworkConditionsByRule, network.EmulateNetworkConditionsByRuleParams{MatchedNetworkConditions: conditions(rules)}),
 			devtools.Do(network.EmulateNetworkConditionsByRule, network.EmulateNetworkConditionsByRuleParams{MatchedNetworkConditions: []*network.Conditions{}}))
+		// The browser passes them on to its network process and does not wait. What
+		// comes after them on the same way has an answer; the cache is empty yet.
+		arrived := devtools.Do(network.ClearBrowserCache, cdp.Empty{})
+		arrived.Await = true
+		set(arrived, devtools.Do(network.ClearBrowserCache, cdp.Empty{}))
 	}
 	t.setInterception(p, set)
 }
@@ -134,42 +150,11 @@ func conditions(rules *browserv1.Rules) []*network.Conditions {
 	}}
 }
 
-func (t *Tab) setCookies(ctx context.Context, cookies []*browserv1.Cookie) error {
-	if len(cookies) == 0 {
-		return nil
-	}
-	params := storage.SetCookiesParams{BrowserContextID: t.Context}
-	for _, c := range cookies {
-		params.Cookies = append(params.Cookies, cookieParam(c))
-	}
-	if _, err := devtools.Call(ctx, t.Browser, storage.SetCookies, params); err != nil {
-		return t.refused(ctx, err)
-	}
-	return nil
-}
-
-func cookieParam(c *browserv1.Cookie) *network.CookieParam {
-	param := &network.CookieParam{
-		Name: c.GetName(), Value: c.GetValue(), URL: c.GetUrl(), Domain: c.GetDomain(), Path: c.GetPath(),
-		Secure: c.GetSecure(), HTTPOnly: c.GetHttpOnly(), SameSite: network.CookieSameSite(c.GetSameSite()),
-	}
-	if param.Path == "" && param.URL == "" {
-		param.Path = "/"
-	}
-	if c.GetExpires() != nil {
-		param.Expires = cdp.TimeSinceEpoch(float64(c.GetExpires().AsTime().UnixMilli()) / 1000)
-	}
-	if c.GetPartition() != "" {
-		param.PartitionKey = &network.CookiePartitionKey{TopLevelSite: c.GetPartition()}
-	}
-	return param
-}
-
 // Check returns the fault of a page's options, as InvalidArgument with the field,
 // or nil. field is where they are: "page".
 func Check(p *browserv1.Page, field string) error {
 	invalid := func(name, format string, args ...any) error {
-		return status.Errorf(codes.InvalidArgument, field+"."+name+": "+format, args...)
+		return status.Errorf(codes.InvalidArgument, strings.TrimPrefix(field+"."+name, ".")+": "+format, args...)
 	}
 	if v := p.GetViewport(); v != nil {
 		if v.GetWidth() < 1 || v.GetWidth() > 10000 || v.GetHeight() < 1 || v.GetHeight() > 10000 {
@@ -188,11 +173,13 @@ func Check(p *browserv1.Page, field string) error {
 		}
 	}
 	for i, c := range p.GetCookies() {
-		if c.GetName() == "" || (c.GetDomain() == "") == (c.GetUrl() == "") {
-			return invalid("cookies", "[%d] needs a name, and one of domain and url", i)
+		if err := checkCookie(c); err != nil {
+			return invalid("cookies", "[%d]%v", i, err)
 		}
-		if !slices.Contains([]string{"", "Strict", "Lax", "None"}, c.GetSameSite()) {
-			return invalid("cookies", "[%d].same_site is %q, one of Strict, Lax and None", i, c.GetSameSite())
+	}
+	if len(p.GetStorage()) > 0 {
+		if _, err := parseStorage(p.GetStorage()); err != nil {
+			return invalid("storage", "%v", err)
 		}
 	}
 	for _, name := range p.GetRules().GetBlockTypes() {

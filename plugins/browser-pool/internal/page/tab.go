@@ -12,12 +12,14 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/cdp/jsonv2"
 	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/fetch"
 	"github.com/chromedp/cdproto/inspector"
 	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/performance"
 	"github.com/chromedp/cdproto/target"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
+	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 )
 
 const (
@@ -29,6 +31,9 @@ const (
 	// maxOpen is how many requests in flight are told apart; a page that has
 	// more has them counted only.
 	maxOpen = 4096
+
+	// maxFrames is how many frames of a page are told apart from another's.
+	maxFrames = 4096
 )
 
 // ErrCrashed is the end of a tab whose renderer has died.
@@ -43,12 +48,16 @@ type Tab struct {
 	Browser *devtools.Session
 	Context cdp.BrowserContextID
 
+	conn     *devtools.Conn
 	crashed  func() error
 	viewport viewport
-	undo     []devtools.Command // what wipes the overrides of the job; of its goroutine
+	undo     []devtools.Command                              // what wipes the overrides of the job; of its goroutine
+	script   *page.RemoveScriptToEvaluateOnNewDocumentParams // as undo, or nil
 
 	mu      sync.Mutex
-	changed chan struct{} // closed when what follows has changed
+	changed chan struct{}      // closed when what follows has changed
+	parts   []*part            // in the order in which they came
+	shared  []devtools.Command // what each part is told: the page's options
 	state
 }
 
@@ -57,15 +66,26 @@ type state struct {
 	loader    cdp.LoaderID // of the document that is there
 	url       string
 	request   string // URL of the newest main document that was asked for
+	requestID network.RequestID
+	loss      string // why that document did not come
+	failed    string // why the document that is there is the browser's own, of an error
 	milestone milestone
 	document  response // of the newest main document
 	requests  uint32
 	received  uint64
-	open      map[network.RequestID]struct{}
-	activity  time.Time // when a request last began or ended
+	open      map[network.RequestID]*devtools.Session // requests, by who told of them
+	activity  time.Time                               // when a request last began or ended
 	dialogs   uint32
+	frames    map[cdp.FrameID]struct{} // frames of the page, the main one left out
+	places    []place                  // that documents were from, in the order of their first
+	awaited   chan<- target.ID
+	bridged   bool
+
+	navigations mark
 
 	interception *interception
+	listener     *listener               // who hears of all this, or nil
+	policy       *browserv1.DialogPolicy // nil for the default
 }
 
 // response is the beginning of a document's.
@@ -83,8 +103,9 @@ func Attach(ctx context.Context, conn *devtools.Conn, context cdp.BrowserContext
 	if err != nil {
 		return nil, err
 	}
-	t := &Tab{Target: id, Browser: conn.Session, Context: context, crashed: crashed, changed: make(chan struct{})}
-	t.open = make(map[network.RequestID]struct{})
+	t := &Tab{Target: id, Browser: conn.Session, Context: context, conn: conn, crashed: crashed, changed: make(chan struct{})}
+	t.frames = make(map[cdp.FrameID]struct{})
+	t.open = make(map[network.RequestID]*devtools.Session)
 	t.Session = conn.Open(attached.SessionID, t.handle)
 	t.viewport = viewport{width: DefaultWidth, height: DefaultHeight, scale: 1}
 	err = t.Batch(ctx,
@@ -93,6 +114,7 @@ func Attach(ctx context.Context, conn *devtools.Conn, context cdp.BrowserContext
 		devtools.Do(network.Enable, network.EnableParams{}),
 		devtools.Do(inspector.Enable, cdp.Empty{}),
 		devtools.Do(performance.Enable, performance.EnableParams{}),
+		attachParts(),
 		devtools.Do(emulation.SetDeviceMetricsOverride, t.viewport.params()),
 		devtools.Do(emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}),
 	)
@@ -109,6 +131,10 @@ func (t *Tab) handle(e devtools.Event) {
 	switch e.Method {
 	case "Page.frameNavigated":
 		read(e, t.navigated)
+	case "Page.frameAttached":
+		read(e, func(a *page.EventFrameAttached) { t.framed(a.FrameID) })
+	case "Page.frameDetached":
+		read(e, t.detached)
 	case "Page.navigatedWithinDocument":
 		read(e, t.moved)
 	case "Page.lifecycleEvent":
@@ -118,20 +144,25 @@ func (t *Tab) handle(e devtools.Event) {
 	case "Page.javascriptDialogOpening":
 		read(e, t.dialog)
 	case "Network.requestWillBeSent":
-		read(e, t.requested)
+		read(e, func(r *network.EventRequestWillBeSent) { t.requested(t.Session, r) })
 	case "Network.responseReceived":
 		read(e, t.responded)
 	case "Network.loadingFinished":
 		read(e, func(f *network.EventLoadingFinished) { t.finished(f.RequestID, f.EncodedDataLength) })
 	case "Network.loadingFailed":
-		read(e, func(f *network.EventLoadingFailed) { t.finished(f.RequestID, 0) })
+		read(e, t.lost)
 	case "Fetch.requestPaused":
-		read(e, t.paused)
+		read(e, func(r *fetch.EventRequestPaused) { t.paused(t.Session, r) })
 	case "Fetch.authRequired":
-		read(e, t.authenticate)
+		read(e, func(r *fetch.EventAuthRequired) { t.authenticate(t.Session, r) })
+	case "Target.attachedToTarget":
+		read(e, func(a *target.EventAttachedToTarget) { t.attached(t.Session, a) })
+	case "Target.detachedFromTarget":
+		read(e, func(d *target.EventDetachedFromTarget) { t.gone(d.SessionID) })
 	case "Inspector.targetCrashed":
 		t.End(t.crashed())
 	}
+	t.hear(e)
 }
 
 // read hands an event on in its own type. One that cannot be read, of a newer
@@ -152,18 +183,48 @@ func (t *Tab) update(change func()) {
 	t.changed = make(chan struct{})
 }
 
-func (t *Tab) isMain(frame cdp.FrameID) bool { return string(frame) == string(t.Target) }
-
-func (t *Tab) requested(e *network.EventRequestWillBeSent) {
+// Has reports whether a frame is one of the page's.
+func (t *Tab) Has(id cdp.FrameID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.requests++
-	t.activity = time.Now()
-	if e.Type == network.ResourceTypeDocument && t.isMain(e.FrameID) {
-		t.request = e.Request.URL
+	_, ok := t.frames[id]
+	return ok || t.isMain(id)
+}
+
+func (t *Tab) framed(id cdp.FrameID) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.frames) < maxFrames {
+		t.frames[id] = struct{}{}
 	}
-	if e.Type != network.ResourceTypeEventSource && len(t.open) < maxOpen {
-		t.open[e.RequestID] = struct{}{}
+}
+
+// detached forgets a frame, unless another process has it now.
+func (t *Tab) detached(e *page.EventFrameDetached) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e.Reason != page.FrameDetachedReasonSwap {
+		delete(t.frames, e.FrameID)
+	}
+}
+
+func (t *Tab) isMain(frame cdp.FrameID) bool { return string(frame) == string(t.Target) }
+
+func (t *Tab) requested(s *devtools.Session, e *network.EventRequestWillBeSent) {
+	if e.Type == network.ResourceTypeDocument && !t.isMain(e.FrameID) {
+		t.visited(e.Request.URL, false) // of a frame in another process no more is told here
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.activity = time.Now()
+	t.requests++
+	if e.Type == network.ResourceTypeDocument && t.isMain(e.FrameID) {
+		t.request, t.requestID, t.loss = e.Request.URL, e.RequestID, ""
+	}
+	// Nobody tells of the end of an event source, or of a shared worker's script:
+	// scripts of workers have no loader.
+	if e.Type != network.ResourceTypeEventSource && e.LoaderID != "" && len(t.open) < maxOpen {
+		t.open[e.RequestID] = s
 	}
 }
 
@@ -184,14 +245,13 @@ func (t *Tab) finished(id network.RequestID, bytes float64) {
 	})
 }
 
-// dialog answers one at once: nobody is there to see it, and the page stands
-// still until it is gone.
-func (t *Tab) dialog(e *page.EventJavascriptDialogOpening) {
+func (t *Tab) lost(e *network.EventLoadingFailed) {
 	t.mu.Lock()
-	t.dialogs++
+	if e.RequestID == t.requestID {
+		t.loss = e.ErrorText
+	}
 	t.mu.Unlock()
-	// Leaving a page is our own wish.
-	t.Post(page.CommandHandleJavaScriptDialog, page.HandleJavaScriptDialogParams{Accept: e.Type == page.DialogTypeBeforeunload})
+	t.finished(e.RequestID, 0)
 }
 
 // asked is the URL of the newest main document that was asked for, after

@@ -1,7 +1,7 @@
-// Returns what a person would read: the text of an element, or of the part of the
-// page that is the most of its text, with a line for each block, "- " before list
-// items and tabs between table cells. null if it is longer than most.
-function(most, selector) {
+// Returns what a person would read: the text of the element that it is called on, or
+// of the part of the page that is the most of its text, with a line for each block,
+// "- " before list items and tabs between table cells. null if it is longer than most.
+function(most) {
 	const skipped = new Set(["SCRIPT", "STYLE", "NOSCRIPT", "TEMPLATE", "SVG", "CANVAS", "IFRAME", "OBJECT", "HEAD", "SELECT", "BUTTON", "INPUT", "TEXTAREA"])
 	const around = "nav, aside, footer, [role=navigation], [role=banner], [role=contentinfo], [role=complementary], [role=dialog], [aria-hidden=true]"
 
@@ -65,7 +65,7 @@ function(most, selector) {
 		else if (isBlock) line()
 	}
 
-	const root = selector ? document.querySelector(selector) : main()
+	const root = this instanceof Element ? this : main()
 	if (!root) return ""
 	walk(root, false)
 	const text = lines.map((l) => l.trimEnd()).join("\n").replace(/\n{3,}/g, "\n\n").trim()

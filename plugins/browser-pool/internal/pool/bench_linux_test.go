@@ -82,7 +82,7 @@ func treeCPU(b *testing.B) time.Duration {
 		b.Fatal(err)
 	}
 	total := time.Duration(own.Utime.Nano() + own.Stime.Nano())
-	for _, processes := range engine.Sample(children(b)) {
+	for _, processes := range new(engine.Sampler).Sample(children(b)) {
 		for _, p := range processes {
 			stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID))
 			if err != nil {

@@ -50,7 +50,7 @@ func children(t testing.TB) map[int]bool {
 func renderers(t testing.TB) []int {
 	t.Helper()
 	var found []int
-	for _, processes := range engine.Sample(children(t)) {
+	for _, processes := range new(engine.Sampler).Sample(children(t)) {
 		for _, p := range processes {
 			if p.IsRenderer {
 				found = append(found, p.PID)

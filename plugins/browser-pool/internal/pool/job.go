@@ -28,16 +28,30 @@ const (
 
 // job is one page that is opened, worked on and thrown away.
 type job struct {
-	url    string
-	page   *browserv1.Page
-	repeat bool // it may be done again
+	url  string
+	page *browserv1.Page
+	// limit of the work where the call has no deadline; 0 means defaultTimeout.
+	limit time.Duration
+	// once reports whether the job cannot be done again; nil if it always can.
+	once func() bool
 	// work takes what is wanted of the page.
-	work func(ctx context.Context, tab *page.Tab) error
+	work func(ctx context.Context, h hand) error
+}
+
+// deadline makes sure that a job ends.
+func (j job) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, cmp.Or(j.page.GetTimeout().AsDuration(), defaultTimeout)+cmp.Or(j.limit, defaultTimeout))
 }
 
 // do does a job in a slot, and again in another one if that crashes.
 func (p *Pool) do(ctx context.Context, j job) (*browserv1.PageInfo, *browserv1.Cost, error) {
 	begin := time.Now()
+	if j.page.GetIsolation() == browserv1.Isolation_STICKY {
+		return nil, nil, status.Error(codes.InvalidArgument, "page.isolation: STICKY is for sessions: Open one with a name")
+	}
 	need, err := check(j.url, j.page)
 	if err != nil {
 		return nil, nil, err
@@ -46,77 +60,109 @@ func (p *Pool) do(ctx context.Context, j job) (*browserv1.PageInfo, *browserv1.C
 	if err != nil {
 		return nil, nil, err
 	}
-	if r.jobs.Take(ctx, need.Client) != nil {
-		return nil, nil, status.Errorf(codes.ResourceExhausted, "no place was free in time: %d pages load at once (max_jobs)", r.jobs.Len())
+	ctx, cancel := j.deadline(ctx)
+	defer cancel()
+	place, err := r.sit(ctx, need.Client)
+	if err != nil {
+		return nil, nil, err
 	}
-	defer r.jobs.Give()
-	if need.Engine == browserv1.Engine_ENGINE_UNSPECIFIED {
-		need.Engine = r.slots.Default
-	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, cmp.Or(j.page.GetTimeout().AsDuration(), defaultTimeout)+defaultTimeout)
-		defer cancel()
-	}
+	defer place.give()
 	cost := &browserv1.Cost{}
-	for {
+	info, err := again(ctx, p.metrics, j, func() (*browserv1.PageInfo, error) {
 		cost.Attempts++
-		info, err := p.attempt(ctx, r, need, j, begin, cost)
-		if err == nil {
-			cost.Total = durationpb.New(time.Since(begin))
-			p.metrics.done(cost)
-			return info, cost, nil
+		return p.attempt(ctx, r, place, need, j, begin, cost)
+	})
+	cost.Total = durationpb.New(time.Since(begin))
+	if err == nil {
+		p.metrics.done(cost)
+	}
+	return info, cost, err
+}
+
+// again calls attempt until it succeeds or fails for good, or pages and browsers
+// have crashed in it too often.
+func again[R any](ctx context.Context, m *metrics, j job, attempt func() (R, error)) (R, error) {
+	for n := 1; ; n++ {
+		result, err := attempt()
+		if err == nil || !page.IsCrash(err) || n == maxAttempts || ctx.Err() != nil || j.once != nil && j.once() {
+			return result, err
 		}
-		if !j.repeat || !page.IsCrash(err) || cost.GetAttempts() == maxAttempts || ctx.Err() != nil {
-			return nil, nil, err
-		}
-		p.metrics.retries.Inc()
+		m.retries.Inc()
 	}
 }
 
 // attempt does a job in one slot.
-func (p *Pool) attempt(ctx context.Context, r *running, need slot.Need, j job, begin time.Time, cost *browserv1.Cost) (*browserv1.PageInfo, error) {
-	s, err := r.slots.Acquire(ctx, need)
+func (p *Pool) attempt(ctx context.Context, r *running, place *seat, need slot.Need, j job, begin time.Time, cost *browserv1.Cost) (*browserv1.PageInfo, error) {
+	s, err := r.acquire(ctx, place, need, j.page)
 	if err != nil {
 		return nil, err
 	}
-	outcome := slot.Hung
+	outcome := slot.Hung // should this panic
 	defer func() { r.slots.Release(s, outcome) }()
 	if cost.Queued == nil {
 		cost.Queued = durationpb.New(time.Since(begin))
 	}
-	if len(j.page.GetCredentials()) > 0 || j.page.GetIgnoreCertificates() {
-		s.Retire() // browsers do not forget passwords on command
-	}
-	before, err := s.Tab.Used(ctx)
+	info, err := p.work(ctx, hand{slot: s, isolation: isolationOf(need), meter: p.metrics}, j, cost)
+	outcome = outcomeOf(ctx, need, err)
+	return info, err
+}
+
+// work opens a job's page and has its work done.
+func (p *Pool) work(ctx context.Context, h hand, j job, cost *browserv1.Cost) (*browserv1.PageInfo, error) {
+	tab := h.slot.Tab
+	before, err := tab.Used(ctx)
 	if err != nil {
-		return nil, s.Tab.Fault(ctx, err, "the tab")
+		return nil, tab.Fault(ctx, err, "the tab")
 	}
-	if err = p.open(ctx, s, j); err == nil {
-		err = j.work(ctx, s.Tab)
+	if err := p.open(ctx, h.slot, j); err != nil {
+		return nil, err
 	}
-	var info *browserv1.PageInfo
+	if err := j.work(ctx, h); err != nil {
+		return nil, err
+	}
+	info, err := h.look(ctx)
 	if err == nil {
-		info, err = s.Tab.Info(ctx)
+		err = tab.Fault(ctx, spent(ctx, tab, before, cost), "the tab")
 	}
-	if err == nil {
-		err = s.Tab.Fault(ctx, spent(ctx, s.Tab, before, cost), "the tab")
+	return info, err
+}
+
+// acquire returns a slot, which the caller releases, for who has a place.
+func (r *running) acquire(ctx context.Context, place *seat, need slot.Need, p *browserv1.Page) (*slot.Slot, error) {
+	if need.Engine == browserv1.Engine_ENGINE_UNSPECIFIED {
+		need.Engine = r.slots.Default
 	}
-	if err == nil || !isHang(ctx, err) {
-		outcome = slot.Strict
-		if need.Reset {
-			outcome = slot.Reset
-		}
-	}
+	need.Waits = place.give
+	s, err := r.slots.Acquire(ctx, need)
 	if err != nil {
 		return nil, err
 	}
-	info.Engine = s.Product()
-	info.Isolation = browserv1.Isolation_STRICT
-	if need.Reset {
-		info.Isolation = browserv1.Isolation_RESET
+	if err := place.take(ctx); err != nil {
+		r.slots.Release(s, outcomeOf(ctx, need, nil))
+		return nil, err
 	}
-	return info, nil
+	if len(p.GetCredentials()) > 0 || p.GetIgnoreCertificates() {
+		s.Retire() // browsers do not forget passwords on command
+	}
+	return s, nil
+}
+
+func isolationOf(need slot.Need) browserv1.Isolation {
+	if need.Reset {
+		return browserv1.Isolation_RESET
+	}
+	return browserv1.Isolation_STRICT
+}
+
+// outcomeOf is how a slot is left by work that ended with an error, or with none.
+func outcomeOf(ctx context.Context, need slot.Need, err error) slot.Outcome {
+	switch {
+	case err != nil && isHang(ctx, err):
+		return slot.Hung
+	case need.Reset:
+		return slot.Reset
+	}
+	return slot.Strict
 }
 
 // isHang reports whether a page may still be busy with what the job asked of it.
@@ -175,13 +221,8 @@ func check(address string, p *browserv1.Page) (slot.Need, error) {
 	case browserv1.Isolation_STRICT:
 	case browserv1.Isolation_RESET:
 		need.Reset = true
-	case browserv1.Isolation_STICKY:
-		return need, status.Error(codes.InvalidArgument, "page.isolation: STICKY is for sessions: Open one with a name")
-	default:
+	case browserv1.Isolation_ISOLATION_UNSPECIFIED, browserv1.Isolation_STICKY:
 		need.Reset = p.GetClient() != ""
-	}
-	if len(p.GetStorage()) > 0 {
-		return need, status.Error(codes.Unimplemented, "page.storage cannot be restored yet")
 	}
 	if p.GetProxy() != "" {
 		var err error

@@ -4,6 +4,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/page"
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/session"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/slot"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 	"github.com/gaia-go/gaia/sdk/egress"
@@ -21,6 +23,10 @@ type metrics struct {
 	requests, received, seconds prometheus.Counter
 	memory, clients             prometheus.Gauge
 	messages, bytes             *prometheus.CounterVec
+	sessions                    prometheus.Gauge
+	opened                      prometheus.Counter
+	ended                       *prometheus.CounterVec
+	actions                     *prometheus.HistogramVec
 }
 
 func newMetrics() *metrics {
@@ -44,8 +50,13 @@ func newMetrics() *metrics {
 		clients:  prometheus.NewGauge(prometheus.GaugeOpts{Name: "gaia_browser_cdp_clients", Help: "Clients of the door for scripts."}),
 		messages: counters("gaia_browser_cdp_messages_total", "Messages that passed the door for scripts.", "from", "client", "browser"),
 		bytes:    counters("gaia_browser_cdp_bytes_total", "Bytes of messages that passed the door for scripts.", "from", "client", "browser"),
+		sessions: prometheus.NewGauge(prometheus.GaugeOpts{Name: "gaia_browser_sessions", Help: "Sessions that are open."}),
+		opened:   counter("gaia_browser_sessions_opened_total", "Sessions that were opened."),
+		ended: counters("gaia_browser_sessions_ended_total", "Sessions that have ended, by reason.", "reason",
+			session.Closed, session.Idle, session.Crashed, session.Draining),
+		actions: actions("gaia_browser_action_seconds", "Time that actions on sessions and steps of a Run took, those that failed too."),
 	}
-	m.registry.MustRegister(m.starts, m.made, m.load, m.wipe, m.recycles, m.crashes, m.retries, m.denials, m.requests, m.received, m.seconds, m.memory, m.clients, m.messages, m.bytes)
+	m.registry.MustRegister(m.starts, m.made, m.load, m.wipe, m.recycles, m.crashes, m.retries, m.denials, m.requests, m.received, m.seconds, m.memory, m.clients, m.messages, m.bytes, m.sessions, m.opened, m.ended, m.actions)
 	m.gauge("gaia_browser_browsers", "Browsers that run or start.", nil, func(c slot.Counts) int { return c.Browsers })
 	m.gauge("gaia_browser_tabs", "Tabs, each in a context of its own.", nil, func(c slot.Counts) int { return c.Tabs })
 	for state, count := range map[string]func(slot.Counts) int{
@@ -73,6 +84,18 @@ func histogram(name, help string) prometheus.Histogram {
 	})
 }
 
+// actions are made with all actions, so that each is a 0 from the start.
+func actions(name, help string) *prometheus.HistogramVec {
+	vector := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: name, Help: help, Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
+	}, []string{"action"})
+	fields := (*browserv1.Step)(nil).ProtoReflect().Descriptor().Oneofs().ByName("action").Fields()
+	for i := range fields.Len() {
+		vector.WithLabelValues(string(fields.Get(i).Name()))
+	}
+	return vector
+}
+
 func counter(name, help string) prometheus.Counter {
 	return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 }
@@ -96,6 +119,26 @@ func (m *metrics) done(cost *browserv1.Cost) {
 	m.requests.Add(float64(cost.GetRequests()))
 	m.received.Add(float64(cost.GetReceived()))
 	m.seconds.Add(cost.GetCpu().AsDuration().Seconds())
+}
+
+func (m *metrics) action(name string, took time.Duration) {
+	m.actions.WithLabelValues(name).Observe(took.Seconds())
+}
+
+// The methods of session.Meter.
+
+// SessionOpened counts a session.
+func (m *metrics) SessionOpened() {
+	m.opened.Inc()
+	m.sessions.Inc()
+}
+
+// SessionEnded counts the end of a session, and what its pages have used.
+func (m *metrics) SessionEnded(reason string, used page.Usage) {
+	m.sessions.Dec()
+	m.ended.WithLabelValues(reason).Inc()
+	m.requests.Add(float64(used.Requests))
+	m.received.Add(float64(used.Received))
 }
 
 // The methods of slot.Meter.

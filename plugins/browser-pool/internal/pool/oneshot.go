@@ -15,9 +15,9 @@ func (p *Pool) Screenshot(ctx context.Context, request *browserv1.ScreenshotRequ
 	response := &browserv1.ScreenshotResponse{}
 	var err error
 	response.Page, response.Cost, err = p.do(ctx, job{
-		url: request.GetUrl(), page: request.GetPage(), repeat: true,
-		work: func(ctx context.Context, tab *page.Tab) (err error) {
-			response.Content, err = tab.Picture(ctx, request.GetPicture())
+		url: request.GetUrl(), page: request.GetPage(),
+		work: func(ctx context.Context, h hand) (err error) {
+			response.Content, err = h.slot.Tab.Picture(ctx, request.GetPicture())
 			return err
 		},
 	})
@@ -32,9 +32,9 @@ func (p *Pool) PDF(ctx context.Context, request *browserv1.PDFRequest) (*browser
 	response := &browserv1.PDFResponse{}
 	var err error
 	response.Page, response.Cost, err = p.do(ctx, job{
-		url: request.GetUrl(), page: request.GetPage(), repeat: true,
-		work: func(ctx context.Context, tab *page.Tab) (err error) {
-			response.Content, err = tab.Print(ctx, request.GetPrint())
+		url: request.GetUrl(), page: request.GetPage(),
+		work: func(ctx context.Context, h hand) (err error) {
+			response.Content, err = h.slot.Tab.Print(ctx, request.GetPrint())
 			return err
 		},
 	})
@@ -46,9 +46,9 @@ func (p *Pool) Content(ctx context.Context, request *browserv1.ContentRequest) (
 	response := &browserv1.ContentResponse{}
 	var err error
 	response.Page, response.Cost, err = p.do(ctx, job{
-		url: request.GetUrl(), page: request.GetPage(), repeat: true,
-		work: func(ctx context.Context, tab *page.Tab) (err error) {
-			response.Html, err = tab.HTML(ctx)
+		url: request.GetUrl(), page: request.GetPage(),
+		work: func(ctx context.Context, h hand) (err error) {
+			response.Html, err = h.slot.Tab.HTML(ctx)
 			return err
 		},
 	})
@@ -60,9 +60,9 @@ func (p *Pool) Text(ctx context.Context, request *browserv1.TextRequest) (*brows
 	response := &browserv1.TextResponse{}
 	var err error
 	response.Page, response.Cost, err = p.do(ctx, job{
-		url: request.GetUrl(), page: request.GetPage(), repeat: true,
-		work: func(ctx context.Context, tab *page.Tab) (err error) {
-			response.Text, err = tab.Text(ctx, request.GetSelector())
+		url: request.GetUrl(), page: request.GetPage(),
+		work: func(ctx context.Context, h hand) (err error) {
+			response.Text, err = h.slot.Tab.Text(ctx, request.GetSelector())
 			return err
 		},
 	})

@@ -237,7 +237,7 @@ func TestAPageIsWaitedFor(t *testing.T) {
 		}
 	}
 	for want, wait := range map[string]*browserv1.Wait{
-		`time is over, waiting for selector "#none"`:                                              {Selector: "#none"},
+		`time is over, waiting for selector "#none" (no element fits)`:                            {Selector: "#none"},
 		`time is over, waiting for expression "nothing" (ReferenceError: nothing is not defined)`: {Expression: "nothing"},
 	} {
 		_, err := p.Content(t.Context(), &browserv1.ContentRequest{Url: url + "/late", Page: &browserv1.Page{Wait: wait, Timeout: durationpb.New(700 * time.Millisecond)}})
@@ -305,5 +305,13 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 		if status.Code(err) != test.code || !strings.HasPrefix(status.Convert(err).Message(), test.text) {
 			t.Errorf("%s: got %v, want %v %q", name, err, test.code, test.text)
 		}
+	}
+}
+
+func TestAPDFNeedsNoOptions(t *testing.T) {
+	p := start(t, nil)
+	response, err := p.PDF(t.Context(), &browserv1.PDFRequest{Page: &browserv1.Page{Html: "<p>plain"}})
+	if err != nil || !bytes.HasPrefix(response.GetContent(), []byte("%PDF-")) {
+		t.Errorf("got %.10q, %v", response.GetContent(), err)
 	}
 }

@@ -2,8 +2,10 @@
 // gaia.browser.v1.BrowserPool.
 //
 // A one-shot travels Pool.Screenshot → Pool.job (a place, a slot, another one if
-// it crashes) → page.Tab (open, wait, take) → Chromium. What a page asks of the
-// network goes Chromium → outlet → egress rules.
+// it crashes) → page.Tab (open, wait, take) → Chromium. An action on a session goes
+// Pool.act → session.Do (its turn) → hand.take → page.Tab; a step of a Run goes
+// Pool.job → hand.take. What a page asks of the network goes Chromium → outlet →
+// egress rules.
 package pool
 
 import (
@@ -11,9 +13,11 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"time"
 
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/door"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/engine"
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/session"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/slot"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/turn"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
@@ -35,12 +39,16 @@ type Pool struct {
 
 // running is what a configured pool works with.
 type running struct {
-	slots *slot.Pool
-	door  *door.Door // nil without one
-	home  *engine.Home
-	jobs  *turn.Places // for the jobs that may run at once
-	stop  context.CancelFunc
-	kept  chan struct{} // closed when the upkeep has ended
+	slots    *slot.Pool
+	sessions *session.Registry
+	door     *door.Door // nil without one
+	home     *engine.Home
+	jobs     *turn.Places // for the pages that may load at once
+
+	sessionIdle time.Duration
+
+	stop context.CancelFunc
+	kept chan struct{} // closed when the upkeep has ended
 }
 
 // New returns a pool without browsers. The caller ends it with Shutdown.
@@ -55,13 +63,24 @@ func (p *Pool) Configure(ctx context.Context, config *browserv1.Config) error {
 	}
 	o.Log, o.Meter = sdk.Logger().Warn, p.metrics
 	o.Outlets.Reported = p.metrics.denied
-	if o.Launch.Home, err = engine.OpenHome(""); err != nil {
+	if err := o.Outlets.Guard(ctx); err != nil {
+		sdk.Logger().Warn("the ways out of pages are open to other users of this machine", "err", err)
+	}
+	if o.Downloads, err = downloads(config.GetDownloads()); err != nil {
 		return err
+	}
+	if o.Launch.Home, err = engine.OpenHome(""); err != nil {
+		return errors.Join(err, o.Downloads.Close())
 	}
 	if engine.NeedsNoSandbox() {
 		sdk.Logger().Warn("browsers run without Chromium's sandbox: it cannot run as root; run gaia as another user")
 	}
-	r := &running{slots: slot.New(o), home: o.Launch.Home, jobs: turn.NewPlaces(intOr(config.GetMaxJobs(), jobsPerCPU*runtime.NumCPU())), kept: make(chan struct{})}
+	r := &running{
+		slots: slot.New(o), home: o.Launch.Home, kept: make(chan struct{}),
+		jobs:        turn.NewPlaces(intOr(config.GetMaxJobs(), jobsPerCPU*runtime.NumCPU())),
+		sessionIdle: durationOr(config.GetSessionIdleTimeout(), defaultSessionIdle),
+	}
+	r.sessions = session.New(ctx, session.Options{Max: o.MaxTabs, Slots: r.slots, Meter: p.metrics})
 	keep, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r.stop = stop
 	go func() {
@@ -105,10 +124,11 @@ func (r *running) close() error {
 	if r.door != nil {
 		r.door.Close()
 	}
+	r.sessions.Close()
 	r.stop()
 	<-r.kept
 	r.slots.Close()
-	return r.home.Close()
+	return errors.Join(r.home.Close(), r.slots.Downloads.Close())
 }
 
 // Metrics are the pool's own, listed in the plugin's README.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/door"
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/download"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/engine"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/outlet"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/slot"
@@ -24,7 +25,9 @@ const (
 	defaultMaxUses      = 100
 	defaultMaxAge       = time.Hour
 	defaultIdleTimeout  = 5 * time.Minute
+	defaultSessionIdle  = 5 * time.Minute
 	defaultMaxTabMemory = 512 << 20
+	defaultMaxDownload  = 100 << 20
 
 	defaultMaxClients    = 100
 	defaultMaxClientTabs = 10
@@ -95,14 +98,23 @@ func outlets(ctx context.Context, config *browserv1.Config) (*outlet.Rules, erro
 // password.
 func parseProxy(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
-		return nil, errors.New(`a proxy is written as "http://user:password@host:port"`)
+	if err != nil || u.Hostname() == "" {
+		return nil, errProxy
+	}
+	port, ok := map[string]string{"http": "80", "https": "443", "socks5": "1080"}[u.Scheme]
+	if !ok {
+		return nil, errProxy
 	}
 	if u.Port() == "" {
-		u.Host = net.JoinHostPort(u.Hostname(), map[string]string{"http": "80", "https": "443"}[u.Scheme])
+		u.Host = net.JoinHostPort(u.Hostname(), port)
+	}
+	if password, _ := u.User.Password(); u.Scheme == "socks5" && max(len(u.User.Username()), len(password)) > 255 {
+		return nil, errors.New("a user and a password have at most 255 bytes each")
 	}
 	return u, nil
 }
+
+var errProxy = errors.New(`a proxy is written as "http://user:password@host:port", or with https or socks5`)
 
 // programs are the browsers that are installed. One that the config names has to
 // be; of the others one is enough.
@@ -138,6 +150,26 @@ func programs(ctx context.Context, config *browserv1.Config) (map[slot.Engine]en
 		faults = append(faults, missing)
 	}
 	return found, standard, errors.Join(faults...)
+}
+
+// downloads opens the store for files, if there is to be one.
+func downloads(config *browserv1.Downloads) (*download.Store, error) {
+	if config == nil {
+		return nil, nil //nolint:nilnil // no store is no fault: it refuses all
+	}
+	if config.GetDir() == "" {
+		return nil, sdk.Invalid("downloads.dir", "required")
+	}
+	if err := download.CheckNames(config.GetNames()); err != nil {
+		return nil, sdk.Invalid("downloads.names", "%v", err)
+	}
+	store, err := download.Open(download.Rules{
+		Dir: config.GetDir(), MaxSize: bytesOr(config.GetMaxSize(), defaultMaxDownload), Names: config.GetNames(),
+	})
+	if err != nil {
+		return nil, sdk.Invalid("downloads.dir", "%v", err)
+	}
+	return store, nil
 }
 
 // openDoor opens the door for scripts, if there is to be one.

@@ -145,6 +145,8 @@ func (b *browser) remove(s *Slot) {
 func (b *browser) handle(e devtools.Event) {
 	b.tell(e)
 	switch e.Method {
+	case "Browser.downloadWillBegin", "Browser.downloadProgress":
+		b.download(e)
 	case "Target.targetCreated":
 		var created target.EventTargetCreated
 		if jsonv2.Unmarshal(e.Params, &created) == nil {
@@ -178,7 +180,7 @@ func (b *browser) opened(info *target.Info) {
 	b.mu.Lock()
 	s := b.slots[info.BrowserContextID]
 	b.mu.Unlock()
-	if s != nil && info.Type == "page" && info.TargetID != s.Tab.Target && !s.Popups {
+	if s != nil && info.Type == "page" && info.TargetID != s.Tab.Target && !s.Tab.IsAwaited(info.TargetID) && !s.Popups {
 		b.Post(target.CommandCloseTarget, target.CloseTargetParams{TargetID: info.TargetID})
 	}
 }

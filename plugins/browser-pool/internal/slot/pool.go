@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/download"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/engine"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/outlet"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/turn"
@@ -21,6 +22,8 @@ type Options struct {
 	Default  Engine                    // whose slots are kept warm
 	Launch   engine.Options            // without Program and Handle
 	Outlets  *outlet.Rules
+
+	Downloads *download.Store // nil refuses all
 
 	MaxBrowsers  int
 	MaxTabs      int
@@ -49,7 +52,8 @@ type Meter interface {
 type Pool struct {
 	Options
 
-	tasks sync.WaitGroup // what goes on without a caller
+	tasks   sync.WaitGroup // what goes on without a caller
+	sampler engine.Sampler // of Run
 
 	mu       sync.Mutex
 	closed   bool
@@ -282,13 +286,14 @@ type Counts struct {
 	Warm     int // slots that nobody has used
 	Wiped    int // slots that wait for another job of their client
 	Used     int // slots with a job, or on their way
+	Waiting  int // jobs that wait for a slot
 }
 
 // Counts of the moment.
 func (p *Pool) Counts() Counts {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c := Counts{Browsers: len(p.browsers), Tabs: p.tabs}
+	c := Counts{Browsers: len(p.browsers), Tabs: p.tabs, Waiting: p.line.Len()}
 	for _, s := range p.idle {
 		if s.used == 0 {
 			c.Warm++

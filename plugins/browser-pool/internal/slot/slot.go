@@ -14,11 +14,11 @@ import (
 	"net/url"
 	"time"
 
-	browserproto "github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/target"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/download"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/outlet"
 	pagepkg "github.com/gaia-go/gaia/plugins/browser-pool/internal/page"
 )
@@ -52,6 +52,7 @@ type Slot struct {
 	Popups bool
 
 	browser *browser
+	folder  *download.Folder // nil without Download; of the browser's lock
 	context cdp.BrowserContextID
 	client  string // that it has served; with used
 	site    string // that it was on last
@@ -75,6 +76,7 @@ func (s *Slot) Retire() { s.retire = true }
 func (s *Slot) use(n Need) {
 	s.client, s.site = n.Client, n.Site
 	s.used++
+	s.setFolder(nil)
 	s.Outlet.Use(n.Client, n.Proxy)
 	if n.Proxy != nil {
 		s.retire = true // what came through another way may be in its caches
@@ -123,10 +125,7 @@ func (p *Pool) try(ctx context.Context, b *browser, limit time.Duration) (_ *Slo
 	if err != nil {
 		return nil, err
 	}
-	// Files that pages offer would fill the disk.
-	if _, err := devtools.Call(step, b.Session, browserproto.SetDownloadBehavior, browserproto.SetDownloadBehaviorParams{
-		Behavior: browserproto.SetDownloadBehaviorBehaviorDeny, BrowserContextID: s.context,
-	}); err != nil {
+	if err := s.refuseDownloads(step); err != nil {
 		return nil, err
 	}
 	if s.Tab, err = pagepkg.Attach(step, b.Conn, s.context, tab.TargetID, b.why); err != nil {
@@ -153,6 +152,11 @@ func (p *Pool) dispose(s *Slot) {
 		}
 	}
 	s.Outlet.Close()
+	if s.folder != nil {
+		if err := s.folder.Close(); err != nil {
+			p.Log("partial downloads stay until the next start", "err", err)
+		}
+	}
 }
 
 // crash ends the renderer of a page that does not end by itself: an endless loop,
@@ -177,4 +181,8 @@ type Need struct {
 	Site   string   // where it goes: a slot that was there last is preferred
 	Reset  bool     // a wiped slot of the same client will do
 	Proxy  *url.URL // of the page's own, or nil
+
+	// Waits is called when the job has to wait, unless it is nil. It does not
+	// block.
+	Waits func()
 }

@@ -10,7 +10,6 @@ import (
 	browserproto "github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
-	"github.com/gaia-go/gaia/plugins/browser-pool/internal/engine"
 )
 
 const (
@@ -67,7 +66,7 @@ func (p *Pool) measure() {
 	for _, b := range up {
 		groups[b.PID()] = true
 	}
-	sampled := engine.Sample(groups)
+	sampled := p.sampler.Sample(groups)
 	var total uint64
 	for _, b := range up {
 		for _, process := range sampled[b.PID()] {

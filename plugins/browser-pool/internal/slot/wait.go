@@ -36,6 +36,14 @@ func (p *Pool) wait(ctx context.Context, a *ask) (grant, error) {
 	select {
 	case g := <-a.got:
 		return g, g.err
+	default:
+		if a.Waits != nil {
+			a.Waits()
+		}
+	}
+	select {
+	case g := <-a.got:
+		return g, g.err
 	case <-ctx.Done():
 	}
 	p.mu.Lock()
