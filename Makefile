@@ -45,7 +45,7 @@ test: compiler driven ## Run all tests of all modules under the race detector
 	@go test -race -timeout 20m work
 
 .PHONY: test-slow
-test-slow: compiler driven ## Run the soaks: thousands of kills of plugins, writers and logs, a million calls, 200 processes, 500 file operations, 1,000 HTTP callers
+test-slow: compiler driven ## Run the soaks: thousands of kills of plugins, writers and logs, a million calls, 200 processes, 500 file operations, 1,000 HTTP callers, 1,000 pages
 	@GAIA_SLOW=1 go test -race -timeout 60m -run '^TestSlow|^TestKills|^TestNoKill' -v ./sdk/link ./host/cmd/gaia ./host/internal/gateway \
 		./plugins/file-manager ./plugins/file-manager/internal/files ./plugins/process-manager/internal/logs \
 		./plugins/network-coordinator/internal/proxy
