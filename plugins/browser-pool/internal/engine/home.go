@@ -15,6 +15,10 @@ import (
 // lockName is a file in each Home that is locked while its owner lives.
 const lockName = "owner.lock"
 
+// attempts of making a home: another process that starts meanwhile may take the
+// directory for a dead one's before it is locked.
+const attempts = 20
+
 // Home is the directory of one plugin process in which its browsers have their
 // profiles. What earlier processes left beside it, dead ones, is removed when it
 // is opened, browsers included.
@@ -36,16 +40,30 @@ func OpenHome(parent string) (*Home, error) {
 	if err := sweep(parent); err != nil {
 		return nil, err
 	}
+	home, err := claim(parent)
+	for tries := 1; err != nil && tries < attempts; tries++ {
+		home, err = claim(parent)
+	}
+	return home, err
+}
+
+// claim makes a directory in parent and locks it.
+func claim(parent string) (*Home, error) {
 	dir, err := os.MkdirTemp(parent, "")
 	if err != nil {
 		return nil, fmt.Errorf("browser profiles: %w", err)
 	}
-	lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // G304: our own directory
-	if err == nil {
-		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	}
+	path := filepath.Join(dir, lockName)
+	lock, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // G304: our own directory
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("browser profiles: lock: %w", err), os.RemoveAll(dir))
+	}
+	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err == nil {
+		_, err = os.Stat(path) // that it has not been removed just before
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("browser profiles: lock: %w", err), lock.Close(), os.RemoveAll(dir))
 	}
 	return &Home{dir: dir, lock: lock}, nil
 }
