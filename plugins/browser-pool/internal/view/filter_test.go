@@ -145,6 +145,29 @@ func TestWhatReachesTheMachineOrAllClientsIsRefused(t *testing.T) {
 	}
 }
 
+func TestNumbersThatEndTheBrowserForAllAreRefused(t *testing.T) {
+	pool := browsers(t)
+	c := &client{View: open(t, pool)}
+	_, session := c.page(t, `{"url":"data:text/html,<input autofocus>"}`)
+	for _, command := range [][2]string{
+		{"Input.imeSetComposition", `{"text":"a","selectionStart":0,"selectionEnd":0,"replacementStart":-1,"replacementEnd":-1}`},
+		{"Storage.overrideQuotaForOrigin", `{"origin":"http://a.test","quotaSize":-1}`},
+		{"Storage.overrideQuotaForOrigin", `{"origin":"http://a.test","quotaSize":1e19}`},
+	} {
+		if r := c.ask(t, session, command[0], command[1]); r.Error == nil {
+			t.Errorf("%s %s: no error", command[0], command[1])
+		}
+	}
+	for _, command := range [][2]string{
+		{"Input.imeSetComposition", `{"text":"a","selectionStart":-1,"selectionEnd":-1}`},
+		{"Storage.overrideQuotaForOrigin", `{"origin":"http://a.test","quotaSize":1000000}`}, {"Storage.overrideQuotaForOrigin", `{"origin":"http://a.test"}`},
+	} {
+		if r := c.ask(t, session, command[0], command[1]); r.Error != nil {
+			t.Errorf("%s %s: %s", command[0], command[1], r.Error.Message)
+		}
+	}
+}
+
 func TestAScriptWithUniversalAccessReadsNoFiles(t *testing.T) {
 	c := &client{View: open(t, browsers(t))}
 	_, session := c.page(t, `{"url":"about:blank"}`)

@@ -4,12 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/cdp/jsonv2"
 	"github.com/chromedp/cdproto/target"
 )
+
+// maxQuota is the largest storage that a client may give an origin, in bytes: what
+// is stored in a context that is not to last takes memory of the browser.
+const maxQuota = 1 << 30
 
 // Receive takes a message of the client's. What is wrong with it is answered to
 // the client; the error says that the view has ended.
@@ -60,7 +65,8 @@ func isPlain(method string) bool {
 	case "Page", "DOM", "Input", "Network":
 		switch method {
 		case "Page.navigate", // files of this machine
-			"Page.setDownloadBehavior", "DOM.setFileInputFiles", "Input.dispatchDragEvent", "Network.loadNetworkResource":
+			"Page.setDownloadBehavior", "DOM.setFileInputFiles", "Input.dispatchDragEvent", "Network.loadNetworkResource",
+			"Input.imeSetComposition": // the browser crashes, see judge
 			return false
 		}
 		return true
@@ -129,11 +135,15 @@ func (v *View) judge(s *session, c *command) (jsonv2.Value, error) {
 		delete(m, "downloadPath")
 		return v.inContext(m)
 	}
-	if strings.HasPrefix(c.method, "Storage.") && !s.isWide() {
-		return nil, v.checkContext(m)
-	}
-	if s.isWide() {
+	switch {
+	case s.isWide():
 		return v.judgeWide(c, m)
+	case c.method == "Input.imeSetComposition": // it does not look at these, and crashes if they are negative
+		return nil, m.checkNumbers(math.MaxInt32, "replacementStart", "replacementEnd")
+	case c.method == "Storage.overrideQuotaForOrigin": // nor at this
+		return nil, m.checkNumbers(maxQuota, "quotaSize")
+	case strings.HasPrefix(c.method, "Storage."):
+		return nil, v.checkContext(m)
 	}
 	return nil, refused(c.method)
 }
@@ -184,6 +194,21 @@ func (m members) checkURL() error {
 		return nil
 	}
 	return fmt.Errorf("url %.80q: only pages of http, https, about, data and blob are shown", text)
+}
+
+// checkNumbers keeps numbers, if they are there, between 0 and most.
+func (m members) checkNumbers(most float64, names ...string) error {
+	for _, name := range names {
+		value, ok := m[name]
+		if !ok {
+			continue
+		}
+		var n float64
+		if err := jsonv2.Unmarshal(value, &n); err != nil || n < 0 || n > most {
+			return fmt.Errorf("%s is no number from 0 to %.0f", name, most)
+		}
+	}
+	return nil
 }
 
 // checkDrag keeps files of this machine from being dropped on a page.
