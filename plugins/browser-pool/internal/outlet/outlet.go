@@ -85,7 +85,7 @@ func (r *Rules) Open(ctx context.Context) (*Outlet, error) {
 	o := &Outlet{rules: r, listener: listener, served: make(chan struct{}), failures: make(map[string]error)}
 	o.dialer = egress.Dialer{Policy: r.Policy, Own: r.isOwn, Reported: r.Reported}
 	forward := &httputil.ReverseProxy{
-		Rewrite:       func(*httputil.ProxyRequest) {},
+		Rewrite:       asMade,
 		Transport:     roundTripper(o.roundTrip),
 		FlushInterval: -1, // what arrives is shown
 		ErrorHandler:  func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
@@ -118,6 +118,17 @@ func (r *Rules) Open(ctx context.Context) (*Outlet, error) {
 		_ = o.server.Serve(r.guard(listener)) // until Close
 	}()
 	return o, nil
+}
+
+// asMade gives a request back what a ReverseProxy takes from it: these are the
+// page's.
+func asMade(r *httputil.ProxyRequest) {
+	r.Out.URL.RawQuery = r.In.URL.RawQuery
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+		if values, ok := r.In.Header[name]; ok {
+			r.Out.Header[name] = values
+		}
+	}
 }
 
 func (r *Rules) guard(l net.Listener) net.Listener {
