@@ -4,17 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"strings"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/cdp/jsonv2"
 	"github.com/chromedp/cdproto/target"
 )
-
-// maxQuota is the largest storage that a client may give an origin, in bytes: what
-// is stored in a context that is not to last takes memory of the browser.
-const maxQuota = 1 << 30
 
 // Receive takes a message of the client's. What is wrong with it is answered to
 // the client; the error says that the view has ended.
@@ -62,11 +57,10 @@ func (v *View) sessionOf(c *command) *session {
 func isPlain(method string) bool {
 	domain, _, _ := strings.Cut(method, ".")
 	switch domain {
-	case "Page", "DOM", "Input", "Network":
+	case "Page", "DOM", "Network":
 		switch method {
 		case "Page.navigate", // files of this machine
-			"Page.setDownloadBehavior", "DOM.setFileInputFiles", "Input.dispatchDragEvent", "Network.loadNetworkResource",
-			"Input.imeSetComposition": // the browser crashes, see judge
+			"Page.setDownloadBehavior", "DOM.setFileInputFiles", "Network.loadNetworkResource":
 			return false
 		}
 		return true
@@ -124,12 +118,10 @@ func (v *View) judge(s *session, c *command) (jsonv2.Value, error) {
 		return nil, v.checkSession(m)
 	case "Page.navigate":
 		return nil, m.checkURL()
-	case "Input.dispatchDragEvent":
-		return nil, m.checkDrag()
 	case "Browser.getVersion", "Target.setDiscoverTargets":
 		return nil, nil
 	case "Browser.getWindowBounds", "Browser.setWindowBounds", "Browser.setContentsSize":
-		return nil, v.checkWindow(m)
+		return nil, errors.Join(v.checkWindow(m), m.checkSize())
 	case "Browser.setDownloadBehavior":
 		m["behavior"] = jsonv2.Value(`"deny"`)
 		delete(m, "downloadPath")
@@ -138,10 +130,10 @@ func (v *View) judge(s *session, c *command) (jsonv2.Value, error) {
 	switch {
 	case s.isWide():
 		return v.judgeWide(c, m)
-	case c.method == "Input.imeSetComposition": // it does not look at these, and crashes if they are negative
-		return nil, m.checkNumbers(math.MaxInt32, "replacementStart", "replacementEnd")
-	case c.method == "Storage.overrideQuotaForOrigin": // nor at this
-		return nil, m.checkNumbers(maxQuota, "quotaSize")
+	case strings.HasPrefix(c.method, "Input."):
+		return nil, m.checkInput(c)
+	case c.method == "Storage.overrideQuotaForOrigin":
+		return nil, m.checkPositive(maxQuota, "quotaSize")
 	case strings.HasPrefix(c.method, "Storage."):
 		return nil, v.checkContext(m)
 	}
@@ -194,37 +186,6 @@ func (m members) checkURL() error {
 		return nil
 	}
 	return fmt.Errorf("url %.80q: only pages of http, https, about, data and blob are shown", text)
-}
-
-// checkNumbers keeps numbers, if they are there, between 0 and most.
-func (m members) checkNumbers(most float64, names ...string) error {
-	for _, name := range names {
-		value, ok := m[name]
-		if !ok {
-			continue
-		}
-		var n float64
-		if err := jsonv2.Unmarshal(value, &n); err != nil || n < 0 || n > most {
-			return fmt.Errorf("%s is no number from 0 to %.0f", name, most)
-		}
-	}
-	return nil
-}
-
-// checkDrag keeps files of this machine from being dropped on a page.
-func (m members) checkDrag() error {
-	var data struct {
-		Files jsonv2.Value `json:"files"`
-	}
-	if value, ok := m["data"]; ok {
-		if err := jsonv2.Unmarshal(value, &data, jsonv2.DefaultOptionsV2()); err != nil {
-			return err
-		}
-	}
-	if data.Files != nil && string(data.Files) != "[]" {
-		return errors.New("files of the browser's machine cannot be dropped")
-	}
-	return nil
 }
 
 func (v *View) checkTarget(m members, mayBeNone bool) error {
