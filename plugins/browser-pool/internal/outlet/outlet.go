@@ -14,6 +14,7 @@ import (
 	"net/http/httputil"
 	"net/netip"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,6 +54,15 @@ type Rules struct {
 
 	mu    sync.Mutex
 	ports map[uint16]bool // of open outlets, which no page may reach
+	doors []func(netip.AddrPort) bool
+}
+
+// Refuse keeps pages from an address at which this program listens, whatever the
+// rules say.
+func (r *Rules) Refuse(at netip.AddrPort) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.doors = append(r.doors, egress.Listeners(at))
 }
 
 // Outlet is the way out of one browser context. Its methods are safe for
@@ -155,7 +165,10 @@ func (r *Rules) own(port uint16, isOwn bool) {
 func (r *Rules) isOwn(at netip.AddrPort) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.ports[at.Port()] && (at.Addr().Unmap().IsLoopback() || at.Addr().IsUnspecified())
+	if r.ports[at.Port()] && (at.Addr().Unmap().IsLoopback() || at.Addr().IsUnspecified()) {
+		return true
+	}
+	return slices.ContainsFunc(r.doors, func(isDoor func(netip.AddrPort) bool) bool { return isDoor(at) })
 }
 
 func (o *Outlet) port() uint16 {
