@@ -59,7 +59,9 @@ func (p *Pool) running() []*browser {
 }
 
 // measure samples the memory of all browsers and ends renderers that use too
-// much: their pages fail, and nobody else's.
+// much: their pages fail, and nobody else's. What pages store, and the blobs that
+// they make, is in the main process of their browser, which is ended when there
+// is no other way to keep to what all may use.
 func (p *Pool) measure() {
 	groups := make(map[int]bool)
 	up := p.running()
@@ -67,10 +69,14 @@ func (p *Pool) measure() {
 		groups[b.PID()] = true
 	}
 	sampled := p.sampler.Sample(groups)
-	var total uint64
+	var total, most uint64
+	var fattest *browser
 	for _, b := range up {
 		for _, process := range sampled[b.PID()] {
 			total += process.Memory
+			if !process.IsRenderer && process.Memory > max(most, p.MaxTabMemory) {
+				fattest, most = b, process.Memory
+			}
 			if process.IsRenderer && process.Memory > p.MaxTabMemory && b.isUp() {
 				p.Log("page ended for its memory", "pid", process.PID, "bytes", process.Memory, "limit", p.MaxTabMemory)
 				b.mu.Lock()
@@ -81,6 +87,11 @@ func (p *Pool) measure() {
 		}
 	}
 	p.Meter.Sampled(total)
+	if total > p.Memory && fattest != nil {
+		p.Log("browser ended for its memory", "pid", fattest.PID(), "bytes", most, "all", total, "limit", p.Memory)
+		fattest.Kill()
+		total -= most
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.memory, p.since = total, 0

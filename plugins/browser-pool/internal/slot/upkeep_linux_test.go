@@ -111,6 +111,25 @@ func TestABrowserThatHangsIsKilled(t *testing.T) {
 	p.Release(hold(t, p, Need{Engine: shell, Client: "a"}), Strict)
 }
 
+func TestWhatPagesPutIntoTheirBrowserIsBounded(t *testing.T) {
+	p, _ := open(t, func(o *Options) { o.Memory, o.MaxTabMemory = 600<<20, 300<<20 })
+	s := hold(t, p, Need{Engine: shell, Client: "a"})
+	run(t, p)
+	go func() {
+		_ = s.Tab.Call(t.Context(), "Runtime.evaluate", map[string]any{"awaitPromise": true, "expression": `(async () => {
+			const part = new Uint8Array(20e6).fill(1)
+			for (globalThis.blobs = []; ; await new Promise(then => setTimeout(then, 50))) blobs.push(new Blob([part]))
+		})()`}, nil)
+	}()
+	<-s.Tab.Ended()
+	if s.browser.Err() == nil {
+		t.Error("the page's own renderer was ended, and its blobs are elsewhere")
+	}
+	p.Release(s, Strict)
+	eventually(t, "there is room again", func() bool { return p.Counts().Browsers == 0 })
+	p.Release(hold(t, p, Need{Engine: shell, Client: "a"}), Strict)
+}
+
 // Chromium's crash handlers are in groups of their own. They end when nobody is
 // left whose crash they could handle.
 func TestNothingOfAKilledBrowserIsLeft(t *testing.T) {
