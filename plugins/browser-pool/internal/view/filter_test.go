@@ -285,7 +285,7 @@ func TestAClientThatDoesNotReadIsEnded(t *testing.T) {
 	}
 	select {
 	case <-c.alive.Done():
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Error("it has as much memory as it likes")
 	}
 }
