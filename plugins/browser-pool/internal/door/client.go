@@ -21,6 +21,13 @@ const (
 	// writeTime is how long a client may take to read one message.
 	writeTime = 30 * time.Second
 
+	// pingEvery is how often a client is asked whether it is still there, and
+	// pingTime how long it may take to say so: one behind a proxy of its own, or
+	// one that hangs, has a connection that is well. A script that computes
+	// answers late.
+	pingEvery = 30 * time.Second
+	pingTime  = time.Minute
+
 	// goodbyeTime is how long a client may take to say goodbye.
 	goodbyeTime = 500 * time.Millisecond
 )
@@ -28,6 +35,7 @@ const (
 var (
 	errIdle = errors.New("the client was silent for too long (cdp.idle_timeout)")
 	errShut = errors.New("the door is closed")
+	errGone = errors.New("the client does not answer")
 )
 
 // connect gives a client a browser, or says why there is none.
@@ -101,6 +109,11 @@ func (d *Door) serve(socket *websocket.Conn, v *view.View) {
 		defer close(received)
 		end(d.receive(ctx, socket, v, idle))
 	}()
+	pinged := make(chan struct{})
+	go func() {
+		defer close(pinged)
+		ping(ctx, socket, pingEvery, pingTime, end)
+	}()
 	err := d.send(ctx, socket, v)
 	v.Close() // nobody waits for a client that does not say goodbye
 	late := time.AfterFunc(goodbyeTime, func() { _ = socket.CloseNow() })
@@ -108,6 +121,25 @@ func (d *Door) serve(socket *websocket.Conn, v *view.View) {
 	_ = socket.Close(closing(err))
 	end(err)
 	<-received
+	<-pinged
+}
+
+// ping ends the connection of a client that has vanished. It returns with ctx.
+func ping(ctx context.Context, socket *websocket.Conn, every, patience time.Duration, end context.CancelCauseFunc) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		wait, cancel := context.WithTimeout(ctx, patience)
+		if err := socket.Ping(wait); err != nil {
+			end(errGone)
+		}
+		cancel()
+	}
 }
 
 // receive passes what the client says. A read that is cut short by ctx breaks the

@@ -135,8 +135,12 @@ func (d *Door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case path == "/json", path == "/json/list":
 		// A client's tabs are its own, and who asks here has none.
 		answer(w, []any{})
+	case path == "/json/new", strings.HasPrefix(path, "/json/activate/"), strings.HasPrefix(path, "/json/close/"), strings.HasPrefix(path, "/devtools/page/"):
+		http.Error(w, "tabs are a client's own: connect to /, and use Target.createTarget", http.StatusForbidden)
+	case path == "/json/protocol":
+		http.Error(w, "the protocol is that of "+d.Product+", but for what the door refuses", http.StatusNotFound)
 	default:
-		http.NotFound(w, r)
+		http.Error(w, "here are /json/version, /json/list and, as a WebSocket, /", http.StatusNotFound)
 	}
 }
 

@@ -1,12 +1,17 @@
 package door
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/coder/websocket"
 )
 
 const secret = "0123456789abcdef"
@@ -34,6 +39,10 @@ func TestTheDoorLetsInWhoShowsTheTokenAndIsNoPage(t *testing.T) {
 		{url: "/devtools/browser/x", bearer: secret, origin: "null", want: 403},
 		{url: "/devtools/browser/x", bearer: secret, want: 426},
 		{url: "/other", bearer: secret, want: 404},
+		{url: "/json/protocol", bearer: secret, want: 404},
+		{url: "/json/new?about:blank", bearer: secret, want: 403},
+		{url: "/json/close/x", bearer: secret, want: 403},
+		{url: "/devtools/page/x", bearer: secret, want: 403},
 	} {
 		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, c.url, nil)
 		r.Host = "127.0.0.1:9222"
@@ -54,6 +63,43 @@ func TestTheDoorLetsInWhoShowsTheTokenAndIsNoPage(t *testing.T) {
 		if w.Code != 200 && strings.Contains(w.Body.String(), secret) {
 			t.Errorf("%+v: the token is told to somebody who has none", c)
 		}
+	}
+}
+
+func TestAClientThatDoesNotAnswerIsNoticed(t *testing.T) {
+	for name, isThere := range map[string]bool{"one that reads": true, "one that does not": false} {
+		ended := make(chan error, 1)
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			socket, err := websocket.Accept(w, r, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer socket.CloseNow()
+			ctx, end := context.WithCancelCause(r.Context())
+			read := socket.CloseRead(ctx)
+			patience := 100 * time.Millisecond
+			if isThere {
+				patience = time.Minute
+				limit := time.AfterFunc(300*time.Millisecond, func() { end(nil) })
+				defer limit.Stop()
+			}
+			ping(ctx, socket, 10*time.Millisecond, patience, end)
+			ended <- context.Cause(ctx)
+			<-read.Done()
+		}))
+		client, _, err := websocket.Dial(t.Context(), server.URL, nil) //nolint:bodyclose // its body is in memory, says Dial
+		if err != nil {
+			t.Fatal(err)
+		}
+		if isThere {
+			client.CloseRead(t.Context())
+		}
+		if err := <-ended; errors.Is(err, errGone) == isThere {
+			t.Errorf("%s: ended with %v", name, err)
+		}
+		_ = client.CloseNow()
+		server.Close()
 	}
 }
 

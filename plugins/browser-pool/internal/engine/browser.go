@@ -15,12 +15,18 @@ import (
 	"github.com/chromedp/cdproto/browser"
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
+	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 )
 
 const (
 	// groupName is a file in each profile with the id of the browser's process
 	// group, for whoever has to clean up after this process.
 	groupName = "gaia.group"
+
+	// maxProfile is the longest path of a profile: Chromium makes a socket in it
+	// ("/org.chromium.Chromium.123456/SingletonSocket"), whose path has 103 bytes at
+	// most on some systems. It aborts when it has more.
+	maxProfile = 103 - 45
 
 	// startTime is how long a browser may take to answer. It is 0.1 s warm, 1 s
 	// cold, and some seconds when many start on a busy machine.
@@ -59,6 +65,10 @@ func Start(ctx context.Context, o Options) (*Browser, error) {
 	profile, err := o.Home.profile()
 	if err != nil {
 		return nil, err
+	}
+	if o.Program.Engine == browserv1.Engine_CHROMIUM && len(profile) > maxProfile {
+		return nil, errors.Join(fmt.Errorf("start %s: it has a socket in its profile, and %s is longer than %d bytes: set TMPDIR to a shorter directory",
+			o.Program.Path, profile, maxProfile), removeAll(profile))
 	}
 	b := &Browser{profile: profile, done: make(chan struct{})}
 	b.cmd = exec.Command(o.Program.Path, o.arguments(profile)...) //nolint:gosec,noctx // G204: the operator's browser, which outlives ctx

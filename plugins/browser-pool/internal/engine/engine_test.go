@@ -108,6 +108,18 @@ func TestAProgramThatIsNoBrowserSaysWhatItWrote(t *testing.T) {
 	}
 }
 
+func TestAPathThatIsTooLongForASocketIsToldSo(t *testing.T) {
+	h := home(t, filepath.Join(t.TempDir(), strings.Repeat("long", 20)))
+	defer h.Close()
+	_, err := Start(t.Context(), Options{Program: Program{Engine: browserv1.Engine_CHROMIUM, Path: "/none"}, Home: h})
+	if err == nil || !strings.Contains(err.Error(), "TMPDIR") {
+		t.Errorf("got %v", err)
+	}
+	if entries, _ := os.ReadDir(h.Dir()); len(entries) != 1 {
+		t.Errorf("left: %v", entries)
+	}
+}
+
 func TestAHomeIsSweptOnlyWhenItsOwnerIsDead(t *testing.T) {
 	parent := filepath.Join(t.TempDir(), "h")
 	dead, alive := home(t, parent), home(t, parent)

@@ -11,7 +11,7 @@ import (
 // dialogs, no background work, no files outside its profile.
 func quiet() []string {
 	return []string{
-		"--disable-background-networking", "--disable-breakpad", "--disable-crash-reporter", "--disable-crashpad-for-testing", "--disable-component-update",
+		"--disable-background-networking", "--disable-breakpad", "--disable-crash-reporter", "--disable-component-update",
 		"--disable-client-side-phishing-detection", "--disable-default-apps", "--disable-domain-reliability", "--disable-extensions",
 		"--disable-sync", "--no-first-run", "--no-default-browser-check", "--no-pings", "--no-service-autorun", "--metrics-recording-only",
 		"--password-store=basic", "--use-mock-keychain", "--safebrowsing-disable-auto-update", "--disable-field-trial-config",

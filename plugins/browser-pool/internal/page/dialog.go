@@ -16,14 +16,18 @@ func (t *Tab) SetDialogs(policy *browserv1.DialogPolicy) {
 // dialog answers one at once: nobody is there to see it, and the page stands
 // still until it is gone.
 func (t *Tab) dialog(e *page.EventJavascriptDialogOpening) {
+	isLeaving := e.Type == page.DialogTypeBeforeunload
 	t.mu.Lock()
-	t.dialogs++
 	policy, l := t.policy, t.listener
-	t.mu.Unlock()
 	answer := page.HandleJavaScriptDialogParams{Accept: policy.GetAccept(), PromptText: policy.GetText()}
 	if policy == nil {
-		answer.Accept = e.Type == page.DialogTypeBeforeunload // leaving a page is the caller's wish
+		answer.Accept = isLeaving // it is the caller's wish
 	}
+	t.dialogs++
+	if isLeaving && !answer.Accept {
+		t.refusals++
+	}
+	t.mu.Unlock()
 	t.Post(page.CommandHandleJavaScriptDialog, answer)
 	if l != nil {
 		l.event(&browserv1.EventsResponse{Event: &browserv1.EventsResponse_Dialog{Dialog: &browserv1.Dialog{

@@ -85,35 +85,41 @@ func (r readiness) err(target *browserv1.Target) error {
 	return status.Errorf(code, "selector %q: %s", clip(target.GetSelector(), 200), r.Hindered)
 }
 
-// prepare finds an action's element and calls a function on it with the number of the
-// attempt and args, until it says that nothing hinders the action any more. The
+// find looks once for a target's element, which the caller releases. NotFound says
+// what there is.
+func (t *Tab) find(ctx context.Context, target *browserv1.Target, what want) (element, error) {
+	f, err := t.frame(ctx, target.GetFrame())
+	if err != nil {
+		return element{}, err
+	}
+	e, missing, err := f.look(ctx, target.GetSelector(), "target.selector", what)
+	if missing != "" {
+		err = status.Errorf(codes.NotFound, "selector %q: %s", clip(target.GetSelector(), 200), missing)
+	}
+	return e, err
+}
+
+// prepare finds an action's element and calls a function on it, with the number of
+// the attempt and args, until it says that nothing hinders the action any more. The
 // element is looked for anew each time: scripts replace theirs. ctx ends with the
 // target's time-out. The caller releases the element.
 func (t *Tab) prepare(ctx context.Context, target *browserv1.Target, what want, function string, args ...any) (element, readiness, error) {
 	var (
-		found  element
-		ready  readiness
-		begin  = time.Now()
-		latest = errors.New("") // why not yet
+		found   element
+		ready   readiness
+		latest  error // why not yet
+		attempt int
 	)
+	begin := time.Now()
 	limit, _ := ctx.Deadline()
-	attempt := 0
 	err := t.repeat(ctx, func() (bool, error) {
-		f, err := t.frame(ctx, target.GetFrame())
+		e, err := t.find(ctx, target, what)
 		if status.Code(err) == codes.NotFound {
 			latest = err
 			return false, nil
 		}
 		if err != nil {
 			return false, err
-		}
-		e, missing, err := f.look(ctx, target.GetSelector(), "target.selector", what)
-		if err != nil {
-			return false, err
-		}
-		if missing != "" {
-			latest = status.Errorf(codes.NotFound, "selector %q: %s", clip(target.GetSelector(), 200), missing)
-			return false, nil
 		}
 		ready = readiness{}
 		err = e.call(ctx, function, &ready, append([]any{attempt}, args...)...)
@@ -126,16 +132,14 @@ func (t *Tab) prepare(ctx context.Context, target *browserv1.Target, what want, 
 		if err == nil {
 			latest = ready.err(target)
 			if ready.Final {
-				err = latest
+				return false, latest
 			}
 		}
 		return false, err
 	})
-	if err == nil {
-		return found, ready, nil
-	}
-	if s, ok := status.FromError(latest); ok && errors.Is(ctx.Err(), context.DeadlineExceeded) && t.Err() == nil {
-		return found, ready, status.Errorf(s.Code(), "%s (waited %v)", s.Message(), limit.Sub(begin).Round(100*time.Millisecond))
+	if latest != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && err != nil && t.Err() == nil {
+		why := status.Convert(latest)
+		err = status.Errorf(why.Code(), "%s (waited %v)", why.Message(), limit.Sub(begin).Round(100*time.Millisecond))
 	}
 	return found, ready, t.Fault(ctx, err, fmt.Sprintf("selector %q", clip(target.GetSelector(), 200)))
 }

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -227,7 +228,7 @@ func (t *Tab) where() *browserv1.PageInfo {
 
 // here is where with the lock.
 func (t *Tab) here() *browserv1.PageInfo {
-	info := &browserv1.PageInfo{Url: t.url}
+	info := &browserv1.PageInfo{Url: cmp.Or(t.url, "about:blank")}
 	if t.document.loader == t.loader && t.loader != "" {
 		info.Status, info.ContentType = t.document.status, t.document.mimeType
 	}

@@ -92,6 +92,7 @@ func (t *Tab) reach(loader cdp.LoaderID, m milestone) {
 // more of a connection, "host:port", that failed, and may be nil.
 func (t *Tab) Open(ctx context.Context, url string, wait *browserv1.Wait, why func(string) error) error {
 	t.mu.Lock()
+	before, refusals := t.milestone, t.refusals
 	t.milestone = nothing
 	t.mu.Unlock()
 	result, err := devtools.Call(ctx, t.Session, page.Navigate, page.NavigateParams{URL: url})
@@ -99,16 +100,34 @@ func (t *Tab) Open(ctx context.Context, url string, wait *browserv1.Wait, why fu
 	case err != nil:
 		return t.Fault(ctx, err, "the response of "+origin(url))
 	case result.IsDownload:
+		t.stay(before)
 		return status.Errorf(codes.FailedPrecondition, "%s is a file to download, not a page", origin(url))
-	case result.ErrorText != "":
-		if result.ErrorText == "net::ERR_ABORTED" && t.dies() {
+	case result.ErrorText == "net::ERR_ABORTED":
+		if t.dies() {
 			return fromEnd(t.Err())
 		}
+		if t.stay(before) > refusals {
+			return status.Error(codes.FailedPrecondition, "the page asked whether it may be left (beforeunload), and dialogs says no")
+		}
+		return unreachable(t.asked(), result.ErrorText, why)
+	case result.ErrorText != "":
 		return unreachable(t.asked(), result.ErrorText, why)
 	case result.LoaderID == "": // within the same document
 		t.update(func() { t.milestone = loaded })
 	}
 	return t.Wait(ctx, wait)
+}
+
+// stay goes back to how far the document is that is there still, for no other has
+// come. It returns how often pages were not left for their dialogs' sake.
+func (t *Tab) stay(before milestone) (refusals uint32) {
+	t.update(func() {
+		if t.milestone == nothing {
+			t.milestone = before
+		}
+		refusals = t.refusals
+	})
+	return refusals
 }
 
 // dies reports whether the page is about to be told dead: a navigation whose

@@ -76,6 +76,7 @@ type state struct {
 	open      map[network.RequestID]*devtools.Session // requests, by who told of them
 	activity  time.Time                               // when a request last began or ended
 	dialogs   uint32
+	refusals  uint32                   // of them, those that kept the page from being left
 	frames    map[cdp.FrameID]struct{} // frames of the page, the main one left out
 	places    []place                  // that documents were from, in the order of their first
 	awaited   chan<- target.ID

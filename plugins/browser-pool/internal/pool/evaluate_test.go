@@ -75,6 +75,10 @@ func TestAScriptsErrorHasItsTextAndLine(t *testing.T) {
 		if s := status.Convert(err); s.Code() != codes.InvalidArgument || s.Message() != "args: the expression is no function that would take them" {
 			t.Errorf("args of no function: got %v", err)
 		}
+		_, err = tab.Evaluate(ctx, &browserv1.EvaluateRequest{Expression: "(location.href = '/?', new Promise(() => {}))"})
+		if s := status.Convert(err); s.Code() != codes.FailedPrecondition || !strings.HasPrefix(s.Message(), "the page went elsewhere while the script ran") {
+			t.Errorf("a page that goes elsewhere: got %v", err)
+		}
 		_, err = tab.Evaluate(ctx, &browserv1.EvaluateRequest{Expression: "1", Frame: "none"})
 		if status.Code(err) != codes.NotFound {
 			t.Errorf("no frame: got %v", err)

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/coder/websocket"
@@ -31,8 +32,8 @@ func connect(t testing.TB, p *Pool) browserv1.BrowserPoolClient {
 	}
 	server := grpc.NewServer()
 	browserv1.RegisterBrowserPoolServer(server, p)
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	var served sync.WaitGroup
+	served.Go(func() { _ = server.Serve(listener) })
 	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +41,7 @@ func connect(t testing.TB, p *Pool) browserv1.BrowserPoolClient {
 	t.Cleanup(func() {
 		_ = conn.Close()
 		server.Stop()
-		<-served
+		served.Wait()
 	})
 	return browserv1.NewBrowserPoolClient(conn)
 }
@@ -171,7 +172,6 @@ func eventful(t testing.TB) string {
 			http.NotFound(w, r)
 		}
 	}))
-	server.Config.ErrorLog = nil
 	t.Cleanup(server.Close)
 	return server.URL
 }
@@ -311,5 +311,78 @@ func TestStreamsOfASessionAreBounded(t *testing.T) {
 			t.Errorf("stream %d: got %v, want ResourceExhausted for the ninth", n, err)
 		}
 		return
+	}
+}
+
+func TestEventsOfFramesOfOtherSitesAndOfWorkersAreTold(t *testing.T) {
+	p := start(t, nil)
+	other := strings.Replace(serve(t, map[string]string{
+		"/": `<script>console.log("in a frame")</script><img src=/of-frame>`,
+	}), "127.0.0.1", "localhost", 1)
+	url := serve(t, map[string]string{
+		"/":      `<title>outer</title><body>`,
+		"/later": `<title>later</title><iframe src="` + other + `/"></iframe>`,
+	})
+	id := open(t, p, &browserv1.OpenRequest{Url: url + "/", Page: &browserv1.Page{Client: "a"}})
+	evaluate(t, p, id, `new Promise((done) => {
+		const frame = document.createElement("iframe")
+		frame.onload = () => done("")
+		frame.src = "`+other+`/"
+		document.body.append(frame)
+	})`)
+	events := follow(t, p, id)
+	events.until(t, func(e *browserv1.EventsResponse) bool { return e.GetConsole().GetText() == "in a frame" }) // of the one that is there
+	if _, err := p.Navigate(t.Context(), &browserv1.NavigateRequest{Session: id, Url: url + "/later"}); err != nil {
+		t.Fatal(err)
+	}
+	evaluate(t, p, id, `new Promise((done) => {
+		const worker = new Worker(URL.createObjectURL(new Blob(["console.log('in a worker'); postMessage(1)"])))
+		worker.onmessage = () => done("")
+	})`)
+	if _, err := p.Close(t.Context(), &browserv1.CloseRequest{Session: id}); err != nil {
+		t.Fatal(err)
+	}
+	got := events.rest(t)
+	for line, want := range map[string]int{"log 1 in a frame": 1, "log 1 in a worker": 1, `GET image /of-frame 404 "" true`: 1, "navigated /later 200": 1} {
+		n := len(pick(got, func(l string) bool { return l == line }))
+		if n != want {
+			t.Errorf("%s: got %d, want %d, in:\n%s", line, n, want, strings.Join(got, "\n"))
+		}
+	}
+}
+
+func TestAPageIsLeftUnlessThePolicyIsAgainstIt(t *testing.T) {
+	p := start(t, nil)
+	url := serve(t, map[string]string{
+		"/":     `<title>stays</title><button onclick="this.textContent = 'clicked'">b</button><script>onbeforeunload = (e) => { e.preventDefault(); return "x" }</script>`,
+		"/away": `<title>away</title>`,
+	})
+	for name, test := range map[string]struct {
+		policy *browserv1.DialogPolicy
+		want   codes.Code
+	}{
+		"without a policy": {nil, codes.OK},
+		"accepted":         {&browserv1.DialogPolicy{Accept: true}, codes.OK},
+		"dismissed":        {&browserv1.DialogPolicy{}, codes.FailedPrecondition},
+	} {
+		id := open(t, p, &browserv1.OpenRequest{Url: url + "/", Page: &browserv1.Page{Client: "a"}, Dialogs: test.policy})
+		if _, err := p.Click(t.Context(), &browserv1.ClickRequest{Session: id, Target: target("button")}); err != nil {
+			t.Fatal(err)
+		}
+		events := follow(t, p, id)
+		if _, err := p.Navigate(t.Context(), &browserv1.NavigateRequest{Session: id, Url: url + "/away"}); status.Code(err) != test.want {
+			t.Errorf("%s: got %v, want %v", name, err, test.want)
+		}
+		dialog := events.until(t, func(e *browserv1.EventsResponse) bool { return e.GetDialog() != nil }).GetDialog()
+		if dialog.GetType() != "beforeunload" || dialog.GetAccepted() != (test.want == codes.OK) {
+			t.Errorf("%s: got %v", name, dialog)
+		}
+		if _, err := p.WaitFor(t.Context(), &browserv1.WaitForRequest{Session: id, Wait: &browserv1.Wait{}}); err != nil {
+			t.Errorf("%s: then: %v", name, err)
+		}
+		title := map[bool]string{true: "away", false: "stays"}[test.want == codes.OK]
+		if got := evaluate(t, p, id, "document.title"); got != title {
+			t.Errorf("%s: the page is %q, want %q", name, got, title)
+		}
 	}
 }

@@ -118,6 +118,9 @@ func (p *Pool) work(ctx context.Context, h hand, j job, cost *browserv1.Cost) (*
 		return nil, err
 	}
 	if err := j.work(ctx, h); err != nil {
+		used := tab.Counted() // nothing more can be asked for now
+		cost.Requests += used.Requests
+		cost.Received += used.Received
 		return nil, err
 	}
 	info, err := h.look(ctx)

@@ -30,8 +30,8 @@ func members(t testing.TB) string {
 				http.Error(w, "no", http.StatusForbidden)
 				return
 			}
-			http.SetCookie(w, &http.Cookie{Name: "login", Value: "ada", HttpOnly: true, Path: "/"})
-			http.Redirect(w, r, "/home?plan="+r.FormValue("plan"), http.StatusSeeOther)
+			w.Header().Set("Set-Cookie", "login=ada; HttpOnly; Path=/")
+			http.Redirect(w, r, map[bool]string{true: "/home?plan=pro", false: "/home"}[r.FormValue("plan") == "pro"], http.StatusSeeOther)
 		case r.URL.Path == "/login":
 			_, _ = w.Write([]byte(`<title>Login</title><form method=post><input name=user><input name=password type=password>
 				<select name=plan><option value=free>Free<option value=pro>Professional</select><button>Sign in</button></form>`))

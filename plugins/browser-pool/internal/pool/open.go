@@ -52,15 +52,18 @@ func (p *Pool) Open(ctx context.Context, request *browserv1.OpenRequest) (*brows
 	if err != nil {
 		return nil, err
 	}
-	response := &browserv1.OpenResponse{Session: s.ID, Page: s.Info(), Reopened: reopened}
 	if reopened {
-		err = p.in(ctx, s.ID, func(ctx context.Context, _ *running, h hand) (info *browserv1.PageInfo, err error) {
-			info, err = h.look(ctx)
-			response.Page = info
-			return info, err
-		})
+		p.lookAgain(ctx, s.ID)
 	}
-	return answer(response, err)
+	return &browserv1.OpenResponse{Session: s.ID, Page: s.Info(), Reopened: reopened}, nil
+}
+
+// lookAgain sees to it that the page of a session is known as it is now, unless it is
+// busy: then as it was last seen.
+func (p *Pool) lookAgain(ctx context.Context, id string) {
+	ctx, cancel := context.WithTimeout(ctx, lookTime)
+	defer cancel()
+	_ = p.in(ctx, id, func(ctx context.Context, _ *running, h hand) (*browserv1.PageInfo, error) { return h.look(ctx) })
 }
 
 // checkOpen returns what a session needs its slot to be, and the isolation that

@@ -19,7 +19,8 @@ const (
 	// runTime is how long a Run may take whose call has no deadline.
 	runTime = 10 * time.Minute
 
-	// lookTime is how long a page that has failed may take to say what it is.
+	// lookTime is how long a page that may be busy or hung may take to say what it
+	// is.
 	lookTime = time.Second
 )
 

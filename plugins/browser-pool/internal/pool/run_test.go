@@ -88,7 +88,7 @@ func TestRunEndsWithTheFirstStepThatFails(t *testing.T) {
 		if codes.Code(last.GetCode()) != test.want || last.GetMessage() == "" || last.GetResult() != nil {
 			t.Errorf("%s: got %v, want %v", name, last, test.want)
 		}
-		if response.GetResults()[0].GetEvaluate().GetValue().GetStringValue() != "first" || response.GetPage() == nil || response.GetCost() == nil {
+		if response.GetResults()[0].GetEvaluate().GetValue().GetStringValue() != "first" || response.GetPage() == nil || response.GetCost().GetRequests() == 0 {
 			t.Errorf("%s: got %v", name, response)
 		}
 	}

@@ -230,3 +230,21 @@ func TestSessionsThatHaveAllTabsGoOnWhileJobsWaitForThem(t *testing.T) {
 		}
 	}
 }
+
+func TestASessionWhosePageHangsCanBeClosed(t *testing.T) {
+	p := start(t, nil)
+	id := open(t, p, &browserv1.OpenRequest{Page: &browserv1.Page{Client: "a", Html: `<title>loops</title><script>setTimeout(() => { for (;;) {} }, 300)</script>`}})
+	_, err := p.WaitFor(t.Context(), &browserv1.WaitForRequest{Session: id, Wait: &browserv1.Wait{Selector: "#never"}, Timeout: durationpb.New(1500 * time.Millisecond)})
+	if code := status.Code(err); code != codes.DeadlineExceeded && code != codes.Aborted {
+		t.Errorf("got %v, want DeadlineExceeded, or Aborted if the page was ended for it", err)
+	}
+	if _, err := p.Close(t.Context(), &browserv1.CloseRequest{Session: id}); err != nil {
+		t.Error(err)
+	}
+	if got := metric(t, p, "gaia_browser_recycles_total", "reason", "hung") + metric(t, p, "gaia_browser_recycles_total", "reason", "crash"); got != 1 {
+		t.Errorf("tabs thrown away for it: got %v, want 1", got)
+	}
+	if got := evaluate(t, p, open(t, p, &browserv1.OpenRequest{Page: &browserv1.Page{Client: "a"}}), `"fine"`); got != "fine" {
+		t.Errorf("another session: got %q", got)
+	}
+}

@@ -99,8 +99,8 @@ func (r *Registry) Open(ctx context.Context, o Owner, open func(context.Context)
 	for {
 		n, isMine := r.claim(key)
 		if isMine {
+			defer func() { r.settle(key, n, s) }()
 			s, err = r.add(ctx, o, open)
-			r.settle(key, n, s)
 			return s, false, err
 		}
 		select {
@@ -132,16 +132,9 @@ func (r *Registry) settle(key owner, n *named, s *Session) {
 	defer r.mu.Unlock()
 	n.session = s
 	if s == nil || s.reason != "" { // it may have ended already
-		r.release(key, n)
-	}
-	close(n.ready)
-}
-
-// release gives a name free. Called with the lock.
-func (r *Registry) release(key owner, n *named) {
-	if r.names[key] == n {
 		delete(r.names, key)
 	}
+	close(n.ready)
 }
 
 // add opens a session that is not there yet.
@@ -149,15 +142,17 @@ func (r *Registry) add(ctx context.Context, o Owner, open func(context.Context) 
 	if err := r.enter(); err != nil {
 		return nil, err
 	}
-	defer r.tasks.Done()
+	defer r.leave()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(r.life, cancel)()
 	opened, err := open(ctx)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.opening--
-	if err != nil {
+	switch {
+	case err != nil && r.closed:
+		return nil, errClosed()
+	case err != nil:
 		return nil, err
 	}
 	s := &Session{
@@ -190,6 +185,14 @@ func (r *Registry) enter() error {
 	r.opening++
 	r.tasks.Add(1)
 	return nil
+}
+
+// leave is for who has entered, when there is a session or an error.
+func (r *Registry) leave() {
+	r.mu.Lock()
+	r.opening--
+	r.mu.Unlock()
+	r.tasks.Done()
 }
 
 // Find returns the session with an id. The error is a NotFound that says why there

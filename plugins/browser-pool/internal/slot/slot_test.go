@@ -3,6 +3,7 @@ package slot
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -129,8 +130,8 @@ func (o *order) add(name string) {
 func (o *order) last(name string) int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for i := len(o.names) - 1; i >= 0; i-- {
-		if o.names[i] == name {
+	for i, served := range slices.Backward(o.names) {
+		if served == name {
 			return i + 1
 		}
 	}
