@@ -41,7 +41,21 @@ func features() string {
 	return "--disable-features=" + strings.Join([]string{
 		"BackForwardCache", "Translate", "OptimizationHints", "MediaRouter", "DialMediaRouteProvider", "InterestFeedContentSuggestions",
 		"CertificateTransparencyComponentUpdater", "AutofillServerCommunication", "HttpsUpgrades", "PaintHolding", "Prerender2", "AsyncDns",
+		"ClipboardChangeEvent", // pages would hear of other clients' copying
 	}, ",")
+}
+
+// settings keep what is selected in a page from being pasted by a click of the
+// middle button in any other. Of several such arguments the browser takes the last.
+func settings(args []string) string {
+	const name = "--blink-settings="
+	all := name
+	for _, arg := range args {
+		if strings.HasPrefix(arg, name) {
+			all = arg + ","
+		}
+	}
+	return all + "selectionClipboardBufferAvailable=false,middleClickPasteAllowed=false"
 }
 
 // arguments are all those of a browser.
@@ -54,7 +68,7 @@ func (o *Options) arguments(profile string) []string {
 	if o.NoSandbox || NeedsNoSandbox() {
 		args = append(args, "--no-sandbox")
 	}
-	return append(args, o.Args...)
+	return append(append(args, o.Args...), settings(o.Args))
 }
 
 // NeedsNoSandbox reports whether Chromium's sandbox cannot run here: it does not
