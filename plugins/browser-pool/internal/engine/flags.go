@@ -41,7 +41,6 @@ func features() string {
 	return "--disable-features=" + strings.Join([]string{
 		"BackForwardCache", "Translate", "OptimizationHints", "MediaRouter", "DialMediaRouteProvider", "InterestFeedContentSuggestions",
 		"CertificateTransparencyComponentUpdater", "AutofillServerCommunication", "HttpsUpgrades", "PaintHolding", "Prerender2", "AsyncDns",
-		"ClipboardChangeEvent", // pages would hear of other clients' copying
 	}, ",")
 }
 

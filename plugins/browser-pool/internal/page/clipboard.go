@@ -18,7 +18,8 @@ import (
 
 // Inert is an editing command that does nothing: it has execCommand write tags, as
 // it does at first. A key that is sent with it has no effect of its own on an
-// editor, while the page sees its events.
+// editor, while the page sees its events. Forms in PDFs look at the number of a key
+// and at nothing else, so that one that uses the clipboard is sent with number 0.
 const Inert = "useCSS"
 
 // maxClipboard bounds what a tab has copied, in UTF-16 units: 1 MiB of plain text.

@@ -67,7 +67,7 @@ func (t *Tab) press(ctx context.Context, s stroke) error {
 	}
 	use := ClipboardUse(down.WindowsVirtualKeyCode, held, down.Key)
 	if down.Commands = s.commands(); use != "" {
-		down.Commands = []string{Inert}
+		down.Commands, down.WindowsVirtualKeyCode = []string{Inert}, 0
 	}
 	press = append(press, devtools.Do(input.DispatchKeyEvent, down))
 	release = append(release, devtools.Do(input.DispatchKeyEvent, s.key.event(input.DispatchKeyEventTypeKeyUp, held)))

@@ -36,6 +36,7 @@ func (m members) apart() (jsonv2.Value, error) {
 	switch {
 	case isKey:
 		kept = []string{page.Inert}
+		m["windowsVirtualKeyCode"] = jsonv2.Value("0")
 	case len(kept) == len(commands):
 		return nil, nil
 	}
