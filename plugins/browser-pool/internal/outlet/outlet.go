@@ -39,7 +39,7 @@ const (
 // Rules are what all outlets of a pool have in common. The fields do not change
 // once an outlet is open.
 type Rules struct {
-	// Policy is asked about each connection; nil allows public addresses.
+	// Policy is asked about each connection.
 	Policy *egress.Policy
 	// Resolve has destinations, "host:port", that are found elsewhere.
 	Resolve map[string]string

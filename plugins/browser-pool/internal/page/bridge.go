@@ -13,7 +13,6 @@ import (
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/cdproto/target"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
-	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -51,13 +50,21 @@ func (t *Tab) cross(s *devtools.Session, e *fetch.EventRequestPaused) {
 	})
 }
 
+// maxTries of opening an empty page. That of a window which has just opened may be
+// aborted by its first document, and by nothing else.
+const maxTries = 3
+
 // ask has the script do a command at a place, with the tab bridged.
 func (t *Tab) ask(ctx context.Context, p place, command string, argument any) (string, error) {
 	top := p.Top
 	if top == "" {
 		top = p.Origin
 	}
-	if err := t.Open(ctx, top+"/", &browserv1.Wait{Until: browserv1.Wait_LOAD}, nil); err != nil {
+	err := t.Open(ctx, top+"/", nil, nil)
+	for tries := 1; status.Code(err) == codes.Unavailable && tries < maxTries; tries++ {
+		err = t.Open(ctx, top+"/", nil, nil)
+	}
+	if err != nil {
 		return "", err
 	}
 	var answer struct {
@@ -81,7 +88,7 @@ func (t *Tab) window(ctx context.Context) (*Tab, error) {
 	opened := make(chan target.ID, 1)
 	t.update(func() { t.awaited = opened })
 	defer t.update(func() { t.awaited = nil })
-	_, err := devtools.Call(ctx, t.Session, runtime.Evaluate, runtime.EvaluateParams{Expression: `void open("about:blank")`, Silent: new(true)})
+	_, err := devtools.Call(ctx, t.Session, runtime.Evaluate, runtime.EvaluateParams{Expression: `void open()`, Silent: new(true)})
 	if err != nil {
 		return nil, t.Fault(ctx, err, "another window")
 	}

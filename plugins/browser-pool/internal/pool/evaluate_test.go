@@ -145,7 +145,7 @@ func TestWhatIsWaitedForAndWhatIsThereIsSaid(t *testing.T) {
 			`time is over, waiting for expression "none" (ReferenceError: none is not defined)`:        {Wait: &browserv1.Wait{Expression: "none"}},
 			`time is over, waiting for url "*/none" (it is ` + url + `/other)`:                         {Url: "*/none"},
 		} {
-			request.Timeout = durationpb.New(300 * time.Millisecond)
+			request.Timeout = durationpb.New(time.Second)
 			if err := tab.WaitFor(ctx, request); status.Code(err) != codes.DeadlineExceeded || status.Convert(err).Message() != want {
 				t.Errorf("got %v, want %s", err, want)
 			}
