@@ -148,3 +148,12 @@ func TestSomebodyElsesDirectoryIsNoHome(t *testing.T) {
 		t.Error("a directory that others can enter: no error")
 	}
 }
+
+func TestTheUsersSettingsLeaveOursInForce(t *testing.T) {
+	o := Options{Args: []string{"--blink-settings=imagesEnabled=false,middleClickPasteAllowed=true", "--mute-audio"}}
+	args := o.arguments("/profile")
+	want := "--blink-settings=imagesEnabled=false,middleClickPasteAllowed=true,selectionClipboardBufferAvailable=false,middleClickPasteAllowed=false"
+	if got := args[len(args)-1]; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
