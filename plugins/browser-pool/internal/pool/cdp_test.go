@@ -85,6 +85,7 @@ func runScript(t *testing.T, dir, script string, args ...string) {
 }
 
 func TestPlaywrightAndPuppeteerScriptsRunUnchangedAtOnceOnOneBrowser(t *testing.T) {
+	t.Parallel()
 	p, door := withDoor(t, &browserv1.CDP{})
 	dir, site := scripts(t), formSite(t)
 	t.Run("clients", func(t *testing.T) {
@@ -105,22 +106,8 @@ func TestPlaywrightAndPuppeteerScriptsRunUnchangedAtOnceOnOneBrowser(t *testing.
 	eventually(t, "all places are free", func() bool { return p.running.slots.Counts().Tabs == 0 })
 }
 
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	poll := time.NewTicker(10 * time.Millisecond)
-	defer poll.Stop()
-	deadline := time.After(5 * time.Second)
-	for !holds() {
-		select {
-		case <-poll.C:
-		case <-deadline:
-			t.Errorf("not within 5 s: %s", what)
-			return
-		}
-	}
-}
-
 func TestAChromedpScriptRunsThroughTheDoor(t *testing.T) {
+	t.Parallel()
 	_, door := withDoor(t, &browserv1.CDP{})
 	site := formSite(t)
 	ctx, cancel := remote.NewAllocator(t.Context(), "ws://"+door+"/devtools/browser/any?token="+doorToken)
@@ -167,6 +154,7 @@ func dial(t *testing.T, door string) (*websocket.Conn, *net.TCPConn, error) {
 }
 
 func TestWhatAClientHadIsGoneAsSoonAsItIsReset(t *testing.T) {
+	t.Parallel()
 	p, door := withDoor(t, &browserv1.CDP{MaxClients: 1})
 	_, raw, err := dial(t, door)
 	if err != nil {
@@ -183,6 +171,7 @@ func TestWhatAClientHadIsGoneAsSoonAsItIsReset(t *testing.T) {
 }
 
 func TestASilentClientIsSentAway(t *testing.T) {
+	t.Parallel()
 	_, door := withDoor(t, &browserv1.CDP{IdleTimeout: durationpb.New(100 * time.Millisecond)})
 	socket, _, err := dial(t, door)
 	if err != nil {

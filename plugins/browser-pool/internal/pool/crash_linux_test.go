@@ -172,7 +172,6 @@ func TestAPageThatHangsCostsNobodyElseAnything(t *testing.T) {
 	}
 	for round := range 2 {
 		for _, path := range []string{"/loop", "/late", "/sync"} {
-			begin := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			_, err := p.Screenshot(ctx, &browserv1.ScreenshotRequest{
 				Url: hung + path, Page: &browserv1.Page{Client: "a", Timeout: durationpb.New(700 * time.Millisecond)},
@@ -181,9 +180,6 @@ func TestAPageThatHangsCostsNobodyElseAnything(t *testing.T) {
 			cancel()
 			if status.Code(err) != codes.DeadlineExceeded {
 				t.Errorf("%s: got %v, want DeadlineExceeded", path, err)
-			}
-			if took := time.Since(begin); took > 20*time.Second {
-				t.Errorf("%s: took %v", path, took)
 			}
 		}
 		for path, title := range map[string]string{"/alert": "answered", "/leave": "stays", "/popup": "popups"} {
@@ -244,13 +240,20 @@ func TestNothingIsLeftOfAPool(t *testing.T) {
 	if _, err := os.Stat(home); !os.IsNotExist(err) {
 		t.Errorf("profiles: got %v, want them gone", err)
 	}
-	http.DefaultClient.CloseIdleConnections()
-	eventually(t, "descriptors and goroutines are back", func() bool { // the test's own server has some
-		return descriptors(t) <= before+8 && runtime.NumGoroutine() <= goroutines+4
-	})
+	settle(t, before, goroutines)
 	if _, err := p.Screenshot(t.Context(), &browserv1.ScreenshotRequest{Url: address}); status.Code(err) != codes.Unavailable {
 		t.Errorf("after the end: got %v, want Unavailable", err)
 	}
+}
+
+// settle waits until there are no more descriptors and goroutines than before, but
+// for those of the test's own server.
+func settle(t *testing.T, fds, goroutines int) {
+	t.Helper()
+	http.DefaultClient.CloseIdleConnections()
+	eventually(t, "descriptors and goroutines are as before", func() bool {
+		return descriptors(t) <= fds+8 && runtime.NumGoroutine() <= goroutines+4
+	})
 }
 
 func descriptors(t testing.TB) int {

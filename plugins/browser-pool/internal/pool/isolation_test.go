@@ -188,6 +188,7 @@ func look(t *testing.T, s *slot.Slot, address string) map[string]string {
 func done() *browserv1.Wait { return &browserv1.Wait{Expression: `document.title !== "busy"`} }
 
 func TestNothingOfAPageIsLeftForTheNextOne(t *testing.T) {
+	t.Parallel()
 	p := start(t, &browserv1.Config{MaxTabs: 1, Warm: new(uint32(0))})
 	need := slot.Need{Engine: p.running.slots.Default, Client: "a", Reset: true}
 	acquire := func(page *browserv1.Page) *slot.Slot {
@@ -252,6 +253,7 @@ func TestNothingOfAPageIsLeftForTheNextOne(t *testing.T) {
 
 // Browsers forget passwords on no command, so that the slot goes.
 func TestASlotThatWasGivenAPasswordIsNotUsedAgain(t *testing.T) {
+	t.Parallel()
 	p := start(t, &browserv1.Config{MaxTabs: 1, Warm: new(uint32(0))})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, password, _ := r.BasicAuth(); user != "u" || password != "p" {
@@ -280,6 +282,7 @@ func TestASlotThatWasGivenAPasswordIsNotUsedAgain(t *testing.T) {
 // A request with keepalive outlives its page: its answer must not set a cookie for
 // a later one.
 func TestAnAnswerThatComesAfterItsPageChangesNothing(t *testing.T) {
+	t.Parallel()
 	p := start(t, &browserv1.Config{MaxTabs: 1, Warm: new(uint32(0))})
 	asked, answer, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -321,6 +324,7 @@ func TestAnAnswerThatComesAfterItsPageChangesNothing(t *testing.T) {
 }
 
 func TestAnotherClientNeverGetsAUsedTab(t *testing.T) {
+	t.Parallel()
 	p := start(t, &browserv1.Config{MaxTabs: 1, Warm: new(uint32(0))})
 	address := site(t)
 	for _, client := range []string{"a", "b"} {

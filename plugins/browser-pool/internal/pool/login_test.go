@@ -51,6 +51,7 @@ func members(t testing.TB) string {
 }
 
 func TestALoginFromItsFormToItsReport(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p := start(t, &browserv1.Config{Downloads: &browserv1.Downloads{Dir: dir}})
 	c, url, ctx := connect(t, p), members(t), t.Context()
@@ -151,6 +152,7 @@ func TestALoginFromItsFormToItsReport(t *testing.T) {
 }
 
 func TestErrorsOfActionsNameTheField(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	ctx := t.Context()
 	id := open(t, p, &browserv1.OpenRequest{})

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 	egressv1 "github.com/gaia-go/gaia/proto/gaia/egress/v1"
@@ -19,12 +20,12 @@ func loopback() *egressv1.Egress {
 	return &egressv1.Egress{Rule: []*egressv1.Rule{{Action: egressv1.Rule_ALLOW, Addresses: []string{"loopback"}}}}
 }
 
-// start returns a pool that ends with the test. Without a browser here, the test
-// is skipped.
+// start returns a pool that ends with the test; without a config it is small, as
+// each starts a browser. Without a browser here, the test is skipped.
 func start(t testing.TB, config *browserv1.Config) *Pool {
 	t.Helper()
 	if config == nil {
-		config = &browserv1.Config{}
+		config = &browserv1.Config{Warm: new(uint32(1))}
 	}
 	if config.Egress == nil {
 		config.Egress = loopback()
@@ -57,6 +58,23 @@ func serve(t testing.TB, pages map[string]string) string {
 	return server.URL
 }
 
+// eventually waits until something holds, that nobody tells of.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	const limit = 30 * time.Second
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	deadline := time.After(limit)
+	for !holds() {
+		select {
+		case <-poll.C:
+		case <-deadline:
+			t.Errorf("not within %v: %s", limit, what)
+			return
+		}
+	}
+}
+
 func picture(t *testing.T, content []byte) image.Image {
 	t.Helper()
 	decoded, err := png.Decode(bytes.NewReader(content))
@@ -69,6 +87,7 @@ func picture(t *testing.T, content []byte) image.Image {
 func at(i image.Image, x, y int) color.RGBA { return color.RGBAModel.Convert(i.At(x, y)).(color.RGBA) }
 
 func TestAScreenshotShowsThePage(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	url := serve(t, map[string]string{"/": `<title>Red</title><body style="background:#f00">`})
 	response, err := p.Screenshot(t.Context(), &browserv1.ScreenshotRequest{Url: url + "/"})
@@ -87,6 +106,7 @@ func TestAScreenshotShowsThePage(t *testing.T) {
 
 // Full Chromium, in its new headless mode, where it is installed.
 func TestTheOtherEngineDoesTheSame(t *testing.T) {
+	t.Parallel()
 	p := start(t, &browserv1.Config{Engine: browserv1.Engine_CHROMIUM})
 	url := serve(t, map[string]string{"/": `<title>Green</title><body style="background:#0f0">`})
 	for _, isolation := range []browserv1.Isolation{browserv1.Isolation_STRICT, browserv1.Isolation_RESET, browserv1.Isolation_RESET} {
