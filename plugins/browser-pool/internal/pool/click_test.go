@@ -3,43 +3,12 @@ package pool
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/page"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/durationpb"
 )
-
-// on works on a page in a tab of the pool.
-func on(t *testing.T, p *Pool, url string, work func(ctx context.Context, tab *page.Tab)) {
-	t.Helper()
-	_, _, err := p.do(t.Context(), job{url: url, work: func(ctx context.Context, h hand) error {
-		work(ctx, h.slot.Tab)
-		return nil
-	}})
-	if err != nil {
-		t.Error(err)
-	}
-}
-
-// value is what an expression has on the page, as JSON.
-func value(ctx context.Context, t *testing.T, tab *page.Tab, expression string) any {
-	t.Helper()
-	v, err := tab.Evaluate(ctx, &browserv1.EvaluateRequest{Expression: expression})
-	if err != nil {
-		t.Errorf("%s: %v", expression, err)
-	}
-	return v.AsInterface()
-}
-
-func target(selector string) *browserv1.Target { return &browserv1.Target{Selector: selector} }
-
-// briefly is a target that is not waited for long.
-func briefly(selector string) *browserv1.Target {
-	return &browserv1.Target{Selector: selector, Timeout: durationpb.New(1500 * time.Millisecond)}
-}
 
 func click(ctx context.Context, tab *page.Tab, selector string) error {
 	return tab.Click(ctx, &browserv1.ClickRequest{Target: target(selector)}, nil)

@@ -152,6 +152,7 @@ func silent(t testing.TB) string {
 }
 
 func TestAPageThatHangsCostsNobodyElseAnything(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	address := colours(t)
 	hung := serve(t, map[string]string{
@@ -161,8 +162,8 @@ func TestAPageThatHangsCostsNobodyElseAnything(t *testing.T) {
 		"/alert":   `<title>alerts</title><script>alert(1); confirm(2); prompt(3); document.title = "answered"</script>`,
 		"/leave":   `<title>stays</title><script>addEventListener("beforeunload", (e) => { e.preventDefault(); e.returnValue = "x" })</script>`,
 		"/popup":   `<title>popups</title><script>for (let i = 0; i < 5; i++) window.open("/alert")</script>`,
-		"/windows": `<title>windows</title><script>for (let i = 0; i < 100; i++) window.open("/alert")</script>`,
-		"/many":    `<title>dialogs</title><script>for (let i = 0; i < 1000; i++) alert(i); document.title = "all answered"</script>`,
+		"/windows": `<title>windows</title><script>for (let i = 0; i < 30; i++) window.open("/alert")</script>`,
+		"/many":    `<title>dialogs</title><script>for (let i = 0; i < 300; i++) alert(i); document.title = "all answered"</script>`,
 	})
 	for path, title := range map[string]string{"/windows": "windows", "/many": "all answered"} { // which take a while
 		response, err := p.Content(t.Context(), &browserv1.ContentRequest{Url: hung + path, Page: &browserv1.Page{Client: "a", Timeout: durationpb.New(2 * time.Minute)}})
@@ -195,6 +196,7 @@ func TestAPageThatHangsCostsNobodyElseAnything(t *testing.T) {
 }
 
 func TestAPageThatEatsMemoryIsEndedAlone(t *testing.T) {
+	t.Parallel()
 	p := start(t, &browserv1.Config{MaxTabMemory: 300 << 20})
 	address := colours(t)
 	eater := serve(t, map[string]string{"/": `<script>

@@ -259,7 +259,7 @@ func TestEventsTellOfASessionsDownloads(t *testing.T) {
 			base := files(t, map[string]string{"/": `<!DOCTYPE html><a href="/file?name=a.pdf&size=10">here</a>`})
 			session := open(t, p, &browserv1.OpenRequest{Url: base + "/"})
 			events := follow(t, p, session)
-			if _, err := p.Click(t.Context(), &browserv1.ClickRequest{Session: session, Target: &browserv1.Target{Selector: "a"}}); err != nil {
+			if _, err := p.Click(t.Context(), &browserv1.ClickRequest{Session: session, Target: target("a")}); err != nil {
 				t.Fatal(err)
 			}
 			d := events.until(t, func(e *browserv1.EventsResponse) bool { return e.GetDownload() != nil }).GetDownload()

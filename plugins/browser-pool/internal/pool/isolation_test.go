@@ -336,31 +336,3 @@ func TestAnotherClientNeverGetsAUsedTab(t *testing.T) {
 		t.Errorf("tabs thrown away for another client: got %v, want 1", got)
 	}
 }
-
-// metric is the value of one of the pool's series, or the count of a histogram.
-func metric(t *testing.T, p *Pool, name string, label ...string) float64 {
-	t.Helper()
-	families, err := p.Metrics().Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, family := range families {
-		if family.GetName() != name {
-			continue
-		}
-		for _, m := range family.GetMetric() {
-			if len(label) == 2 && (len(m.GetLabel()) != 1 || m.GetLabel()[0].GetValue() != label[1]) {
-				continue
-			}
-			switch {
-			case m.GetHistogram() != nil:
-				return float64(m.GetHistogram().GetSampleCount())
-			case m.GetCounter() != nil:
-				return m.GetCounter().GetValue()
-			}
-			return m.GetGauge().GetValue()
-		}
-	}
-	t.Fatalf("no metric %s", name)
-	return 0
-}

@@ -30,8 +30,9 @@ type job struct {
 	page *browserv1.Page
 	// limit of the work where the call has no deadline; 0 means defaultTimeout.
 	limit time.Duration
-	// once reports whether the job cannot be done again; nil if it always can.
-	once func() bool
+	// isDone reports whether something has been done that is not to be done again;
+	// nil if nothing ever is.
+	isDone func() bool
 	// work takes what is wanted of the page.
 	work func(ctx context.Context, h hand) error
 }
@@ -82,7 +83,7 @@ func (p *Pool) do(ctx context.Context, j job) (*browserv1.PageInfo, *browserv1.C
 func again[R any](ctx context.Context, m *metrics, j job, attempt func() (R, error)) (R, error) {
 	for n := 1; ; n++ {
 		result, err := attempt()
-		if err == nil || !page.IsCrash(err) || n == maxAttempts || ctx.Err() != nil || j.once != nil && j.once() {
+		if err == nil || !page.IsCrash(err) || n == maxAttempts || ctx.Err() != nil || j.isDone != nil && j.isDone() {
 			return result, err
 		}
 		m.retries.Inc()

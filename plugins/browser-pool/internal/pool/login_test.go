@@ -68,7 +68,6 @@ func TestALoginFromItsFormToItsReport(t *testing.T) {
 		t.Fatalf("Open: got %v", got)
 	}
 	events := followBy(t, c, id)
-	target := func(selector string) *browserv1.Target { return &browserv1.Target{Selector: selector} }
 	_, err = c.Fill(ctx, &browserv1.FillRequest{Session: id, Target: target("[name=user]"), Text: "ada"})
 	must(err)
 	_, err = c.Press(ctx, &browserv1.PressRequest{Session: id, Target: target("[name=user]"), Keys: []string{"Tab"}})

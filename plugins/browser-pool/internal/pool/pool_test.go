@@ -2,6 +2,7 @@ package pool
 
 import (
 	"bytes"
+	"context"
 	"image"
 	"image/color"
 	"image/png"
@@ -11,8 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/page"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 	egressv1 "github.com/gaia-go/gaia/proto/gaia/egress/v1"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // loopback lets pages reach the servers of tests.
@@ -56,6 +59,63 @@ func serve(t testing.TB, pages map[string]string) string {
 	}))
 	t.Cleanup(server.Close)
 	return server.URL
+}
+
+// on works on a page in a tab of the pool.
+func on(t *testing.T, p *Pool, url string, work func(ctx context.Context, tab *page.Tab)) {
+	t.Helper()
+	_, _, err := p.do(t.Context(), job{url: url, work: func(ctx context.Context, h hand) error {
+		work(ctx, h.slot.Tab)
+		return nil
+	}})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// value is what an expression has on the page, as JSON.
+func value(ctx context.Context, t *testing.T, tab *page.Tab, expression string) any {
+	t.Helper()
+	v, err := tab.Evaluate(ctx, &browserv1.EvaluateRequest{Expression: expression})
+	if err != nil {
+		t.Errorf("%s: %v", expression, err)
+	}
+	return v.AsInterface()
+}
+
+func target(selector string) *browserv1.Target { return &browserv1.Target{Selector: selector} }
+
+// briefly is a target that is not waited for long.
+func briefly(selector string) *browserv1.Target {
+	return &browserv1.Target{Selector: selector, Timeout: durationpb.New(1500 * time.Millisecond)}
+}
+
+// metric is the value of one of the pool's series, or the count of a histogram.
+func metric(t *testing.T, p *Pool, name string, label ...string) float64 {
+	t.Helper()
+	families, err := p.Metrics().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() != name {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			if len(label) == 2 && (len(m.GetLabel()) != 1 || m.GetLabel()[0].GetValue() != label[1]) {
+				continue
+			}
+			switch {
+			case m.GetHistogram() != nil:
+				return float64(m.GetHistogram().GetSampleCount())
+			case m.GetCounter() != nil:
+				return m.GetCounter().GetValue()
+			}
+			return m.GetGauge().GetValue()
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
 }
 
 // eventually waits until something holds, that nobody tells of.

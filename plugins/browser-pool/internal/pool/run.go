@@ -42,7 +42,7 @@ func (p *Pool) Run(ctx context.Context, request *browserv1.RunRequest) (*browser
 	dir := r.uploads()
 	defer func() { _ = os.RemoveAll(dir) }() // what cannot be removed now is at the next start
 	j := job{
-		url: request.GetUrl(), page: request.GetPage(), limit: runTime, once: steps.hasBegun,
+		url: request.GetUrl(), page: request.GetPage(), limit: runTime, isDone: steps.hasBegun,
 		work: func(ctx context.Context, h hand) error {
 			h.dir = dir
 			return steps.run(ctx, h)

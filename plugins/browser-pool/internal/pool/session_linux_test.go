@@ -145,6 +145,7 @@ func TestARunIsNotRepeatedOnceAStepHasBegun(t *testing.T) {
 }
 
 func TestManySessionsShareNothingBetweenClients(t *testing.T) {
+	t.Parallel()
 	p := start(t, &browserv1.Config{MaxBrowsers: 3, MaxTabs: 45})
 	address := site(t)
 	address += "/leave?other=" + strings.Replace(address, "127.0.0.1", "localhost", 1)
@@ -239,6 +240,7 @@ func TestNothingIsLeftOfSessions(t *testing.T) {
 }
 
 func TestTheEndOfThePoolEndsSessionsAndTheirStreams(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	id := open(t, p, &browserv1.OpenRequest{})
 	events := follow(t, p, id)
