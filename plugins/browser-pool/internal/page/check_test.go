@@ -77,3 +77,21 @@ func TestAFaultOfAnActionNamesItsFieldAndTheBound(t *testing.T) {
 		}
 	}
 }
+
+func TestAFaultOfAPagesOptionsNamesItsFieldAndTheBound(t *testing.T) {
+	for want, p := range map[string]*browserv1.Page{
+		"page.timeout: -31s, it is above 0s and at most 24h0m0s":                     {Timeout: durationpb.New(-31 * time.Second)},
+		"page.timeout: 2562047h47m16.854775807s, it is above 0s and at most 24h0m0s": {Timeout: &durationpb.Duration{Seconds: 1 << 40}},
+		"page.rules.throttle.latency: -1s, it is 0s or above":                        {Rules: &browserv1.Rules{Throttle: &browserv1.Throttle{Latency: durationpb.New(-time.Second)}}},
+		"page.viewport: 0 x 10001, each side is 1 to 10000":                          {Viewport: &browserv1.Viewport{Height: 10001}},
+		"page.viewport.scale: 9, it is 0.1 to 8":                                     {Viewport: &browserv1.Viewport{Width: 1, Height: 1, Scale: 9}},
+		"page.html: 8388609 bytes, limit 8388608":                                    {Html: strings.Repeat("x", 8<<20+1)},
+		`page.headers: "a b" is no name of a header, or its value has a line end`:    {Headers: map[string]string{"a b": "c"}},
+		"page.cookies[0].name: required":                                             {Cookies: []*browserv1.Cookie{{}}},
+		"page.storage: it is not what Storage returns":                               {Storage: []byte("x")},
+	} {
+		if err := Check(p, "page"); status.Code(err) != codes.InvalidArgument || status.Convert(err).Message() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}

@@ -178,6 +178,12 @@ func Check(p *browserv1.Page, at string) error {
 			return f.invalid("storage", "%v", err)
 		}
 	}
+	if err := f.timeout("timeout", p.GetTimeout()); err != nil {
+		return err
+	}
+	if d := p.GetRules().GetThrottle().GetLatency().AsDuration(); d < 0 {
+		return f.invalid("rules.throttle.latency", "%v, it is 0s or above", d)
+	}
 	for _, name := range p.GetRules().GetBlockTypes() {
 		if _, ok := resourceTypes()[name]; !ok {
 			return f.invalid("rules.block_types", "%q is none of %s", name, strings.Join(slices.Sorted(maps.Keys(resourceTypes())), ", "))

@@ -234,8 +234,9 @@ type Page struct {
 	Credentials map[string]*Credentials `protobuf:"bytes,16,rep,name=credentials,proto3" json:"credentials,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// no_javascript turns scripts off. Optional.
 	NoJavascript bool `protobuf:"varint,17,opt,name=no_javascript,json=noJavascript,proto3" json:"no_javascript,omitempty"`
-	// timeout of opening it, wait included. Optional. The deadline of the call holds
-	// anyway; a call without one has this time, or 30s, and 30s more, a Run 10m more.
+	// timeout of opening it, wait included, above 0s and at most 24h. Optional. The
+	// deadline of the call holds anyway; a call without one has this time, or 30s, and
+	// 30s more, a Run 10m more.
 	Timeout *durationpb.Duration `protobuf:"bytes,18,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// ignore_certificates takes any certificate. Optional.
 	IgnoreCertificates bool `protobuf:"varint,19,opt,name=ignore_certificates,json=ignoreCertificates,proto3" json:"ignore_certificates,omitempty"`
@@ -678,7 +679,7 @@ func (x *Rules) GetThrottle() *Throttle {
 // Throttle is a slow network.
 type Throttle struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// latency added to each request.
+	// latency added to each request, 0s or above.
 	Latency *durationpb.Duration `protobuf:"bytes,1,opt,name=latency,proto3" json:"latency,omitempty"`
 	// down is bytes a second from the network; 0 for no bound.
 	Down uint64 `protobuf:"varint,2,opt,name=down,proto3" json:"down,omitempty"`
