@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -156,4 +157,28 @@ func TestTheUsersSettingsLeaveOursInForce(t *testing.T) {
 	if got := args[len(args)-1]; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
+}
+
+// Several pools start at once with their host, and each sweeps what dead ones left.
+func TestHomesThatAreOpenedAtOnceDoNotSweepEachOther(t *testing.T) {
+	parent := t.TempDir()
+	if err := os.Chmod(parent, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			for range 50 {
+				home, err := OpenHome(parent)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if err := home.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	group.Wait()
 }

@@ -2,13 +2,12 @@ package page
 
 import (
 	"context"
+	"fmt"
 	"slices"
 
 	"github.com/chromedp/cdproto/input"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 // focusable gives an element the focus.
@@ -23,20 +22,14 @@ const focusable = `function(attempt) {
 // Press presses keys, one after the other, on an element or where the focus is. Its
 // target's time-out is that of it all.
 func (t *Tab) Press(ctx context.Context, request *browserv1.PressRequest) error {
-	if len(request.GetKeys()) == 0 {
-		return status.Error(codes.InvalidArgument, "keys: required")
-	}
 	strokes := make([]stroke, len(request.GetKeys()))
 	for i, text := range request.GetKeys() {
 		var err error
 		if strokes[i], err = parseStroke(text); err != nil {
-			return status.Errorf(codes.InvalidArgument, "keys[%d]: %v", i, err)
+			return field("").invalid(fmt.Sprintf("keys[%d]", i), "%v", err)
 		}
 	}
-	ctx, cancel, err := limited(ctx, request.GetTarget().GetTimeout(), "target.timeout", defaultReach)
-	if err != nil {
-		return err
-	}
+	ctx, cancel := limited(ctx, request.GetTarget().GetTimeout(), defaultReach)
 	defer cancel()
 	if request.GetTarget() != nil {
 		e, _, err := t.prepare(ctx, request.GetTarget(), wantControl, focusable)
