@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -159,26 +160,73 @@ func TestTheUsersSettingsLeaveOursInForce(t *testing.T) {
 	}
 }
 
-// Several pools start at once with their host, and each sweeps what dead ones left.
-func TestHomesThatAreOpenedAtOnceDoNotSweepEachOther(t *testing.T) {
-	parent := t.TempDir()
-	if err := os.Chmod(parent, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	var group sync.WaitGroup
+func TestManyProcessesMakeTheirHomesAtOnce(t *testing.T) {
+	parent := filepath.Join(t.TempDir(), "h")
+	var all sync.WaitGroup
 	for range 8 {
-		group.Go(func() {
+		all.Go(func() {
 			for range 50 {
-				home, err := OpenHome(parent)
+				h, err := OpenHome(parent)
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				if err := home.Close(); err != nil {
+				if _, err := os.Stat(filepath.Join(h.Dir(), lockName)); err != nil {
+					t.Errorf("swept while its owner lives: %v", err)
+				}
+				if err := h.Close(); err != nil {
 					t.Error(err)
 				}
 			}
 		})
 	}
-	group.Wait()
+	all.Wait()
+}
+
+func TestWhatABrowserLeavesOutsideItsGroupHoldsNothingUp(t *testing.T) {
+	h := home(t, filepath.Join(t.TempDir(), "h"))
+	defer h.Close()
+	left := filepath.Join(t.TempDir(), "left")
+	chrome := script(t, `setsid sh -c 'echo $$ > `+left+`; exec sleep 60' & until [ -s `+left+` ]; do :; done; exit 7`)
+	began := time.Now()
+	_, err := Start(t.Context(), Options{Program: Program{Path: chrome}, Home: h})
+	pid := readPID(t, left)
+	defer func() { _ = syscall.Kill(pid, syscall.SIGKILL) }()
+	if err == nil || !strings.Contains(err.Error(), "exit status 7") || syscall.Kill(pid, 0) != nil {
+		t.Errorf("got %v after %v, want the exit status while what it left behind still runs", err, time.Since(began))
+	}
+}
+
+func TestAnExecutableThatIsNoBrowserIsEndedWithAllItStarted(t *testing.T) {
+	left := filepath.Join(t.TempDir(), "left")
+	path := script(t, `sh -c 'echo $$ > `+left+`; exec sleep 60' & until [ -s `+left+` ]; do :; done; while :; do echo rubbish; done`)
+	_, err := Find(t.Context(), browserv1.Engine_CHROMIUM, path)
+	if err == nil || !strings.Contains(err.Error(), "is no Chromium") {
+		t.Errorf("got %v", err)
+	}
+	pid := readPID(t, left)
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	late := time.After(10 * time.Second)
+	for syscall.Kill(pid, 0) == nil { // whoever is init reaps it
+		select {
+		case <-poll.C:
+		case <-late:
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			t.Fatal("what it started still runs")
+		}
+	}
+}
+
+func readPID(t *testing.T, path string) int {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
 }

@@ -41,16 +41,22 @@ func OpenHome(parent string) (*Home, error) {
 	if err := sweep(parent); err != nil {
 		return nil, err
 	}
+	return claim(parent)
+}
+
+// claim makes a directory in parent and locks it.
+func claim(parent string) (*Home, error) {
 	dir, err := os.MkdirTemp(parent, "")
 	if err != nil {
 		return nil, fmt.Errorf("browser profiles: %w", err)
 	}
 	lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // G304: our own directory
-	if err == nil {
-		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("browser profiles: lock: %w", err), os.RemoveAll(dir))
+	}
+	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("browser profiles: lock: %w", err), lock.Close(), os.RemoveAll(dir))
 	}
 	return &Home{dir: dir, lock: lock}, nil
 }

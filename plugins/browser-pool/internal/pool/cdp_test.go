@@ -18,6 +18,8 @@ import (
 	"github.com/chromedp/chromedp/remote"
 	"github.com/coder/websocket"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
@@ -174,6 +176,16 @@ func TestWhatAClientHadIsGoneAsSoonAsItIsReset(t *testing.T) {
 	begin := time.Now()
 	eventually(t, "its place is free", func() bool { return p.running.slots.Counts().Tabs == 0 })
 	t.Log("gone after", time.Since(begin))
+}
+
+func TestAPageCannotReachTheDoor(t *testing.T) {
+	p, door := withDoor(t, &browserv1.CDP{})
+	for _, host := range []string{door, strings.Replace(door, "127.0.0.1", "localhost", 1), strings.Replace(door, "127.0.0.1", "[::ffff:127.0.0.1]", 1)} {
+		_, err := p.Content(t.Context(), &browserv1.ContentRequest{Url: "http://" + host + "/json/version?token=" + doorToken})
+		if status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "gaia itself listens there") {
+			t.Errorf("%s: got %v", host, err)
+		}
+	}
 }
 
 func TestASilentClientIsSentAway(t *testing.T) {
