@@ -40,7 +40,11 @@ func (p *Pool) in(ctx context.Context, id string, work func(context.Context, *ru
 		return err
 	}
 	return s.Do(ctx, func(ctx context.Context, page session.Page) (*browserv1.PageInfo, error) {
-		return work(ctx, r, hand{slot: page.Slot, isolation: page.Isolation, dir: page.Dir, client: s.Client, meter: p.metrics})
+		info, err := work(ctx, r, hand{slot: page.Slot, isolation: page.Isolation, dir: page.Dir, client: s.Client, meter: p.metrics})
+		if status.Code(err) == codes.DeadlineExceeded {
+			page.Slot.Tab.Interrupt(ctx) // the next one finds a page that answers
+		}
+		return info, err
 	})
 }
 
