@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/cdp/jsonv2"
@@ -83,8 +84,37 @@ func (t *Tab) Picture(ctx context.Context, p *browserv1.Picture) ([]byte, error)
 		}
 		defer t.Post(emulation.CommandSetDefaultBackgroundColorOverride, emulation.SetDefaultBackgroundColorOverrideParams{})
 	}
+	var picture []byte
+	err = t.steadily(ctx, func() (err error) {
+		picture, err = t.shoot(ctx, params)
+		return err
+	})
+	return picture, t.Fault(ctx, err, "the picture")
+}
+
+// lostTime is after which a picture is given up of a page that has gone elsewhere
+// and is there: the browser forgets those that it was asked for before.
+const lostTime = 500 * time.Millisecond
+
+func (t *Tab) shoot(ctx context.Context, params page.CaptureScreenshotParams) ([]byte, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	before := t.mark()
+	go func() { // it ends with ctx
+		isElsewhere := func() (bool, time.Duration) { return t.navigations > before && t.milestone >= loaded, 0 }
+		if t.await(ctx, "", isElsewhere) != nil {
+			return
+		}
+		timer := time.NewTimer(lostTime)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			cancel(errElsewhere)
+		case <-ctx.Done():
+		}
+	}()
 	taken, err := devtools.Call(ctx, t.Session, page.CaptureScreenshot, params)
-	return taken.Data, t.Fault(ctx, err, "the picture")
+	return taken.Data, err
 }
 
 // area is the part of the page that is wanted; nil for the viewport.
@@ -136,7 +166,7 @@ func (t *Tab) HTML(ctx context.Context) (string, error) {
 		return html.length > most ? null : doctype + html
 	}`
 	var html *string
-	if err := t.call(ctx, ownWorld, function, &html, maxResult/4); err != nil {
+	if err := t.steadily(ctx, func() error { return t.call(ctx, ownWorld, function, &html, maxResult/4) }); err != nil {
 		return "", t.Fault(ctx, err, "the document")
 	}
 	return bounded(html, "the document")
@@ -150,7 +180,7 @@ var readable string
 func (t *Tab) Text(ctx context.Context, selector string) (string, error) {
 	var text *string
 	if selector == "" {
-		if err := t.call(ctx, ownWorld, readable, &text, maxResult/4); err != nil {
+		if err := t.steadily(ctx, func() error { return t.call(ctx, ownWorld, readable, &text, maxResult/4) }); err != nil {
 			return "", t.Fault(ctx, err, "the text")
 		}
 		return bounded(text, "the text")
@@ -179,7 +209,7 @@ func bounded(text *string, what string) (string, error) {
 func (t *Tab) Info(ctx context.Context) (*browserv1.PageInfo, error) {
 	var title string
 	const function = `function() { return String(document.title).slice(0, 4096) }`
-	if err := t.call(ctx, ownWorld, function, &title); err != nil {
+	if err := t.steadily(ctx, func() error { return t.call(ctx, ownWorld, function, &title) }); err != nil {
 		return nil, t.Fault(ctx, err, "the title")
 	}
 	t.mu.Lock()

@@ -116,6 +116,10 @@ func answers(ctx context.Context, s *devtools.Session) bool {
 	return err == nil || ctx.Err() == nil
 }
 
+// Interrupt ends the script that keeps the page from answering, if one does: it
+// could neither be used nor left. It does not matter that the time of ctx is over.
+func (t *Tab) Interrupt(ctx context.Context) { interrupt(ctx, t.Session) }
+
 // hung is the Fault of something that has the page run a script. If that is why
 // the time is over, the script is ended, so that the page can be used again.
 func (t *Tab) hung(ctx context.Context, s *devtools.Session, err error, what string) error {

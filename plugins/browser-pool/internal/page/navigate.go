@@ -52,6 +52,7 @@ func (t *Tab) Go(ctx context.Context, request *browserv1.NavigateRequest, why fu
 	defer cancel()
 	switch {
 	case request.GetUrl() != "":
+		t.Interrupt(ctx)
 		return t.Open(ctx, request.GetUrl(), request.GetWait(), why)
 	case request.GetReload():
 		return t.again(ctx, devtools.Do(page.Reload, page.ReloadParams{}), "the page to load again", request.GetWait(), why)

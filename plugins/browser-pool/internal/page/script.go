@@ -2,6 +2,7 @@ package page
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -23,6 +24,10 @@ const (
 	// to its functions.
 	ownWorld world = true
 )
+
+// errResult is of a script whose result is not what it is to be: the page has
+// changed JSON.stringify, say.
+var errResult = errors.New("result of a script")
 
 // Exception is what a script threw.
 type Exception struct {
@@ -182,7 +187,7 @@ func decode(value *runtime.RemoteObject, result any) error {
 		return nil
 	}
 	if err := jsonv2.Unmarshal(value.Value, result, jsonv2.AllowInvalidUTF8(true)); err != nil {
-		return fmt.Errorf("result of a script: %w", err)
+		return fmt.Errorf("%w: %w", errResult, err)
 	}
 	return nil
 }

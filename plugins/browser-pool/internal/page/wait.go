@@ -158,6 +158,24 @@ func (t *Tab) repeat(ctx context.Context, attempt func() (done bool, err error))
 	}
 }
 
+// maxReads is how often something is read of a page that goes elsewhere meanwhile:
+// many do so once or twice when they have been loaded.
+const maxReads = 20
+
+// steadily reads something of the page, again if that goes elsewhere meanwhile.
+func (t *Tab) steadily(ctx context.Context, read func() error) error {
+	var err error
+	reads := 0
+	if end := t.repeat(ctx, func() (bool, error) {
+		err = read()
+		reads++
+		return !isElsewhere(err) || reads == maxReads, nil
+	}); end != nil {
+		return end
+	}
+	return err
+}
+
 func clip(text string, most int) string {
 	if len(text) > most {
 		return strings.ToValidUTF8(text[:most], "") + "…"

@@ -41,7 +41,11 @@ func (p *Pool) in(ctx context.Context, id string, work func(context.Context, *ru
 		return err
 	}
 	return s.Do(ctx, func(ctx context.Context, at session.Page) (*browserv1.PageInfo, error) {
-		return work(ctx, r, hand{slot: at.Slot, isolation: at.Isolation, dir: at.Dir, client: s.Client, meter: p.metrics})
+		info, err := work(ctx, r, hand{slot: at.Slot, isolation: at.Isolation, dir: at.Dir, client: s.Client, meter: p.metrics})
+		if status.Code(err) == codes.DeadlineExceeded {
+			at.Slot.Tab.Interrupt(ctx) // the next one finds a page that answers
+		}
+		return info, err
 	})
 }
 

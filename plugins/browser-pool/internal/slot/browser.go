@@ -207,3 +207,28 @@ func (b *browser) why() error {
 	}
 	return pagepkg.ErrCrashed
 }
+
+// patient returns a context that ends with errSlow when the browser has said
+// nothing for a while: one that still talks, of a page that floods it say, is late
+// with its answers and not hung.
+func (b *browser) patient(ctx context.Context, while time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	heard := b.Heard()
+	go func() {
+		look := time.NewTicker(while)
+		defer look.Stop()
+		for {
+			select {
+			case <-look.C:
+			case <-ctx.Done():
+				return
+			}
+			now := b.Heard()
+			if now == heard {
+				cancel(errSlow)
+			}
+			heard = now
+		}
+	}()
+	return ctx, func() { cancel(context.Canceled) }
+}
