@@ -37,28 +37,40 @@ func (b *browserBench) kills(ctx context.Context) (Table, error) {
 	}
 	defer end()
 	for _, w := range ways {
-		all, killed := &browserLoad{}, 0
-		for range b.Rounds {
-			l, kills, err := w.underFire(ctx, length)
-			if err != nil {
-				return t, fmt.Errorf("%s: %w", w.what, err)
-			}
-			killed += kills
-			all.failed += l.failed
-			all.samples = append(all.samples, l.samples...)
+		row, err := b.survive(ctx, w, length)
+		if ctx.Err() != nil {
+			return t, ctx.Err()
 		}
-		figures := Figures{
-			"jobs":   float64(len(all.samples) + all.failed),
-			"kills":  float64(killed),
-			"failed": float64(all.failed),
+		if err != nil { // puppeteer-cluster may not outlive its browser: that is a result, too
+			row = Row{What: fmt.Sprintf("%s: %v", w.what, err)}
 		}
-		if slices.Sort(all.samples); len(all.samples) > 0 {
-			figures["p50_ms"] = milliseconds(quantile(all.samples, 0.5))
-			figures["slowest_ms"] = milliseconds(quantile(all.samples, 1))
-		}
-		t.Rows = append(t.Rows, Row{What: w.what, Figures: figures})
+		t.Rows = append(t.Rows, row)
 	}
 	return t, nil
+}
+
+// survive measures a way whose browsers are killed.
+func (b *browserBench) survive(ctx context.Context, w way, length time.Duration) (Row, error) {
+	all, killed := &browserLoad{}, 0
+	for range b.Rounds {
+		l, kills, err := w.underFire(ctx, length)
+		if err != nil {
+			return Row{}, err
+		}
+		killed += kills
+		all.failed += l.failed
+		all.samples = append(all.samples, l.samples...)
+	}
+	figures := Figures{
+		"jobs":   float64(len(all.samples) + all.failed),
+		"kills":  float64(killed),
+		"failed": float64(all.failed),
+	}
+	if slices.Sort(all.samples); len(all.samples) > 0 {
+		figures["p50_ms"] = milliseconds(quantile(all.samples, 0.5))
+		figures["slowest_ms"] = milliseconds(quantile(all.samples, 1))
+	}
+	return Row{What: w.what, Figures: figures}, nil
 }
 
 // underFire measures a way once, whose browsers are killed, the one after the

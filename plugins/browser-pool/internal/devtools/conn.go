@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/chromedp/cdproto"
 	"github.com/chromedp/cdproto/cdp/jsonv2"
@@ -45,6 +46,7 @@ type Conn struct {
 	w     io.WriteCloser
 	queue chan []byte
 	done  chan struct{} // closed when the connection has ended
+	heard atomic.Int64  // messages
 
 	mu       sync.Mutex
 	next     int64
@@ -100,6 +102,9 @@ func (c *Conn) Open(id target.SessionID, handle Handler) *Session {
 	return s
 }
 
+// Heard is how many messages the browser has sent.
+func (c *Conn) Heard() int64 { return c.heard.Load() }
+
 func (c *Conn) open(s *Session) {
 	c.mu.Lock()
 	closed := c.sessions == nil
@@ -130,6 +135,7 @@ func (c *Conn) read() error {
 	for {
 		var m cdproto.Message
 		text, err := messages.next()
+		c.heard.Add(1)
 		relayed := c.relayed(text)
 		switch {
 		case errors.Is(err, errTooLong) && relayed != nil:

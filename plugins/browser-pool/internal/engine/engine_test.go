@@ -151,6 +151,15 @@ func TestSomebodyElsesDirectoryIsNoHome(t *testing.T) {
 	}
 }
 
+func TestTheUsersSettingsLeaveOursInForce(t *testing.T) {
+	o := Options{Args: []string{"--blink-settings=imagesEnabled=false,middleClickPasteAllowed=true", "--mute-audio"}}
+	args := o.arguments("/profile")
+	want := "--blink-settings=imagesEnabled=false,middleClickPasteAllowed=true,selectionClipboardBufferAvailable=false,middleClickPasteAllowed=false"
+	if got := args[len(args)-1]; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestManyProcessesMakeTheirHomesAtOnce(t *testing.T) {
 	parent := filepath.Join(t.TempDir(), "h")
 	var all sync.WaitGroup

@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/cdp/jsonv2"
@@ -29,10 +30,11 @@ const (
 	maxResult = 32 << 20
 )
 
-// CheckPicture returns the fault of a picture's options; field as in Check.
-func CheckPicture(p *browserv1.Picture, field string) error {
+// CheckPicture returns the fault of a picture's options; at as in Check.
+func CheckPicture(p *browserv1.Picture, at string) error {
+	f := field(at)
 	if p.GetQuality() > 100 {
-		return status.Errorf(codes.InvalidArgument, "%s.quality: %d, it is 1 to 100", field, p.GetQuality())
+		return f.invalid("quality", "%d, it is 1 to 100", p.GetQuality())
 	}
 	kinds := 0
 	for _, isSet := range []bool{p.GetFullPage(), p.GetSelector() != "", p.GetClip() != nil} {
@@ -41,11 +43,11 @@ func CheckPicture(p *browserv1.Picture, field string) error {
 		}
 	}
 	if kinds > 1 {
-		return status.Errorf(codes.InvalidArgument, "%s: one of full_page, selector and clip", field)
+		return status.Errorf(codes.InvalidArgument, "%s: one of full_page, selector and clip, not %d", at, kinds)
 	}
 	if c := p.GetClip(); c != nil && !(c.GetWidth() > 0 && c.GetHeight() > 0 && c.GetX() >= 0 && c.GetY() >= 0 &&
 		c.GetWidth() < math.MaxInt32 && c.GetHeight() < math.MaxInt32 && c.GetX() < math.MaxInt32 && c.GetY() < math.MaxInt32) {
-		return status.Errorf(codes.InvalidArgument, "%s.clip: x and y are at least 0, width and height above it", field)
+		return f.invalid("clip", "x and y are at least 0, width and height above it")
 	}
 	return nil
 }
@@ -82,8 +84,37 @@ func (t *Tab) Picture(ctx context.Context, p *browserv1.Picture) ([]byte, error)
 		}
 		defer t.Post(emulation.CommandSetDefaultBackgroundColorOverride, emulation.SetDefaultBackgroundColorOverrideParams{})
 	}
+	var picture []byte
+	err = t.steadily(ctx, func() (err error) {
+		picture, err = t.shoot(ctx, params)
+		return err
+	})
+	return picture, t.Fault(ctx, err, "the picture")
+}
+
+// lostTime is after which a picture is given up of a page that has gone elsewhere
+// and is there: the browser forgets those that it was asked for before.
+const lostTime = 500 * time.Millisecond
+
+func (t *Tab) shoot(ctx context.Context, params page.CaptureScreenshotParams) ([]byte, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	before := t.mark()
+	go func() { // it ends with ctx
+		isElsewhere := func() (bool, time.Duration) { return t.navigations > before && t.milestone >= loaded, 0 }
+		if t.await(ctx, "", isElsewhere) != nil {
+			return
+		}
+		timer := time.NewTimer(lostTime)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			cancel(errElsewhere)
+		case <-ctx.Done():
+		}
+	}()
 	taken, err := devtools.Call(ctx, t.Session, page.CaptureScreenshot, params)
-	return taken.Data, t.Fault(ctx, err, "the picture")
+	return taken.Data, err
 }
 
 // area is the part of the page that is wanted; nil for the viewport.
@@ -135,7 +166,7 @@ func (t *Tab) HTML(ctx context.Context) (string, error) {
 		return html.length > most ? null : doctype + html
 	}`
 	var html *string
-	if err := t.call(ctx, ownWorld, function, &html, maxResult/4); err != nil {
+	if err := t.steadily(ctx, func() error { return t.call(ctx, ownWorld, function, &html, maxResult/4) }); err != nil {
 		return "", t.Fault(ctx, err, "the document")
 	}
 	return bounded(html, "the document")
@@ -149,7 +180,7 @@ var readable string
 func (t *Tab) Text(ctx context.Context, selector string) (string, error) {
 	var text *string
 	if selector == "" {
-		if err := t.call(ctx, ownWorld, readable, &text, maxResult/4); err != nil {
+		if err := t.steadily(ctx, func() error { return t.call(ctx, ownWorld, readable, &text, maxResult/4) }); err != nil {
 			return "", t.Fault(ctx, err, "the text")
 		}
 		return bounded(text, "the text")
@@ -178,7 +209,7 @@ func bounded(text *string, what string) (string, error) {
 func (t *Tab) Info(ctx context.Context) (*browserv1.PageInfo, error) {
 	var title string
 	const function = `function() { return String(document.title).slice(0, 4096) }`
-	if err := t.call(ctx, ownWorld, function, &title); err != nil {
+	if err := t.steadily(ctx, func() error { return t.call(ctx, ownWorld, function, &title) }); err != nil {
 		return nil, t.Fault(ctx, err, "the title")
 	}
 	t.mu.Lock()

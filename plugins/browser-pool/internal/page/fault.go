@@ -18,16 +18,23 @@ import (
 // is no fault of the call: one that may be repeated is.
 func IsCrash(err error) bool { return status.Code(err) == codes.Aborted }
 
+// MayBeBusy reports whether an error leaves it open what the page is doing now:
+// nobody has waited for the end of it.
+func MayBeBusy(err error) bool {
+	code := status.Code(err)
+	return code == codes.DeadlineExceeded || code == codes.Canceled || code == codes.Internal
+}
+
 // Fault is an error of a command as the service's. what was waited for is named
 // when the time is over.
 func (t *Tab) Fault(ctx context.Context, err error, what string) error {
 	var thrown *Exception
-	_, isStatus := status.FromError(err)
+	ended, isStatus := errors.AsType[statusError](err)
 	switch {
 	case err == nil:
 		return nil
 	case isStatus:
-		return err
+		return ended.GRPCStatus().Err() // without the command that met it
 	case errors.Is(err, ErrCrashed), errors.Is(err, devtools.ErrClosed):
 		return status.Error(codes.Aborted, cause(err).Error())
 	case t.Err() != nil:
@@ -36,12 +43,22 @@ func (t *Tab) Fault(ctx context.Context, err error, what string) error {
 		return status.Error(codes.FailedPrecondition, "the frame has gone, or has gone to another page")
 	case errors.As(err, &thrown):
 		return status.Error(codes.FailedPrecondition, "the page's script: "+thrown.Text)
+	case isElsewhere(err):
+		return status.Errorf(codes.FailedPrecondition, "the page went elsewhere meanwhile, waiting for %s", what)
+	case errors.Is(err, errResult):
+		return status.Errorf(codes.FailedPrecondition, "the page has changed what scripts work with: waiting for %s: %v", what, err)
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		return status.Errorf(codes.DeadlineExceeded, "time is over, waiting for %s", what)
 	case ctx.Err() != nil:
 		return status.FromContextError(ctx.Err()).Err()
 	}
 	return status.Errorf(codes.Internal, "internal: waiting for %s: %v", what, err)
+}
+
+// statusError is an error with the service's code, which a tab may end with.
+type statusError interface {
+	error
+	GRPCStatus() *status.Status
 }
 
 // fromEnd is why a tab has ended, as the service's error: a status that whoever
@@ -71,6 +88,21 @@ func protocolError(err error) string {
 		return refused.Message
 	}
 	return ""
+}
+
+var errElsewhere = errors.New("the page went elsewhere")
+
+// isElsewhere reports whether a command came to a document that has gone.
+func isElsewhere(err error) bool {
+	if errors.Is(err, errElsewhere) {
+		return true
+	}
+	switch protocolError(err) {
+	case "Inspected target navigated or closed", "Cannot find context with specified id", "Execution context was destroyed.",
+		"Not attached to an active page", "No frame for given id found":
+		return true
+	}
+	return false
 }
 
 // unreachable is the error of a page that could not be loaded. Browsers see all

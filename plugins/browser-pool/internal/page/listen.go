@@ -29,6 +29,7 @@ type listener struct {
 	tell     func(*browserv1.EventsResponse)
 	open     map[network.RequestID]*browserv1.Request // in flight
 	isLogged bool                                     // the console is followed
+	flood    flood
 }
 
 // Listen has tell called with what happens on the page from here on, until Reset:
@@ -74,9 +75,13 @@ func (t *Tab) hear(e devtools.Event) {
 	}
 	switch e.Method {
 	case "Runtime.consoleAPICalled":
-		read(e, l.console)
+		if t.admits(l, e) {
+			read(e, l.console)
+		}
 	case "Runtime.exceptionThrown":
-		read(e, l.exception)
+		if t.admits(l, e) {
+			read(e, l.exception)
+		}
 	case "Network.requestWillBeSent":
 		read(e, l.requested)
 	case "Network.responseReceived":
@@ -103,7 +108,8 @@ func (t *Tab) hear(e devtools.Event) {
 		read(e, func(c *network.EventWebSocketClosed) { l.finished(c.RequestID, 0, "") })
 	case "Page.frameNavigated":
 		read(e, func(n *page.EventFrameNavigated) {
-			if n.Frame.ParentID == "" {
+			if t.isMain(n.Frame.ID) {
+				t.followAgain(l)
 				l.event(&browserv1.EventsResponse{Event: &browserv1.EventsResponse_Navigated{Navigated: t.where()}})
 			}
 		})

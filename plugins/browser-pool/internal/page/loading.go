@@ -7,6 +7,7 @@ import (
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 	"google.golang.org/grpc/codes"
@@ -103,7 +104,7 @@ func (t *Tab) Open(ctx context.Context, url string, wait *browserv1.Wait, why fu
 		t.stay(before)
 		return status.Errorf(codes.FailedPrecondition, "%s is a file to download, not a page", origin(url))
 	case result.ErrorText == "net::ERR_ABORTED":
-		if t.dies() {
+		if t.dies(ctx) {
 			return fromEnd(t.Err())
 		}
 		if t.stay(before) > refusals {
@@ -130,17 +131,19 @@ func (t *Tab) stay(before milestone) (refusals uint32) {
 	return refusals
 }
 
+// dyingTime is how long it may take until a page is told dead.
+const dyingTime = 5 * time.Second
+
 // dies reports whether the page is about to be told dead: a navigation whose
-// renderer dies is aborted first.
-func (t *Tab) dies() bool {
-	timer := time.NewTimer(200 * time.Millisecond)
-	defer timer.Stop()
-	select {
-	case <-t.Ended():
-		return true
-	case <-timer.C:
-		return false
-	}
+// renderer dies is aborted first. One that lives answers.
+func (t *Tab) dies(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, dyingTime)
+	defer cancel()
+	_ = t.repeat(ctx, func() (bool, error) {
+		_, err := devtools.Call(ctx, t.Session, runtime.Evaluate, runtime.EvaluateParams{Expression: "0"})
+		return err == nil, nil
+	})
+	return t.Err() != nil
 }
 
 // Write shows html in place of a page, and waits.

@@ -2,6 +2,7 @@ package page
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -23,6 +24,10 @@ const (
 	// to its functions.
 	ownWorld world = true
 )
+
+// errResult is of a script whose result is not what it is to be: the page has
+// changed JSON.stringify, say.
+var errResult = errors.New("result of a script")
 
 // Exception is what a script threw.
 type Exception struct {
@@ -138,20 +143,33 @@ type element struct {
 	object runtime.RemoteObjectID
 }
 
+// callParams are those of a call whose arguments may be empty: cdproto would leave
+// out the value of "" and have it undefined.
+type callParams struct {
+	runtime.CallFunctionOnParams
+
+	Arguments []argument `json:"arguments,omitempty"`
+}
+
+type argument struct {
+	Value jsonv2.Value `json:"value"`
+}
+
 // call calls a function on the element, in the world that it was found in; see
 // frame.call.
 func (e element) call(ctx context.Context, function string, result any, args ...any) error {
-	params := runtime.CallFunctionOnParams{
+	params := callParams{CallFunctionOnParams: runtime.CallFunctionOnParams{
 		FunctionDeclaration: function, ObjectID: e.object, AwaitPromise: new(true), ReturnByValue: new(true), Silent: new(true),
-	}
+	}}
 	for _, arg := range args {
 		value, err := jsonv2.Marshal(arg, jsonv2.AllowInvalidUTF8(true))
 		if err != nil {
 			return err
 		}
-		params.Arguments = append(params.Arguments, &runtime.CallArgument{Value: value})
+		params.Arguments = append(params.Arguments, argument{value})
 	}
-	returned, err := devtools.Call(ctx, e.session, runtime.CallFunctionOn, params)
+	var returned runtime.CallFunctionOnResult
+	err := e.session.Call(ctx, runtime.CommandCallFunctionOn, params, &returned)
 	if err := exception(returned.ExceptionDetails, err); err != nil {
 		return err
 	}
@@ -169,7 +187,7 @@ func decode(value *runtime.RemoteObject, result any) error {
 		return nil
 	}
 	if err := jsonv2.Unmarshal(value.Value, result, jsonv2.AllowInvalidUTF8(true)); err != nil {
-		return fmt.Errorf("result of a script: %w", err)
+		return fmt.Errorf("%w: %w", errResult, err)
 	}
 	return nil
 }

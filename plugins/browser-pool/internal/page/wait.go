@@ -29,16 +29,7 @@ func (t *Tab) Wait(ctx context.Context, wait *browserv1.Wait) error {
 // come says what was waited for and what is there.
 func (t *Tab) WaitFor(ctx context.Context, request *browserv1.WaitForRequest) error {
 	wait := request.GetWait()
-	if wait == nil && request.GetUrl() == "" {
-		return status.Error(codes.InvalidArgument, "wait: required, unless url is set")
-	}
-	if request.GetHidden() && wait.GetSelector() == "" {
-		return status.Error(codes.InvalidArgument, "hidden: it is about wait.selector, which is not set")
-	}
-	ctx, cancel, err := limited(ctx, request.GetTimeout(), "timeout", defaultWait)
-	if err != nil {
-		return err
-	}
+	ctx, cancel := limited(ctx, request.GetTimeout(), defaultWait)
 	defer cancel()
 	if pattern := request.GetUrl(); pattern != "" {
 		if err := t.waitURL(ctx, pattern); err != nil {
@@ -165,6 +156,24 @@ func (t *Tab) repeat(ctx context.Context, attempt func() (done bool, err error))
 			return t.Err()
 		}
 	}
+}
+
+// maxReads is how often something is read of a page that goes elsewhere meanwhile:
+// many do so once or twice when they have been loaded.
+const maxReads = 20
+
+// steadily reads something of the page, again if that goes elsewhere meanwhile.
+func (t *Tab) steadily(ctx context.Context, read func() error) error {
+	var err error
+	reads := 0
+	if end := t.repeat(ctx, func() (bool, error) {
+		err = read()
+		reads++
+		return !isElsewhere(err) || reads == maxReads, nil
+	}); end != nil {
+		return end
+	}
+	return err
 }
 
 func clip(text string, most int) string {

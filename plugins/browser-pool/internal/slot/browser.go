@@ -175,12 +175,12 @@ func (b *browser) tell(e devtools.Event) {
 	}
 }
 
-// opened closes the window that a page has opened, unless it may have some.
+// opened closes the window that a page has opened.
 func (b *browser) opened(info *target.Info) {
 	b.mu.Lock()
 	s := b.slots[info.BrowserContextID]
 	b.mu.Unlock()
-	if s != nil && info.Type == "page" && info.TargetID != s.Tab.Target && !s.Tab.IsAwaited(info.TargetID) && !s.Popups {
+	if s != nil && info.Type == "page" && info.TargetID != s.Tab.Target && !s.Tab.IsAwaited(info.TargetID) {
 		b.Post(target.CommandCloseTarget, target.CloseTargetParams{TargetID: info.TargetID})
 	}
 }
@@ -206,4 +206,29 @@ func (b *browser) why() error {
 		return status.Error(codes.ResourceExhausted, "the page's renderer was ended: it used more memory than max_tab_memory")
 	}
 	return pagepkg.ErrCrashed
+}
+
+// patient returns a context that ends with errSlow when the browser has said
+// nothing for a while: one that still talks, of a page that floods it say, is late
+// with its answers and not hung.
+func (b *browser) patient(ctx context.Context, while time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	heard := b.Heard()
+	go func() {
+		look := time.NewTicker(while)
+		defer look.Stop()
+		for {
+			select {
+			case <-look.C:
+			case <-ctx.Done():
+				return
+			}
+			now := b.Heard()
+			if now == heard {
+				cancel(errSlow)
+			}
+			heard = now
+		}
+	}()
+	return ctx, func() { cancel(context.Canceled) }
 }

@@ -29,12 +29,13 @@ const (
 	// rule, and doubles for each further attempt, for machines that are busy.
 	stepTime = 1500 * time.Millisecond
 
-	// attempts of making a slot.
+	// attempts of making a slot; twice as many in a browser that is busy.
 	attempts = 3
 
-	// disposeTime is how long a context may take to go. A browser in which it
-	// does not is killed.
+	// disposeTime is how long a context may take to go, and patience how long in a
+	// browser that has much to tell meanwhile. One in which it does not go is killed.
 	disposeTime = 5 * time.Second
+	patience    = time.Minute
 )
 
 var (
@@ -46,10 +47,6 @@ var (
 type Slot struct {
 	Tab    *pagepkg.Tab
 	Outlet *outlet.Outlet
-
-	// Popups lets the page open windows; without it they are closed at once. It
-	// is set before the first page.
-	Popups bool
 
 	browser *browser
 	folder  *download.Folder // nil without Download; of the browser's lock
@@ -85,18 +82,19 @@ func (s *Slot) use(n Need) {
 
 // make makes a slot in a browser.
 func (p *Pool) make(ctx context.Context, b *browser) (*Slot, error) {
-	var err error
-	for attempt := range attempts {
-		var s *Slot
-		if s, err = p.try(ctx, b, stepTime<<attempt); err == nil {
-			return s, nil
+	for attempt := 0; ; attempt++ {
+		heard := b.Heard()
+		s, err := p.try(ctx, b, stepTime<<min(attempt, attempts-1))
+		if err == nil || ctx.Err() != nil || b.Err() != nil {
+			return s, err
 		}
-		if ctx.Err() != nil || b.Err() != nil {
+		isBusy := b.Heard() != heard // with other pages, say
+		if attempt+1 == attempts && !isBusy || attempt+1 == 2*attempts {
+			p.Log("browser does not open a page", "pid", b.PID(), "err", err)
+			b.Kill()
 			return nil, err
 		}
 	}
-	b.Kill() // three renderers did not start
-	return nil, err
 }
 
 func (p *Pool) try(ctx context.Context, b *browser, limit time.Duration) (_ *Slot, err error) {
@@ -138,7 +136,9 @@ func (p *Pool) try(ctx context.Context, b *browser, limit time.Duration) (_ *Slo
 // dispose ends a slot: its page, context and way out. A page that hangs is
 // killed.
 func (p *Pool) dispose(s *Slot) {
-	ctx, cancel := context.WithTimeoutCause(context.Background(), disposeTime, errSlow) // also for a caller who has gone
+	ctx, cancel := context.WithTimeoutCause(context.Background(), patience, errSlow) // also for a caller who has gone
+	defer cancel()
+	ctx, cancel = s.browser.patient(ctx, disposeTime)
 	defer cancel()
 	if s.Tab != nil {
 		s.browser.remove(s)

@@ -18,7 +18,7 @@ const (
 	upkeepEvery = time.Second
 
 	// pingEvery and pingTime are how often a browser is asked whether it still
-	// works, and how long it may take to say so.
+	// works, and how long it may say nothing then.
 	pingEvery = 5 * time.Second
 	pingTime  = 10 * time.Second
 )
@@ -164,7 +164,7 @@ func (p *Pool) endIdle() {
 func (p *Pool) ping(ctx context.Context) {
 	for _, b := range p.running() {
 		p.tasks.Go(func() {
-			ctx, cancel := context.WithTimeoutCause(ctx, pingTime, errSlow)
+			ctx, cancel := b.patient(ctx, pingTime)
 			defer cancel()
 			_, err := devtools.Call(ctx, b.Session, browserproto.GetVersion, cdp.Empty{})
 			if errors.Is(err, errSlow) {

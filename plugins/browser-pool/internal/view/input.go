@@ -26,19 +26,20 @@ const (
 	maxInput = 1e10
 )
 
-// checkInput looks at a command of the domain Input.
-func (m members) checkInput(c *command) error {
+// judgeInput is judge for the commands of the domain Input.
+func (m members) judgeInput(c *command) (jsonv2.Value, error) {
+	if err := checkNumbers(c.params, maxInput); err != nil {
+		return nil, err
+	}
 	switch c.method {
 	case "Input.dispatchDragEvent":
-		if err := m.checkDrag(); err != nil {
-			return err
-		}
+		return nil, m.checkDrag()
+	case "Input.dispatchKeyEvent":
+		return m.apart()
 	case "Input.imeSetComposition":
-		if err := m.checkPositive(maxInput, "replacementStart", "replacementEnd"); err != nil {
-			return err
-		}
+		return nil, m.checkPositive(maxInput, "replacementStart", "replacementEnd")
 	}
-	return checkNumbers(c.params, maxInput)
+	return nil, nil
 }
 
 // checkSize looks at the place and size of a window.

@@ -131,7 +131,7 @@ func (v *View) judge(s *session, c *command) (jsonv2.Value, error) {
 	case s.isWide():
 		return v.judgeWide(c, m)
 	case strings.HasPrefix(c.method, "Input."):
-		return nil, m.checkInput(c)
+		return m.judgeInput(c)
 	case c.method == "Storage.overrideQuotaForOrigin":
 		return nil, m.checkPositive(maxQuota, "quotaSize")
 	case strings.HasPrefix(c.method, "Storage."):
@@ -151,7 +151,12 @@ func (v *View) judgeWide(c *command, m members) (jsonv2.Value, error) {
 		return nil, v.checkTarget(m, true)
 	case "Target.activateTarget", "Target.closeTarget", "Target.autoAttachRelated":
 		return nil, v.checkTarget(m, false)
-	case "Storage.getCookies", "Storage.setCookies", "Storage.clearCookies", "Browser.grantPermissions", "Browser.setPermission", "Browser.resetPermissions":
+	case "Storage.getCookies", "Storage.setCookies", "Storage.clearCookies", "Browser.resetPermissions":
+		return v.inContext(m)
+	case "Browser.grantPermissions", "Browser.setPermission":
+		if err := m.checkPermission(); err != nil {
+			return nil, err
+		}
 		return v.inContext(m)
 	}
 	return nil, refused(c.method)
