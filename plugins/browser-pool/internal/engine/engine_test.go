@@ -173,3 +173,12 @@ func TestHomesThatAreOpenedAtOnceDoNotSweepEachOther(t *testing.T) {
 	}
 	group.Wait()
 }
+
+func TestTheUsersSettingsLeaveOursInForce(t *testing.T) {
+	o := Options{Args: []string{"--blink-settings=imagesEnabled=false,middleClickPasteAllowed=true", "--mute-audio"}}
+	args := o.arguments("/profile")
+	want := "--blink-settings=imagesEnabled=false,middleClickPasteAllowed=true,selectionClipboardBufferAvailable=false,middleClickPasteAllowed=false"
+	if got := args[len(args)-1]; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

@@ -46,6 +46,19 @@ func features() string {
 	}, ",")
 }
 
+// settings keep what is selected in a page from being pasted by a click of the
+// middle button in any other. Of several such arguments the browser takes the last.
+func settings(args []string) string {
+	const name = "--blink-settings="
+	all := name
+	for _, arg := range args {
+		if strings.HasPrefix(arg, name) {
+			all = arg + ","
+		}
+	}
+	return all + "selectionClipboardBufferAvailable=false,middleClickPasteAllowed=false"
+}
+
 // arguments are all those of a browser.
 func (o *Options) arguments(profile string) []string {
 	args := append([]string{"--remote-debugging-pipe", "--user-data-dir=" + profile, features()}, quiet()...)
@@ -56,7 +69,7 @@ func (o *Options) arguments(profile string) []string {
 	if o.NoSandbox || NeedsNoSandbox() {
 		args = append(args, "--no-sandbox")
 	}
-	return append(args, o.Args...)
+	return append(append(args, o.Args...), settings(o.Args))
 }
 
 // NeedsNoSandbox reports whether Chromium's sandbox cannot run here: it does not

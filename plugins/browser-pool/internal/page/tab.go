@@ -85,6 +85,7 @@ type state struct {
 	places    []place                                 // that documents were from, in the order of their first
 	awaited   chan<- target.ID
 	bridged   bool
+	copied    string // the tab's clipboard
 
 	navigations mark
 

@@ -60,7 +60,7 @@ func isPlain(method string) bool {
 	case "Page", "DOM", "Input", "Network":
 		switch method {
 		case "Page.navigate", // files of this machine
-			"Page.setDownloadBehavior", "DOM.setFileInputFiles", "Input.dispatchDragEvent", "Network.loadNetworkResource":
+			"Page.setDownloadBehavior", "DOM.setFileInputFiles", "Input.dispatchDragEvent", "Input.dispatchKeyEvent", "Network.loadNetworkResource":
 			return false
 		}
 		return true
@@ -120,6 +120,8 @@ func (v *View) judge(s *session, c *command) (jsonv2.Value, error) {
 		return nil, m.checkURL()
 	case "Input.dispatchDragEvent":
 		return nil, m.checkDrag()
+	case "Input.dispatchKeyEvent":
+		return m.apart()
 	case "Browser.getVersion", "Target.setDiscoverTargets":
 		return nil, nil
 	case "Browser.getWindowBounds", "Browser.setWindowBounds", "Browser.setContentsSize":
@@ -149,7 +151,12 @@ func (v *View) judgeWide(c *command, m members) (jsonv2.Value, error) {
 		return nil, v.checkTarget(m, true)
 	case "Target.activateTarget", "Target.closeTarget", "Target.autoAttachRelated":
 		return nil, v.checkTarget(m, false)
-	case "Storage.getCookies", "Storage.setCookies", "Storage.clearCookies", "Browser.grantPermissions", "Browser.setPermission", "Browser.resetPermissions":
+	case "Storage.getCookies", "Storage.setCookies", "Storage.clearCookies", "Browser.resetPermissions":
+		return v.inContext(m)
+	case "Browser.grantPermissions", "Browser.setPermission":
+		if err := m.checkPermission(); err != nil {
+			return nil, err
+		}
 		return v.inContext(m)
 	}
 	return nil, refused(c.method)
