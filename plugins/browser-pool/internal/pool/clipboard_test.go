@@ -49,6 +49,7 @@ func copies(ctx context.Context, t *testing.T, tab *page.Tab) {
 }
 
 func TestNothingIsPastedThatAnotherClientHasCopied(t *testing.T) {
+	t.Parallel()
 	for _, engine := range []browserv1.Engine{browserv1.Engine_HEADLESS_SHELL, browserv1.Engine_CHROMIUM} {
 		t.Run(engine.String(), func(t *testing.T) {
 			p := start(t, &browserv1.Config{Engine: engine, MaxBrowsers: 1})
@@ -104,6 +105,7 @@ func TestNothingIsPastedThatAnotherClientHasCopied(t *testing.T) {
 }
 
 func TestASessionHasAClipboardForItself(t *testing.T) {
+	t.Parallel()
 	p := start(t, &browserv1.Config{MaxBrowsers: 1})
 	address := serve(t, map[string]string{"/": secrets}) + "/"
 	ann := open(t, p, &browserv1.OpenRequest{Url: address})

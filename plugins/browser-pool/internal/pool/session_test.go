@@ -237,7 +237,8 @@ func TestSessionsThatHaveAllTabsGoOnWhileJobsWaitForThem(t *testing.T) {
 func TestASessionWhosePageHangsCanBeClosed(t *testing.T) {
 	t.Parallel()
 	p := start(t, nil)
-	id := open(t, p, &browserv1.OpenRequest{Page: &browserv1.Page{Client: "a", Html: `<title>loops</title><script>setTimeout(() => { for (;;) {} }, 300)</script>`}})
+	id := open(t, p, &browserv1.OpenRequest{Page: &browserv1.Page{Client: "a", Html: `<title>loops</title>`}})
+	evaluate(t, p, id, `(setTimeout(() => { for (;;) {} }), "")`)
 	_, err := p.WaitFor(t.Context(), &browserv1.WaitForRequest{Session: id, Wait: &browserv1.Wait{Selector: "#never"}, Timeout: durationpb.New(1500 * time.Millisecond)})
 	if code := status.Code(err); code != codes.DeadlineExceeded && code != codes.Aborted {
 		t.Errorf("got %v, want DeadlineExceeded, or Aborted if the page was ended for it", err)
