@@ -48,7 +48,7 @@ test: compiler driven ## Run all tests of all modules under the race detector
 test-slow: compiler driven ## Run the soaks: thousands of kills of plugins, writers and logs, a million calls, 200 processes, 500 file operations, 1,000 HTTP callers, 1,000 pages
 	@GAIA_SLOW=1 go test -race -timeout 60m -run '^TestSlow|^TestKills|^TestNoKill' -v ./sdk/link ./host/cmd/gaia ./host/internal/gateway \
 		./plugins/file-manager ./plugins/file-manager/internal/files ./plugins/process-manager/internal/logs \
-		./plugins/network-coordinator/internal/proxy
+		./plugins/network-coordinator/internal/proxy ./plugins/browser-pool/internal/pool
 
 .PHONY: bench
 bench: build ## Measure calls, the gate, files, processes, HTTP, pages, tunnels, DNS, streams and a restart, each beside a baseline
@@ -109,7 +109,7 @@ compiler: # of C, which the race detector needs
 
 # Programs that are driven, PROGRAM:PACKAGE each: those of tests, and the browser.
 BROWSER := /usr/lib/chromium/chromium-headless-shell:chromium-headless-shell
-DRIVEN  := promtool:prometheus curl:curl node:nodejs npm:npm $(BROWSER)
+DRIVEN  := promtool:prometheus curl:curl pdftotext:poppler-utils node:nodejs npm:npm $(BROWSER)
 
 # Installs those of $(1) that are missing, where that can be done; $(2) says what goes without.
 define install
