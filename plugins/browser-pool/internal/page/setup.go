@@ -171,6 +171,9 @@ func Check(p *browserv1.Page, field string) error {
 		if !isToken(name) || strings.ContainsAny(p.GetHeaders()[name], "\r\n\x00") {
 			return invalid("headers", "%q is no name of a header, or its value has a line end", name)
 		}
+		if isBrowsers(name) {
+			return invalid("headers", "%q is the browser's own to set", name)
+		}
 	}
 	for i, c := range p.GetCookies() {
 		if err := checkCookie(c); err != nil {
@@ -192,6 +195,17 @@ func Check(p *browserv1.Page, field string) error {
 
 // maxHTML is the longest page that is shown without a URL.
 const maxHTML = 8 << 20
+
+// isBrowsers reports whether a header is one that browsers fail requests for
+// instead of sending it.
+func isBrowsers(name string) bool {
+	name = strings.ToLower(name)
+	switch name {
+	case "host", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "keep-alive", "cookie2":
+		return true
+	}
+	return strings.HasPrefix(name, "proxy-")
+}
 
 func isToken(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {
