@@ -104,10 +104,14 @@ func (d *Door) serve(socket *websocket.Conn, v *view.View) {
 	defer context.AfterFunc(d.open, func() { end(errShut) })()
 	idle := time.AfterFunc(d.IdleTimeout, func() { end(errIdle) })
 	defer idle.Stop()
+	// A read that is cut short breaks the socket, so that it outlives ctx until the
+	// goodbye: Close waits for 5 s, and CloseNow does nothing once it does.
+	reading, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
 	received := make(chan struct{})
 	go func() {
 		defer close(received)
-		end(d.receive(ctx, socket, v, idle))
+		end(d.receive(ctx, reading, socket, v, idle))
 	}()
 	pinged := make(chan struct{})
 	go func() {
@@ -116,7 +120,7 @@ func (d *Door) serve(socket *websocket.Conn, v *view.View) {
 	}()
 	err := d.send(ctx, socket, v)
 	v.Close() // nobody waits for a client that does not say goodbye
-	late := time.AfterFunc(goodbyeTime, func() { _ = socket.CloseNow() })
+	late := time.AfterFunc(goodbyeTime, cut)
 	defer late.Stop()
 	_ = socket.Close(closing(err))
 	end(err)
@@ -142,11 +146,10 @@ func ping(ctx context.Context, socket *websocket.Conn, every, patience time.Dura
 	}
 }
 
-// receive passes what the client says. A read that is cut short by ctx breaks the
-// socket, so that it has one of its own.
-func (d *Door) receive(ctx context.Context, socket *websocket.Conn, v *view.View, idle *time.Timer) error {
+// receive passes what the client says, until reading ends.
+func (d *Door) receive(ctx, reading context.Context, socket *websocket.Conn, v *view.View, idle *time.Timer) error {
 	for {
-		_, text, err := socket.Read(context.WithoutCancel(ctx))
+		_, text, err := socket.Read(reading)
 		if err != nil {
 			return io.EOF
 		}

@@ -79,6 +79,7 @@ func Open(ctx context.Context, o Options) (*Door, error) {
 	if err != nil {
 		return nil, err
 	}
+	o.Outlets.Refuse(listener.Addr().(*net.TCPAddr).AddrPort()) // it listens on TCP
 	d := &Door{Options: o, listener: listener, served: make(chan struct{})}
 	d.open, d.shut = context.WithCancel(context.WithoutCancel(ctx))
 	d.server = &http.Server{Handler: d, ReadHeaderTimeout: headerTime, IdleTimeout: headerTime}

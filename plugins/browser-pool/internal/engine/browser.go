@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -131,9 +132,9 @@ func (b *Browser) start(handle devtools.Handler) error {
 		}
 		started <- err
 		if b.cmd.Process != nil {
-			b.serve()
+			b.serve(messages)
 		}
-		_ = messages.Close()
+		_ = messages.Close() // again, or of one that has not started
 		close(b.done)
 	}()
 	if err := <-started; err != nil {
@@ -146,7 +147,7 @@ func (b *Browser) start(handle devtools.Handler) error {
 
 // serve passes messages until the browser's pipe ends, which is its death, and
 // then makes sure of it.
-func (b *Browser) serve() {
+func (b *Browser) serve(messages io.Closer) {
 	var conn sync.WaitGroup
 	conn.Go(func() {
 		b.Run()
@@ -158,6 +159,7 @@ func (b *Browser) serve() {
 	b.reaped = true
 	b.mu.Unlock()
 	b.exit = b.cmd.Wait()
+	_ = messages.Close() // a process that has left the group may hold the other end
 	conn.Wait()
 	if err := removeAll(b.profile); err != nil {
 		b.exit = errors.Join(b.exit, err)

@@ -4,7 +4,9 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -147,4 +149,84 @@ func TestSomebodyElsesDirectoryIsNoHome(t *testing.T) {
 	if _, err := OpenHome(open); err == nil {
 		t.Error("a directory that others can enter: no error")
 	}
+}
+
+func TestTheUsersSettingsLeaveOursInForce(t *testing.T) {
+	o := Options{Args: []string{"--blink-settings=imagesEnabled=false,middleClickPasteAllowed=true", "--mute-audio"}}
+	args := o.arguments("/profile")
+	want := "--blink-settings=imagesEnabled=false,middleClickPasteAllowed=true,selectionClipboardBufferAvailable=false,middleClickPasteAllowed=false"
+	if got := args[len(args)-1]; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestManyProcessesMakeTheirHomesAtOnce(t *testing.T) {
+	parent := filepath.Join(t.TempDir(), "h")
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 50 {
+				h, err := OpenHome(parent)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if _, err := os.Stat(filepath.Join(h.Dir(), lockName)); err != nil {
+					t.Errorf("swept while its owner lives: %v", err)
+				}
+				if err := h.Close(); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+func TestWhatABrowserLeavesOutsideItsGroupHoldsNothingUp(t *testing.T) {
+	h := home(t, filepath.Join(t.TempDir(), "h"))
+	defer h.Close()
+	left := filepath.Join(t.TempDir(), "left")
+	chrome := script(t, `setsid sh -c 'echo $$ > `+left+`; exec sleep 60' & until [ -s `+left+` ]; do :; done; exit 7`)
+	began := time.Now()
+	_, err := Start(t.Context(), Options{Program: Program{Path: chrome}, Home: h})
+	pid := readPID(t, left)
+	defer func() { _ = syscall.Kill(pid, syscall.SIGKILL) }()
+	if err == nil || !strings.Contains(err.Error(), "exit status 7") || syscall.Kill(pid, 0) != nil {
+		t.Errorf("got %v after %v, want the exit status while what it left behind still runs", err, time.Since(began))
+	}
+}
+
+func TestAnExecutableThatIsNoBrowserIsEndedWithAllItStarted(t *testing.T) {
+	left := filepath.Join(t.TempDir(), "left")
+	path := script(t, `sh -c 'echo $$ > `+left+`; exec sleep 60' & until [ -s `+left+` ]; do :; done; while :; do echo rubbish; done`)
+	_, err := Find(t.Context(), browserv1.Engine_CHROMIUM, path)
+	if err == nil || !strings.Contains(err.Error(), "is no Chromium") {
+		t.Errorf("got %v", err)
+	}
+	pid := readPID(t, left)
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	late := time.After(10 * time.Second)
+	for syscall.Kill(pid, 0) == nil { // whoever is init reaps it
+		select {
+		case <-poll.C:
+		case <-late:
+			_ = syscall.Kill(pid, syscall.SIGKILL)
+			t.Fatal("what it started still runs")
+		}
+	}
+}
+
+func readPID(t *testing.T, path string) int {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
 }

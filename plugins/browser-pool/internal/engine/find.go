@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
@@ -25,6 +26,9 @@ const (
 	// versionTime is how long an executable may take to tell its version. Cold,
 	// Chromium is 280 MB to read.
 	versionTime = 20 * time.Second
+
+	// maxVersion is how many bytes of its answer are read.
+	maxVersion = 4 << 10
 )
 
 // Program is an executable that is a browser.
@@ -102,11 +106,7 @@ func fieldOf(engine browserv1.Engine) string {
 }
 
 func versionOf(ctx context.Context, path string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, versionTime)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, path, "--version")
-	cmd.WaitDelay = time.Second // a wrapper script may leave a child that holds the pipe
-	output, err := cmd.Output()
+	output, err := said(ctx, path)
 	if err != nil {
 		return "", fmt.Errorf("%s --version: %w", path, err)
 	}
@@ -120,6 +120,41 @@ func versionOf(ctx context.Context, path string) (string, error) {
 		return "", fmt.Errorf("%s is version %s, too old: at least %d", filepath.Base(path), version, oldest)
 	}
 	return version, nil
+}
+
+// said is what an executable answers to --version, the beginning of it. One that
+// says more or takes too long is ended with all that it has started.
+func said(ctx context.Context, path string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, versionTime)
+	defer cancel()
+	answer := head{full: cancel}
+	cmd := exec.CommandContext(ctx, path, "--version")
+	cmd.Stdout = &answer
+	cmd.SysProcAttr = attributes()
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second // a wrapper script may leave a child that holds the pipe
+	defer lockThread()()
+	err := cmd.Run()
+	if len(answer.text) == maxVersion {
+		err = nil
+	}
+	return answer.text, err
+}
+
+// head keeps the first maxVersion bytes of what is written, and calls full when
+// it has them.
+type head struct {
+	text []byte
+	full func()
+}
+
+// Write never fails.
+func (h *head) Write(p []byte) (int, error) {
+	h.text = append(h.text, p[:min(len(p), maxVersion-len(h.text))]...)
+	if len(h.text) == maxVersion {
+		h.full()
+	}
+	return len(p), nil
 }
 
 func firstLine(text []byte) string {

@@ -33,19 +33,30 @@ func OpenHome(parent string) (*Home, error) {
 	if err := private(parent); err != nil {
 		return nil, err
 	}
+	door, err := enter(parent)
+	if err != nil {
+		return nil, fmt.Errorf("browser profiles: %w", err)
+	}
+	defer door.Close()
 	if err := sweep(parent); err != nil {
 		return nil, err
 	}
+	return claim(parent)
+}
+
+// claim makes a directory in parent and locks it.
+func claim(parent string) (*Home, error) {
 	dir, err := os.MkdirTemp(parent, "")
 	if err != nil {
 		return nil, fmt.Errorf("browser profiles: %w", err)
 	}
 	lock, err := os.OpenFile(filepath.Join(dir, lockName), os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // G304: our own directory
-	if err == nil {
-		err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("browser profiles: lock: %w", err), os.RemoveAll(dir))
+	}
+	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("browser profiles: lock: %w", err), lock.Close(), os.RemoveAll(dir))
 	}
 	return &Home{dir: dir, lock: lock}, nil
 }
@@ -67,6 +78,26 @@ func private(dir string) error {
 	return nil
 }
 
+// enter waits until nobody else makes a home in parent, or sweeps it, until the
+// directory that is returned is closed: a home that is not locked yet looks like one
+// of a dead owner.
+func enter(parent string) (*os.File, error) {
+	door, err := os.Open(parent) //nolint:gosec // G304: our own directory
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = syscall.Flock(int(door.Fd()), syscall.LOCK_EX)
+		if !errors.Is(err, syscall.EINTR) {
+			break
+		}
+	}
+	if err != nil {
+		return nil, errors.Join(err, door.Close())
+	}
+	return door, nil
+}
+
 // sweep removes the homes in parent whose owners are dead.
 func sweep(parent string) error {
 	entries, err := os.ReadDir(parent)
@@ -77,9 +108,7 @@ func sweep(parent string) error {
 		dir := filepath.Join(parent, entry.Name())
 		lock, err := os.Open(filepath.Join(dir, lockName)) //nolint:gosec // G304: our own directory
 		if errors.Is(err, fs.ErrNotExist) {
-			// Somebody is about to lock it, or was killed before: rmdir, which
-			// spares what is in use, is enough.
-			_ = os.Remove(dir)
+			_ = os.Remove(dir) // its owner was killed before it could lock it, or it goes by itself
 			continue
 		}
 		if err != nil {

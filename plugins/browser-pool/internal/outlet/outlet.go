@@ -14,6 +14,7 @@ import (
 	"net/http/httputil"
 	"net/netip"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 
@@ -53,6 +54,15 @@ type Rules struct {
 
 	mu    sync.Mutex
 	ports map[uint16]bool // of open outlets, which no page may reach
+	doors []func(netip.AddrPort) bool
+}
+
+// Refuse keeps pages from an address at which this program listens, whatever the
+// rules say.
+func (r *Rules) Refuse(at netip.AddrPort) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.doors = append(r.doors, egress.Listeners(at))
 }
 
 // Outlet is the way out of one browser context. Its methods are safe for
@@ -85,7 +95,7 @@ func (r *Rules) Open(ctx context.Context) (*Outlet, error) {
 	o := &Outlet{rules: r, listener: listener, served: make(chan struct{}), failures: make(map[string]error)}
 	o.dialer = egress.Dialer{Policy: r.Policy, Own: r.isOwn, Reported: r.Reported}
 	forward := &httputil.ReverseProxy{
-		Rewrite:       func(*httputil.ProxyRequest) {},
+		Rewrite:       asMade,
 		Transport:     roundTripper(o.roundTrip),
 		FlushInterval: -1, // what arrives is shown
 		ErrorHandler:  func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
@@ -120,6 +130,17 @@ func (r *Rules) Open(ctx context.Context) (*Outlet, error) {
 	return o, nil
 }
 
+// asMade gives a request back what a ReverseProxy takes from it: these are the
+// page's.
+func asMade(r *httputil.ProxyRequest) {
+	r.Out.URL.RawQuery = r.In.URL.RawQuery
+	for _, name := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+		if values, ok := r.In.Header[name]; ok {
+			r.Out.Header[name] = values
+		}
+	}
+}
+
 func (r *Rules) guard(l net.Listener) net.Listener {
 	if r.guarded {
 		return guarded{l}
@@ -144,7 +165,10 @@ func (r *Rules) own(port uint16, isOwn bool) {
 func (r *Rules) isOwn(at netip.AddrPort) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.ports[at.Port()] && (at.Addr().Unmap().IsLoopback() || at.Addr().IsUnspecified())
+	if r.ports[at.Port()] && (at.Addr().Unmap().IsLoopback() || at.Addr().IsUnspecified()) {
+		return true
+	}
+	return slices.ContainsFunc(r.doors, func(isDoor func(netip.AddrPort) bool) bool { return isDoor(at) })
 }
 
 func (o *Outlet) port() uint16 {

@@ -30,10 +30,11 @@ const (
 	maxResult = 32 << 20
 )
 
-// CheckPicture returns the fault of a picture's options; field as in Check.
-func CheckPicture(p *browserv1.Picture, field string) error {
+// CheckPicture returns the fault of a picture's options; at as in Check.
+func CheckPicture(p *browserv1.Picture, at string) error {
+	f := field(at)
 	if p.GetQuality() > 100 {
-		return status.Errorf(codes.InvalidArgument, "%s.quality: %d, it is 1 to 100", field, p.GetQuality())
+		return f.invalid("quality", "%d, it is 1 to 100", p.GetQuality())
 	}
 	kinds := 0
 	for _, isSet := range []bool{p.GetFullPage(), p.GetSelector() != "", p.GetClip() != nil} {
@@ -42,11 +43,11 @@ func CheckPicture(p *browserv1.Picture, field string) error {
 		}
 	}
 	if kinds > 1 {
-		return status.Errorf(codes.InvalidArgument, "%s: one of full_page, selector and clip", field)
+		return status.Errorf(codes.InvalidArgument, "%s: one of full_page, selector and clip, not %d", at, kinds)
 	}
 	if c := p.GetClip(); c != nil && !(c.GetWidth() > 0 && c.GetHeight() > 0 && c.GetX() >= 0 && c.GetY() >= 0 &&
 		c.GetWidth() < math.MaxInt32 && c.GetHeight() < math.MaxInt32 && c.GetX() < math.MaxInt32 && c.GetY() < math.MaxInt32) {
-		return status.Errorf(codes.InvalidArgument, "%s.clip: x and y are at least 0, width and height above it", field)
+		return f.invalid("clip", "x and y are at least 0, width and height above it")
 	}
 	return nil
 }

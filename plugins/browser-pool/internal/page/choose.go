@@ -4,8 +4,6 @@ import (
 	"context"
 
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 // choosable chooses the options of a select element that have one of the values, or
@@ -39,13 +37,7 @@ const choosable = `function(attempt, wanted) {
 // value or by text, and no others. It returns the values of those that are chosen
 // then, which a script of the page may have changed.
 func (t *Tab) Select(ctx context.Context, request *browserv1.SelectRequest) ([]string, error) {
-	if len(request.GetValues()) == 0 {
-		return nil, status.Error(codes.InvalidArgument, "values: required")
-	}
-	ctx, cancel, err := limited(ctx, request.GetTarget().GetTimeout(), "target.timeout", defaultReach)
-	if err != nil {
-		return nil, err
-	}
+	ctx, cancel := limited(ctx, request.GetTarget().GetTimeout(), defaultReach)
 	defer cancel()
 	e, ready, err := t.prepare(ctx, request.GetTarget(), wantControl, choosable, request.GetValues())
 	if err != nil {

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -10,8 +11,6 @@ import (
 	"github.com/chromedp/cdproto/input"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 //go:embed click.js
@@ -21,18 +20,7 @@ var clickable string
 // view, stands still, is not disabled and is what would be hit. why is as in Open,
 // for the page that is waited for.
 func (t *Tab) Click(ctx context.Context, request *browserv1.ClickRequest, why func(string) error) error {
-	button, mask, err := buttonOf(request.GetButton())
-	if err != nil {
-		return err
-	}
-	count := max(1, request.GetCount())
-	if count > 3 {
-		return status.Errorf(codes.InvalidArgument, "count: %d, it is 1 to 3", count)
-	}
-	in, cancel, err := limited(ctx, request.GetTarget().GetTimeout(), "target.timeout", defaultReach)
-	if err != nil {
-		return err
-	}
+	in, cancel := limited(ctx, request.GetTarget().GetTimeout(), defaultReach)
 	defer cancel()
 	e, ready, err := t.prepare(in, request.GetTarget(), wantSeen, clickable)
 	if err != nil {
@@ -44,14 +32,7 @@ func (t *Tab) Click(ctx context.Context, request *browserv1.ClickRequest, why fu
 		return err
 	}
 	before := t.mark()
-	mouse := []devtools.Command{devtools.Do(input.DispatchMouseEvent, input.DispatchMouseEventParams{Type: input.DispatchMouseEventTypeMouseMoved, X: x, Y: y})}
-	for i := range int64(count) {
-		event := input.DispatchMouseEventParams{Type: input.DispatchMouseEventTypeMousePressed, X: x, Y: y, Button: button, Buttons: mask, ClickCount: i + 1}
-		mouse = append(mouse, devtools.Do(input.DispatchMouseEvent, event))
-		event.Type, event.Buttons = input.DispatchMouseEventTypeMouseReleased, 0
-		mouse = append(mouse, devtools.Do(input.DispatchMouseEvent, event))
-	}
-	if err := t.Batch(in, mouse...); err != nil && !t.left(before) {
+	if err := t.Batch(in, mouseEvents(request, x, y)...); err != nil && !t.left(before) {
 		return t.hung(in, e.session, err, "the page to take the click")
 	}
 	if !request.GetWaitNavigation() {
@@ -63,6 +44,26 @@ func (t *Tab) Click(ctx context.Context, request *browserv1.ClickRequest, why fu
 	}
 	return t.arrive(ctx, before, limit, "a navigation that the click leads to", why)
 }
+
+// mouseEvents are those of clicks at a point of the page.
+func mouseEvents(request *browserv1.ClickRequest, x, y float64) []devtools.Command {
+	event := input.DispatchMouseEventParams{Type: input.DispatchMouseEventTypeMouseMoved, X: x, Y: y}
+	events := []devtools.Command{devtools.Do(input.DispatchMouseEvent, event)}
+	button := buttonOf(request)
+	event.Button = input.MouseButton(button)
+	for i := range int64(max(1, request.GetCount())) {
+		event.Type, event.Buttons, event.ClickCount = input.DispatchMouseEventTypeMousePressed, 1<<slices.Index(buttons(), button), i+1
+		events = append(events, devtools.Do(input.DispatchMouseEvent, event))
+		event.Type, event.Buttons = input.DispatchMouseEventTypeMouseReleased, 0
+		events = append(events, devtools.Do(input.DispatchMouseEvent, event))
+	}
+	return events
+}
+
+// buttons of the mouse, in the order of the bits that stand for them.
+func buttons() []string { return []string{"left", "right", "middle"} }
+
+func buttonOf(request *browserv1.ClickRequest) string { return cmp.Or(request.GetButton(), "left") }
 
 // hitFrame says what hinders a click into a frame at a point of the page.
 const hitFrame = `function(x, y) {
@@ -101,20 +102,6 @@ func (t *Tab) locate(ctx context.Context, target *browserv1.Target, e element, r
 		return 0, 0, readiness{Hindered: hindered}.err(target)
 	}
 	return x, y, t.Fault(ctx, err, "the place of the element")
-}
-
-// buttonOf is a button of the mouse, and the bit that stands for it while it is
-// pressed.
-func buttonOf(name string) (input.MouseButton, int64, error) {
-	names := []string{"left", "right", "middle"} // in the order of their bits
-	if name == "" {
-		name = "left"
-	}
-	i := slices.Index(names, name)
-	if i < 0 {
-		return "", 0, status.Errorf(codes.InvalidArgument, "button: %q, one of left, middle and right", name)
-	}
-	return input.MouseButton(name), 1 << i, nil
 }
 
 // arrive waits for the navigation that follows after a place, which begins within

@@ -44,11 +44,6 @@ func (t *Tab) cookies(ctx context.Context, urls []string) ([]*network.Cookie, er
 		}
 		found = all.Cookies
 	} else {
-		for i, text := range urls {
-			if u, err := url.Parse(text); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-				return nil, status.Errorf(codes.InvalidArgument, "urls: [%d] is no URL of http or https", i)
-			}
-		}
 		some, err := devtools.Call(ctx, t.Session, network.GetCookies, network.GetCookiesParams{URLs: urls})
 		if err != nil {
 			return nil, t.Fault(ctx, err, "the cookies")
@@ -70,11 +65,6 @@ func cookieKey(c *network.Cookie) []string {
 
 // SetCookies adds cookies to the tab's browser context.
 func (t *Tab) SetCookies(ctx context.Context, cookies []*browserv1.Cookie) error {
-	for i, c := range cookies {
-		if err := checkCookie(c); err != nil {
-			return status.Errorf(codes.InvalidArgument, "cookies: [%d]%v", i, err)
-		}
-	}
 	return t.setCookies(ctx, "cookies", cookieParams(cookies))
 }
 
@@ -97,20 +87,6 @@ func (t *Tab) setCookies(ctx context.Context, field string, params []*network.Co
 	return t.Fault(ctx, err, "the cookies")
 }
 
-// checkCookie returns what is wrong with a cookie; the text begins behind its
-// name.
-func checkCookie(c *browserv1.Cookie) error {
-	switch {
-	case c.GetName() == "" || (c.GetDomain() == "") == (c.GetUrl() == ""):
-		return fmt.Errorf(" needs a name, and one of domain and url")
-	case !slices.Contains([]string{"", "Strict", "Lax", "None"}, c.GetSameSite()):
-		return fmt.Errorf(".same_site is %q, one of Strict, Lax and None", c.GetSameSite())
-	case c.GetExpires() != nil && !c.GetExpires().IsValid():
-		return fmt.Errorf(".expires is no time")
-	}
-	return nil
-}
-
 // cookieParam is a cookie as the browser sets it.
 func cookieParam(c *browserv1.Cookie) *network.CookieParam {
 	param := &network.CookieParam{
@@ -128,7 +104,7 @@ func cookieParam(c *browserv1.Cookie) *network.CookieParam {
 		if u, err := url.Parse(c.GetUrl()); err == nil && u.Host != "" {
 			host = u.Hostname()
 		}
-		param.PartitionKey = &network.CookiePartitionKey{TopLevelSite: top, HasCrossSiteAncestor: site("", host) != site("", hostOf(top))}
+		param.PartitionKey = &network.CookiePartitionKey{TopLevelSite: top, HasCrossSiteAncestor: Site("", host) != Site("", hostOf(top))}
 	}
 	return param
 }
@@ -156,8 +132,8 @@ func hostOf(address string) string {
 	return u.Hostname()
 }
 
-// site is what browsers hold together: a scheme and a registrable domain.
-func site(scheme, host string) string {
+// Site is what browsers hold together: a scheme and a registrable domain.
+func Site(scheme, host string) string {
 	domain, err := publicsuffix.EffectiveTLDPlusOne(host)
 	if err != nil || net.ParseIP(host) != nil {
 		domain = host // an address, or a single name

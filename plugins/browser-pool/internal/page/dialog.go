@@ -23,7 +23,6 @@ func (t *Tab) dialog(e *page.EventJavascriptDialogOpening) {
 	if policy == nil {
 		answer.Accept = isLeaving // it is the caller's wish
 	}
-	t.dialogs++
 	if isLeaving && !answer.Accept {
 		t.refusals++
 	}

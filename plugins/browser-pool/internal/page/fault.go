@@ -18,6 +18,13 @@ import (
 // is no fault of the call: one that may be repeated is.
 func IsCrash(err error) bool { return status.Code(err) == codes.Aborted }
 
+// MayBeBusy reports whether an error leaves it open what the page is doing now:
+// nobody has waited for the end of it.
+func MayBeBusy(err error) bool {
+	code := status.Code(err)
+	return code == codes.DeadlineExceeded || code == codes.Canceled || code == codes.Internal
+}
+
 // Fault is an error of a command as the service's. what was waited for is named
 // when the time is over.
 func (t *Tab) Fault(ctx context.Context, err error, what string) error {

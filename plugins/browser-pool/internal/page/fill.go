@@ -27,10 +27,7 @@ const filled = `function(text) {
 // number, a colour or a range is set as a whole. As with a keyboard, the element has
 // the focus then, and its change event comes when it loses it.
 func (t *Tab) Fill(ctx context.Context, request *browserv1.FillRequest) error {
-	ctx, cancel, err := limited(ctx, request.GetTarget().GetTimeout(), "target.timeout", defaultReach)
-	if err != nil {
-		return err
-	}
+	ctx, cancel := limited(ctx, request.GetTarget().GetTimeout(), defaultReach)
 	defer cancel()
 	text := strings.ReplaceAll(request.GetText(), "\r\n", "\n")
 	e, ready, err := t.prepare(ctx, request.GetTarget(), wantControl, fillable, text)

@@ -1,6 +1,7 @@
 package page
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"errors"
@@ -33,9 +34,6 @@ const (
 // look looks once for the first element that fits a selector. If there is none,
 // missing says what there is. field is named in the error of a bad selector.
 func (f frame) look(ctx context.Context, selector, field string, what want) (e element, missing string, err error) {
-	if strings.TrimSpace(selector) == "" {
-		return e, "", status.Errorf(codes.InvalidArgument, "%s: required", field)
-	}
 	found, err := f.run(ctx, ownWorld, finder, false, selector, string(what))
 	if thrown, ok := errors.AsType[*Exception](err); ok && strings.HasPrefix(thrown.Text, "SyntaxError") {
 		return e, "", status.Errorf(codes.InvalidArgument, "%s: %q is no selector: CSS, parts of it joined by >>> through shadow roots, or text=", field, clip(selector, 200))
@@ -146,13 +144,6 @@ func (t *Tab) prepare(ctx context.Context, target *browserv1.Target, what want, 
 
 // limited is a context that ends after a time-out of a request, or after usual if
 // it has none.
-func limited(ctx context.Context, timeout *durationpb.Duration, field string, usual time.Duration) (context.Context, context.CancelFunc, error) {
-	limit := usual
-	if timeout != nil {
-		if limit = timeout.AsDuration(); limit <= 0 {
-			return nil, nil, status.Errorf(codes.InvalidArgument, "%s: %v, it is above 0", field, limit)
-		}
-	}
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	return ctx, cancel, nil
+func limited(ctx context.Context, timeout *durationpb.Duration, usual time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, cmp.Or(timeout.AsDuration(), usual))
 }

@@ -79,16 +79,10 @@ func search(ctx context.Context, session *devtools.Session, name string) (frame,
 	return frame{}, nil
 }
 
-// offset is where a document's viewport begins within the main one, in CSS
-// pixels. What the session of a frame says of places (quads, box models) counts
-// from the outermost document of its process: at maps those.
-func (t *Tab) offset(ctx context.Context, f frame) (x, y float64, err error) {
-	return t.at(ctx, f, 0, 0)
-}
-
 // at is where a point of a document's viewport, as its scripts see it, is within
-// the main viewport, where the mouse goes to. Frames may be nested, scrolled,
-// scaled and turned.
+// the main viewport, in CSS pixels, where the mouse goes to. Frames may be nested,
+// scrolled, scaled and turned. What the session of a frame says of places (box
+// models) counts from the outermost document of its process.
 func (t *Tab) at(ctx context.Context, f frame, x, y float64) (float64, float64, error) {
 	for f.id != t.main().id {
 		session, outer := t.outside(f)

@@ -155,12 +155,6 @@ func (s stroke) commands() []string {
 	switch s.key.code {
 	case "KeyA":
 		return []string{"selectAll"}
-	case "KeyC":
-		return []string{"copy"}
-	case "KeyX":
-		return []string{"cut"}
-	case "KeyV":
-		return []string{"paste"}
 	case "KeyZ":
 		return []string{"undo"}
 	case "KeyY":

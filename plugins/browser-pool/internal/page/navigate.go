@@ -45,22 +45,10 @@ func (t *Tab) follow(ctx context.Context, before mark, what string, why func(str
 	return err
 }
 
-// Go goes to a URL, which the caller has checked, back or forward in the history,
-// or loads the page again, and waits. why is as in Open.
+// Go goes to a URL, back or forward in the history, or loads the page again, and
+// waits. why is as in Open.
 func (t *Tab) Go(ctx context.Context, request *browserv1.NavigateRequest, why func(string) error) error {
-	ways := 0
-	for _, isSet := range []bool{request.GetUrl() != "", request.GetBack(), request.GetForward(), request.GetReload()} {
-		if isSet {
-			ways++
-		}
-	}
-	if ways != 1 {
-		return status.Errorf(codes.InvalidArgument, "url: exactly one of url, back, forward and reload is set, not %d", ways)
-	}
-	ctx, cancel, err := limited(ctx, request.GetTimeout(), "timeout", defaultWait)
-	if err != nil {
-		return err
-	}
+	ctx, cancel := limited(ctx, request.GetTimeout(), defaultWait)
 	defer cancel()
 	switch {
 	case request.GetUrl() != "":

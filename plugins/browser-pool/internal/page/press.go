@@ -2,12 +2,12 @@ package page
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"github.com/chromedp/cdproto/input"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 // focusable gives an element the focus.
@@ -22,20 +22,14 @@ const focusable = `function(attempt) {
 // Press presses keys, one after the other, on an element or where the focus is. Its
 // target's time-out is that of it all.
 func (t *Tab) Press(ctx context.Context, request *browserv1.PressRequest) error {
-	if len(request.GetKeys()) == 0 {
-		return status.Error(codes.InvalidArgument, "keys: required")
-	}
 	strokes := make([]stroke, len(request.GetKeys()))
 	for i, text := range request.GetKeys() {
 		var err error
 		if strokes[i], err = parseStroke(text); err != nil {
-			return status.Errorf(codes.InvalidArgument, "keys[%d]: %v", i, err)
+			return field("").invalid(fmt.Sprintf("keys[%d]", i), "%v", err)
 		}
 	}
-	ctx, cancel, err := limited(ctx, request.GetTarget().GetTimeout(), "target.timeout", defaultReach)
-	if err != nil {
-		return err
-	}
+	ctx, cancel := limited(ctx, request.GetTarget().GetTimeout(), defaultReach)
 	defer cancel()
 	if request.GetTarget() != nil {
 		e, _, err := t.prepare(ctx, request.GetTarget(), wantControl, focusable)
@@ -54,29 +48,31 @@ func (t *Tab) Press(ctx context.Context, request *browserv1.PressRequest) error 
 
 // press holds the modifiers of a stroke, presses its key, and lets go of them.
 func (t *Tab) press(ctx context.Context, s stroke) error {
-	var events []devtools.Command
-	add := func(event input.DispatchKeyEventParams) {
-		events = append(events, devtools.Do(input.DispatchKeyEvent, event))
-	}
+	var press, release []devtools.Command
 	var held int64
 	for _, m := range s.modifiers {
 		held |= m.bit
-		add(m.event(input.DispatchKeyEventTypeRawKeyDown, held))
+		press = append(press, devtools.Do(input.DispatchKeyEvent, m.event(input.DispatchKeyEventTypeRawKeyDown, held)))
 	}
 	down := s.key.event(input.DispatchKeyEventTypeRawKeyDown, held|s.key.bit)
 	if s.key.text != "" && held&^shift == 0 {
 		down.Type, down.Text, down.UnmodifiedText = input.DispatchKeyEventTypeKeyDown, s.key.text, s.key.text
 	}
-	down.Commands = s.commands()
-	add(down)
-	add(s.key.event(input.DispatchKeyEventTypeKeyUp, held))
-	for i := range s.modifiers {
-		m := s.modifiers[len(s.modifiers)-1-i]
+	use := ClipboardUse(down.WindowsVirtualKeyCode, held, down.Key)
+	if down.Commands = s.commands(); use != "" {
+		down.Commands, down.WindowsVirtualKeyCode = []string{Inert}, 0
+	}
+	press = append(press, devtools.Do(input.DispatchKeyEvent, down))
+	release = append(release, devtools.Do(input.DispatchKeyEvent, s.key.event(input.DispatchKeyEventTypeKeyUp, held)))
+	for _, m := range slices.Backward(s.modifiers) {
 		held &^= m.bit
-		add(m.event(input.DispatchKeyEventTypeKeyUp, held))
+		release = append(release, devtools.Do(input.DispatchKeyEvent, m.event(input.DispatchKeyEventTypeKeyUp, held)))
+	}
+	if use != "" {
+		return t.pressClipboard(ctx, use, press, release)
 	}
 	before := t.mark()
-	if err := t.Batch(ctx, events...); err != nil && !t.left(before) {
+	if err := t.Batch(ctx, append(press, release...)...); err != nil && !t.left(before) {
 		return t.hung(ctx, t.Session, err, "the page to take the key")
 	}
 	return nil

@@ -33,9 +33,9 @@ func paperSize(name string) (width, height float64, ok bool) {
 	return 0, 0, false
 }
 
-// CheckPrint returns the fault of the options of a print; field as in Check.
-func CheckPrint(p *browserv1.Print, field string) error {
-	_, err := printParams(p, field)
+// CheckPrint returns the fault of the options of a print; at as in Check.
+func CheckPrint(p *browserv1.Print, at string) error {
+	_, err := printParams(p, at)
 	return err
 }
 
@@ -52,10 +52,8 @@ func (t *Tab) Print(ctx context.Context, p *browserv1.Print) ([]byte, error) {
 	return printed.Data, t.Fault(ctx, err, "the PDF")
 }
 
-func printParams(p *browserv1.Print, field string) (page.PrintToPDFParams, error) {
-	invalid := func(name, format string, args ...any) error {
-		return status.Errorf(codes.InvalidArgument, field+"."+name+": "+format, args...)
-	}
+func printParams(p *browserv1.Print, at string) (page.PrintToPDFParams, error) {
+	f := field(at)
 	if p == nil {
 		p = &browserv1.Print{} // margins are read as pointers
 	}
@@ -65,16 +63,16 @@ func printParams(p *browserv1.Print, field string) (page.PrintToPDFParams, error
 	}
 	var ok bool
 	if params.PaperWidth, params.PaperHeight, ok = paperSize(p.GetPaper()); !ok {
-		return params, invalid("paper", "%q is none of A3, A4, A5, Letter, Legal and Tabloid; or set width and height", p.GetPaper())
+		return params, f.invalid("paper", "%q is none of A3, A4, A5, Letter, Legal and Tabloid; or set width and height", p.GetPaper())
 	}
 	if p.GetWidth() != 0 || p.GetHeight() != 0 {
 		params.PaperWidth, params.PaperHeight = p.GetWidth(), p.GetHeight()
 		if !(p.GetWidth() >= 0.1 && p.GetWidth() <= 200 && p.GetHeight() >= 0.1 && p.GetHeight() <= 200) {
-			return params, invalid("width", "%v x %v inches, each is 0.1 to 200", p.GetWidth(), p.GetHeight())
+			return params, f.invalid("width", "%v x %v inches, each is 0.1 to 200", p.GetWidth(), p.GetHeight())
 		}
 	}
 	if s := p.GetScale(); s != 0 && !(s >= 0.1 && s <= 2) {
-		return params, invalid("scale", "%v, it is 0.1 to 2", s)
+		return params, f.invalid("scale", "%v, it is 0.1 to 2", s)
 	}
 	all := defaultMargin
 	if p.Margin != nil {
@@ -90,7 +88,7 @@ func printParams(p *browserv1.Print, field string) (page.PrintToPDFParams, error
 	params.MarginBottom, params.MarginLeft = margin(p.MarginBottom), margin(p.MarginLeft)
 	for _, m := range []*float64{params.MarginTop, params.MarginRight, params.MarginBottom, params.MarginLeft} {
 		if !(*m >= 0 && *m <= 100) {
-			return params, invalid("margin", "%v inches, it is 0 to 100", *m)
+			return params, f.invalid("margin", "%v inches, it is 0 to 100", *m)
 		}
 	}
 	if p.GetHeader() != "" || p.GetFooter() != "" {

@@ -36,6 +36,8 @@ func (s *web) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch user, password, _ := r.BasicAuth(); {
 	case r.URL.Path == "/hangs":
 		<-r.Context().Done()
+	case r.URL.Path == "/slow": // so slow that who does not wait for it finds the network idle
+		<-time.After(2 * quietTime)
 	case r.URL.Path == "/secret" && (user != "user" || password != "password"):
 		w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
 		w.WriteHeader(http.StatusUnauthorized)

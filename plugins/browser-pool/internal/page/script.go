@@ -143,20 +143,33 @@ type element struct {
 	object runtime.RemoteObjectID
 }
 
+// callParams are those of a call whose arguments may be empty: cdproto would leave
+// out the value of "" and have it undefined.
+type callParams struct {
+	runtime.CallFunctionOnParams
+
+	Arguments []argument `json:"arguments,omitempty"`
+}
+
+type argument struct {
+	Value jsonv2.Value `json:"value"`
+}
+
 // call calls a function on the element, in the world that it was found in; see
 // frame.call.
 func (e element) call(ctx context.Context, function string, result any, args ...any) error {
-	params := runtime.CallFunctionOnParams{
+	params := callParams{CallFunctionOnParams: runtime.CallFunctionOnParams{
 		FunctionDeclaration: function, ObjectID: e.object, AwaitPromise: new(true), ReturnByValue: new(true), Silent: new(true),
-	}
+	}}
 	for _, arg := range args {
 		value, err := jsonv2.Marshal(arg, jsonv2.AllowInvalidUTF8(true))
 		if err != nil {
 			return err
 		}
-		params.Arguments = append(params.Arguments, &runtime.CallArgument{Value: value})
+		params.Arguments = append(params.Arguments, argument{value})
 	}
-	returned, err := devtools.Call(ctx, e.session, runtime.CallFunctionOn, params)
+	var returned runtime.CallFunctionOnResult
+	err := e.session.Call(ctx, runtime.CommandCallFunctionOn, params, &returned)
 	if err := exception(returned.ExceptionDetails, err); err != nil {
 		return err
 	}

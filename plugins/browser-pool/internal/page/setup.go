@@ -151,43 +151,45 @@ func conditions(rules *browserv1.Rules) []*network.Conditions {
 }
 
 // Check returns the fault of a page's options, as InvalidArgument with the field,
-// or nil. field is where they are: "page".
-func Check(p *browserv1.Page, field string) error {
-	invalid := func(name, format string, args ...any) error {
-		return status.Errorf(codes.InvalidArgument, strings.TrimPrefix(field+"."+name, ".")+": "+format, args...)
-	}
+// or nil. at is where they are: "page".
+func Check(p *browserv1.Page, at string) error {
+	f := field(at)
 	if v := p.GetViewport(); v != nil {
 		if v.GetWidth() < 1 || v.GetWidth() > 10000 || v.GetHeight() < 1 || v.GetHeight() > 10000 {
-			return invalid("viewport", "%d x %d, each side is 1 to 10000", v.GetWidth(), v.GetHeight())
+			return f.invalid("viewport", "%d x %d, each side is 1 to 10000", v.GetWidth(), v.GetHeight())
 		}
 		if s := v.GetScale(); s != 0 && (math.IsNaN(s) || s < 0.1 || s > 8) {
-			return invalid("viewport.scale", "%v, it is 0.1 to 8", s)
+			return f.invalid("viewport.scale", "%v, it is 0.1 to 8", s)
 		}
 	}
 	if n := len(p.GetHtml()); n > maxHTML {
-		return invalid("html", "%d bytes, limit %d", n, maxHTML)
+		return f.invalid("html", "%d bytes, limit %d", n, maxHTML)
 	}
 	for _, name := range slices.Sorted(maps.Keys(p.GetHeaders())) {
 		if !isToken(name) || strings.ContainsAny(p.GetHeaders()[name], "\r\n\x00") {
-			return invalid("headers", "%q is no name of a header, or its value has a line end", name)
+			return f.invalid("headers", "%q is no name of a header, or its value has a line end", name)
 		}
 		if isBrowsers(name) {
-			return invalid("headers", "%q is the browser's own to set", name)
+			return f.invalid("headers", "%q is the browser's own to set", name)
 		}
 	}
-	for i, c := range p.GetCookies() {
-		if err := checkCookie(c); err != nil {
-			return invalid("cookies", "[%d]%v", i, err)
-		}
+	if err := f.cookies(p.GetCookies()); err != nil {
+		return err
 	}
 	if len(p.GetStorage()) > 0 {
 		if _, err := parseStorage(p.GetStorage()); err != nil {
-			return invalid("storage", "%v", err)
+			return f.invalid("storage", "%v", err)
 		}
+	}
+	if err := f.timeout("timeout", p.GetTimeout()); err != nil {
+		return err
+	}
+	if d := p.GetRules().GetThrottle().GetLatency().AsDuration(); d < 0 {
+		return f.invalid("rules.throttle.latency", "%v, it is 0s or above", d)
 	}
 	for _, name := range p.GetRules().GetBlockTypes() {
 		if _, ok := resourceTypes()[name]; !ok {
-			return invalid("rules.block_types", "%q is none of %s", name, strings.Join(slices.Sorted(maps.Keys(resourceTypes())), ", "))
+			return f.invalid("rules.block_types", "%q is none of %s", name, strings.Join(slices.Sorted(maps.Keys(resourceTypes())), ", "))
 		}
 	}
 	return nil

@@ -84,7 +84,7 @@ func siteOf(origin string) string {
 	if err != nil {
 		return ""
 	}
-	return site(u.Scheme, u.Hostname())
+	return Site(u.Scheme, u.Hostname())
 }
 
 // Storage returns what makes up a login, as JSON for Page.storage: the cookies of
@@ -98,7 +98,7 @@ func (t *Tab) Storage(ctx context.Context) ([]byte, error) {
 		return nil, err
 	}
 	for _, c := range found {
-		saved.Cookies = append(saved.Cookies, again(c))
+		saved.Cookies = append(saved.Cookies, settable(c))
 	}
 	t.mu.Lock()
 	places := slices.Clone(t.places)
@@ -107,7 +107,7 @@ func (t *Tab) Storage(ctx context.Context) ([]byte, error) {
 		return nil, status.Errorf(codes.FailedPrecondition, "storage: the pages were of more than %d origins", maxPlaces)
 	}
 	if len(places) > 0 {
-		if saved.Origins, err = t.stored(ctx, places); err != nil {
+		if saved.Origins, err = t.save(ctx, places); err != nil {
 			return nil, err
 		}
 	}
@@ -121,8 +121,8 @@ func (t *Tab) Storage(ctx context.Context) ([]byte, error) {
 	return text, nil
 }
 
-// stored is what places have stored, without those that have nothing.
-func (t *Tab) stored(ctx context.Context, places []place) ([]stored, error) {
+// save is what places have stored, without those that have nothing.
+func (t *Tab) save(ctx context.Context, places []place) ([]stored, error) {
 	slices.SortFunc(places, func(a, b place) int { return slices.Compare([]string{a.Top, a.Origin}, []string{b.Top, b.Origin}) })
 	w, err := t.window(ctx)
 	if err != nil {
@@ -214,9 +214,9 @@ func parseStorage(text []byte) (*login, error) {
 	return saved, nil
 }
 
-// again is a cookie as it is to be set. A domain without a dot before it is that of
+// settable is a cookie as it is to be set. A domain without a dot before it is that of
 // a cookie for its host alone.
-func again(c *network.Cookie) *network.CookieParam {
+func settable(c *network.Cookie) *network.CookieParam {
 	param := &network.CookieParam{
 		Name: c.Name, Value: c.Value, Domain: c.Domain, Path: c.Path, Secure: c.Secure, HTTPOnly: c.HTTPOnly, SameSite: c.SameSite,
 		SourceScheme: c.SourceScheme, SourcePort: c.SourcePort, PartitionKey: c.PartitionKey,

@@ -1,6 +1,11 @@
-// Package page works on the page in a tab: it opens one, waits, and takes what is
-// there. A Tab follows what its browser tells; see loading.go for when a page
-// counts as loaded.
+// Package page works on the page in a tab: it opens one, waits, does what a person
+// would, and takes what is there.
+//
+// A Tab follows what its browser tells (tab.go, loading.go for when a page counts as
+// loaded, parts.go for its frames and workers). Set says how pages are in it, and
+// Reset wipes it. An action finds its element (find.go) and calls a function on it
+// until nothing hinders the action (click.go, fill.go, …). A login is read and
+// written on empty pages of its origins (storage.go, bridge.go).
 package page
 
 import (
@@ -75,12 +80,12 @@ type state struct {
 	received  uint64
 	open      map[network.RequestID]*devtools.Session // requests, by who told of them
 	activity  time.Time                               // when a request last began or ended
-	dialogs   uint32
-	refusals  uint32                   // of them, those that kept the page from being left
-	frames    map[cdp.FrameID]struct{} // frames of the page, the main one left out
-	places    []place                  // that documents were from, in the order of their first
+	refusals  uint32                                  // dialogs that kept the page from being left
+	frames    map[cdp.FrameID]struct{}                // frames of the page, the main one left out
+	places    []place                                 // that documents were from, in the order of their first
 	awaited   chan<- target.ID
 	bridged   bool
+	copied    string // the tab's clipboard
 
 	navigations mark
 
@@ -222,9 +227,11 @@ func (t *Tab) requested(s *devtools.Session, e *network.EventRequestWillBeSent) 
 	if e.Type == network.ResourceTypeDocument && t.isMain(e.FrameID) {
 		t.request, t.requestID, t.loss = e.Request.URL, e.RequestID, ""
 	}
-	// Nobody tells of the end of an event source, or of a shared worker's script:
-	// scripts of workers have no loader.
-	if e.Type != network.ResourceTypeEventSource && e.LoaderID != "" && len(t.open) < maxOpen {
+	// Nobody tells of the end of an event source, or of a shared worker's script: a
+	// worker's script is a frame's request without a loader. What a worker asks for
+	// has neither.
+	isWorkersScript := e.LoaderID == "" && e.FrameID != ""
+	if e.Type != network.ResourceTypeEventSource && !isWorkersScript && len(t.open) < maxOpen {
 		t.open[e.RequestID] = s
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/chromedp/cdproto/dom"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/devtools"
@@ -40,17 +38,11 @@ const uploadable = `function(attempt, count) {
 }`
 
 // Upload puts files into a file input, which may be hidden, or into that of a label,
-// within an element, or near a button. The files are written below dir, where only this user can
-// read them; they stay there for the page, which reads them when it likes, until the
-// caller removes dir after the session.
+// within an element, or near a button. The files are written below dir, where only
+// this user can read them; they stay there for the page, which reads them when it
+// likes, until the caller removes dir after the session.
 func (t *Tab) Upload(ctx context.Context, request *browserv1.UploadRequest, dir string) error {
-	if err := checkFiles(request.GetFiles()); err != nil {
-		return err
-	}
-	ctx, cancel, err := limited(ctx, request.GetTarget().GetTimeout(), "target.timeout", defaultReach)
-	if err != nil {
-		return err
-	}
+	ctx, cancel := limited(ctx, request.GetTarget().GetTimeout(), defaultReach)
 	defer cancel()
 	e, _, err := t.prepare(ctx, request.GetTarget(), wantFile, uploadable, len(request.GetFiles()))
 	if err != nil {
@@ -63,24 +55,6 @@ func (t *Tab) Upload(ctx context.Context, request *browserv1.UploadRequest, dir 
 	}
 	_, err = devtools.Call(ctx, e.session, dom.SetFileInputFiles, dom.SetFileInputFilesParams{Files: paths, ObjectID: e.object})
 	return t.Fault(ctx, err, "the page to take the files")
-}
-
-func checkFiles(files []*browserv1.File) error {
-	if len(files) == 0 {
-		return status.Error(codes.InvalidArgument, "files: required")
-	}
-	size := 0
-	for i, file := range files {
-		size += len(file.GetContent())
-		name := file.GetName()
-		if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\\\x00") || len(name) > maxName || !utf8.ValidString(name) {
-			return status.Errorf(codes.InvalidArgument, "files[%d].name: %q, it is a name of at most %d bytes without directories", i, clip(name, 100), maxName)
-		}
-	}
-	if size > maxUpload {
-		return status.Errorf(codes.InvalidArgument, "files: %d bytes in all, limit %d", size, maxUpload)
-	}
-	return nil
 }
 
 // store writes files below dir, each in a directory of its own: names may be the

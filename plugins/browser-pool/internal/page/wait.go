@@ -29,16 +29,7 @@ func (t *Tab) Wait(ctx context.Context, wait *browserv1.Wait) error {
 // come says what was waited for and what is there.
 func (t *Tab) WaitFor(ctx context.Context, request *browserv1.WaitForRequest) error {
 	wait := request.GetWait()
-	if wait == nil && request.GetUrl() == "" {
-		return status.Error(codes.InvalidArgument, "wait: required, unless url is set")
-	}
-	if request.GetHidden() && wait.GetSelector() == "" {
-		return status.Error(codes.InvalidArgument, "hidden: it is about wait.selector, which is not set")
-	}
-	ctx, cancel, err := limited(ctx, request.GetTimeout(), "timeout", defaultWait)
-	if err != nil {
-		return err
-	}
+	ctx, cancel := limited(ctx, request.GetTimeout(), defaultWait)
 	defer cancel()
 	if pattern := request.GetUrl(); pattern != "" {
 		if err := t.waitURL(ctx, pattern); err != nil {

@@ -15,6 +15,7 @@ func TestTheClientsOfABrowserThatDiesAreToldAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	createTab(t, socket)
 	for pid := range children(t) {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}

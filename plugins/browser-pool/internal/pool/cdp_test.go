@@ -18,6 +18,8 @@ import (
 	"github.com/chromedp/chromedp/remote"
 	"github.com/coder/websocket"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
@@ -85,6 +87,7 @@ func runScript(t *testing.T, dir, script string, args ...string) {
 }
 
 func TestPlaywrightAndPuppeteerScriptsRunUnchangedAtOnceOnOneBrowser(t *testing.T) {
+	t.Parallel()
 	p, door := withDoor(t, &browserv1.CDP{})
 	dir, site := scripts(t), formSite(t)
 	t.Run("clients", func(t *testing.T) {
@@ -105,22 +108,8 @@ func TestPlaywrightAndPuppeteerScriptsRunUnchangedAtOnceOnOneBrowser(t *testing.
 	eventually(t, "all places are free", func() bool { return p.running.slots.Counts().Tabs == 0 })
 }
 
-func eventually(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	poll := time.NewTicker(10 * time.Millisecond)
-	defer poll.Stop()
-	deadline := time.After(5 * time.Second)
-	for !holds() {
-		select {
-		case <-poll.C:
-		case <-deadline:
-			t.Errorf("not within 5 s: %s", what)
-			return
-		}
-	}
-}
-
 func TestAChromedpScriptRunsThroughTheDoor(t *testing.T) {
+	t.Parallel()
 	_, door := withDoor(t, &browserv1.CDP{})
 	site := formSite(t)
 	ctx, cancel := remote.NewAllocator(t.Context(), "ws://"+door+"/devtools/browser/any?token="+doorToken)
@@ -157,21 +146,28 @@ func dial(t *testing.T, door string) (*websocket.Conn, *net.TCPConn, error) {
 	}
 	t.Cleanup(func() { _ = socket.CloseNow() })
 	socket.SetReadLimit(-1)
+	return socket, raw, nil
+}
+
+// createTab has a client open a tab.
+func createTab(t *testing.T, socket *websocket.Conn) {
+	t.Helper()
 	if err := socket.Write(t.Context(), websocket.MessageText, []byte(`{"id":1,"method":"Target.createTarget","params":{"url":"about:blank"}}`)); err != nil {
 		t.Fatal(err)
 	}
 	if _, text, err := socket.Read(t.Context()); err != nil || !strings.Contains(string(text), "targetId") {
 		t.Fatalf("create a tab: %s, %v", text, err)
 	}
-	return socket, raw, nil
 }
 
 func TestWhatAClientHadIsGoneAsSoonAsItIsReset(t *testing.T) {
+	t.Parallel()
 	p, door := withDoor(t, &browserv1.CDP{MaxClients: 1})
-	_, raw, err := dial(t, door)
+	socket, raw, err := dial(t, door)
 	if err != nil {
 		t.Fatal(err)
 	}
+	createTab(t, socket)
 	if _, _, err := dial(t, door); err == nil || !strings.HasPrefix(err.Error(), "503 ") || !strings.Contains(err.Error(), "max_clients") {
 		t.Errorf("a second client: got %v, want a 503", err)
 	}
@@ -182,7 +178,18 @@ func TestWhatAClientHadIsGoneAsSoonAsItIsReset(t *testing.T) {
 	t.Log("gone after", time.Since(begin))
 }
 
+func TestAPageCannotReachTheDoor(t *testing.T) {
+	p, door := withDoor(t, &browserv1.CDP{})
+	for _, host := range []string{door, strings.Replace(door, "127.0.0.1", "localhost", 1), strings.Replace(door, "127.0.0.1", "[::ffff:127.0.0.1]", 1)} {
+		_, err := p.Content(t.Context(), &browserv1.ContentRequest{Url: "http://" + host + "/json/version?token=" + doorToken})
+		if status.Code(err) != codes.PermissionDenied || !strings.Contains(err.Error(), "gaia itself listens there") {
+			t.Errorf("%s: got %v", host, err)
+		}
+	}
+}
+
 func TestASilentClientIsSentAway(t *testing.T) {
+	t.Parallel()
 	_, door := withDoor(t, &browserv1.CDP{IdleTimeout: durationpb.New(100 * time.Millisecond)})
 	socket, _, err := dial(t, door)
 	if err != nil {
@@ -200,7 +207,8 @@ func TestADoorThatClosesLeavesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Shutdown(t.Context()); err != nil {
+	createTab(t, socket)
+	if err := p.Shutdown(t.Context()); err != nil { // the client does not say goodbye
 		t.Error(err)
 	}
 	if _, _, err := socket.Read(t.Context()); err == nil {

@@ -11,6 +11,7 @@ import (
 )
 
 func TestAPageOf10000ConnectionsIsBounded(t *testing.T) {
+	t.Parallel()
 	var open, most atomic.Int64
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/socket" {

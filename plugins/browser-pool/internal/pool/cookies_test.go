@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/page"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc/codes"
@@ -18,6 +19,7 @@ import (
 )
 
 func TestCookiesAreReadAsTheyWereSet(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	later := timestamppb.New(time.Now().Add(time.Hour).Truncate(time.Microsecond))
 	cookies := []*browserv1.Cookie{
@@ -26,24 +28,23 @@ func TestCookiesAreReadAsTheyWereSet(t *testing.T) {
 		{Name: "part", Value: "3", Domain: "frame.test", Path: "/", Secure: true, SameSite: "None", Partition: "https://example.com"},
 		{Name: "part", Value: "4", Domain: "frame.test", Path: "/", Secure: true, SameSite: "None", Partition: "https://frame.test"},
 	}
-	_, _, err := p.do(t.Context(), job{page: &browserv1.Page{Html: "x"}, work: func(ctx context.Context, h hand) error {
-		if err := h.slot.Tab.SetCookies(ctx, cookies); err != nil {
-			return err
+	on(t, p, "about:blank", func(ctx context.Context, tab *page.Tab) {
+		if err := tab.SetCookies(ctx, cookies); err != nil {
+			t.Fatal(err)
 		}
-		got, err := h.slot.Tab.Cookies(ctx, nil)
+		got, err := tab.Cookies(ctx, nil)
 		if err != nil {
-			return err
+			t.Fatal(err)
 		}
-		want := []*browserv1.Cookie{cookies[0], cookies[1], cookies[2], cookies[3]}
-		if diff := cmp.Diff(want, got, protocmp.Transform()); diff != "" {
+		if diff := cmp.Diff(cookies, got, protocmp.Transform()); diff != "" {
 			t.Errorf("all (-want +got):\n%s", diff)
 		}
 		for url, want := range map[string]string{
 			"https://example.com/": "own", "https://example.com/a/b": "wide own", "https://www.example.com/a": "wide", "http://example.com/a": "own", "https://other.test/": "",
 		} {
-			some, err := h.slot.Tab.Cookies(ctx, []string{url})
+			some, err := tab.Cookies(ctx, []string{url})
 			if err != nil {
-				return err
+				t.Fatal(err)
 			}
 			var names []string
 			for _, c := range some {
@@ -53,41 +54,22 @@ func TestCookiesAreReadAsTheyWereSet(t *testing.T) {
 				t.Errorf("%s: got %q, want %q", url, got, want)
 			}
 		}
-		return nil
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	})
 }
 
-func TestACookieThatCannotBeIsRefusedWithItsPlace(t *testing.T) {
+func TestACookieThatTheBrowserDoesNotTakeIsRefused(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
-	_, _, err := p.do(t.Context(), job{page: &browserv1.Page{Html: "x"}, work: func(ctx context.Context, h hand) error {
-		for want, cookie := range map[string]*browserv1.Cookie{
-			"cookies: [1] needs a name, and one of domain and url":         {Name: "a"},
-			`cookies: [1].same_site is "lax", one of Strict, Lax and None`: {Name: "a", Domain: "a.test", SameSite: "lax"},
-			"cookies: [1].expires is no time":                              {Name: "a", Domain: "a.test", Expires: &timestamppb.Timestamp{Nanos: -1}},
-		} {
-			err := h.slot.Tab.SetCookies(ctx, []*browserv1.Cookie{{Name: "ok", Domain: "a.test"}, cookie})
-			if status.Code(err) != codes.InvalidArgument || status.Convert(err).Message() != want {
-				t.Errorf("got %v, want %s", err, want)
-			}
-		}
-		err := h.slot.Tab.SetCookies(ctx, []*browserv1.Cookie{{Name: "a;b", Domain: "a.test"}})
-		if status.Code(err) != codes.InvalidArgument {
+	on(t, p, "about:blank", func(ctx context.Context, tab *page.Tab) {
+		err := tab.SetCookies(ctx, []*browserv1.Cookie{{Name: "a;b", Domain: "a.test"}})
+		if status.Code(err) != codes.InvalidArgument || !strings.HasPrefix(status.Convert(err).Message(), "cookies: ") {
 			t.Errorf("a name with a semicolon: got %v", err)
 		}
-		if _, err = h.slot.Tab.Cookies(ctx, []string{"https://a.test", "a.test"}); status.Code(err) != codes.InvalidArgument {
-			t.Errorf("urls: got %v", err)
-		}
-		return nil
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	})
 }
 
 func TestALoginKeepsWhomACookieIsSentTo(t *testing.T) {
+	t.Parallel()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
 		switch r.URL.Path {

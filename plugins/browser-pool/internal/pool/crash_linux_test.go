@@ -152,6 +152,7 @@ func silent(t testing.TB) string {
 }
 
 func TestAPageThatHangsCostsNobodyElseAnything(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	address := colours(t)
 	hung := serve(t, map[string]string{
@@ -161,8 +162,8 @@ func TestAPageThatHangsCostsNobodyElseAnything(t *testing.T) {
 		"/alert":   `<title>alerts</title><script>alert(1); confirm(2); prompt(3); document.title = "answered"</script>`,
 		"/leave":   `<title>stays</title><script>addEventListener("beforeunload", (e) => { e.preventDefault(); e.returnValue = "x" })</script>`,
 		"/popup":   `<title>popups</title><script>for (let i = 0; i < 5; i++) window.open("/alert")</script>`,
-		"/windows": `<title>windows</title><script>for (let i = 0; i < 100; i++) window.open("/alert")</script>`,
-		"/many":    `<title>dialogs</title><script>for (let i = 0; i < 1000; i++) alert(i); document.title = "all answered"</script>`,
+		"/windows": `<title>windows</title><script>for (let i = 0; i < 30; i++) window.open("/alert")</script>`,
+		"/many":    `<title>dialogs</title><script>for (let i = 0; i < 300; i++) alert(i); document.title = "all answered"</script>`,
 	})
 	for path, title := range map[string]string{"/windows": "windows", "/many": "all answered"} { // which take a while
 		response, err := p.Content(t.Context(), &browserv1.ContentRequest{Url: hung + path, Page: &browserv1.Page{Client: "a", Timeout: durationpb.New(2 * time.Minute)}})
@@ -172,7 +173,6 @@ func TestAPageThatHangsCostsNobodyElseAnything(t *testing.T) {
 	}
 	for round := range 2 {
 		for _, path := range []string{"/loop", "/late", "/sync"} {
-			begin := time.Now()
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			_, err := p.Screenshot(ctx, &browserv1.ScreenshotRequest{
 				Url: hung + path, Page: &browserv1.Page{Client: "a", Timeout: durationpb.New(700 * time.Millisecond)},
@@ -181,9 +181,6 @@ func TestAPageThatHangsCostsNobodyElseAnything(t *testing.T) {
 			cancel()
 			if status.Code(err) != codes.DeadlineExceeded {
 				t.Errorf("%s: got %v, want DeadlineExceeded", path, err)
-			}
-			if took := time.Since(begin); took > 20*time.Second {
-				t.Errorf("%s: took %v", path, took)
 			}
 		}
 		for path, title := range map[string]string{"/alert": "answered", "/leave": "stays", "/popup": "popups"} {
@@ -199,6 +196,7 @@ func TestAPageThatHangsCostsNobodyElseAnything(t *testing.T) {
 }
 
 func TestAPageThatEatsMemoryIsEndedAlone(t *testing.T) {
+	t.Parallel()
 	p := start(t, &browserv1.Config{MaxTabMemory: 300 << 20})
 	address := colours(t)
 	eater := serve(t, map[string]string{"/": `<script>
@@ -244,13 +242,20 @@ func TestNothingIsLeftOfAPool(t *testing.T) {
 	if _, err := os.Stat(home); !os.IsNotExist(err) {
 		t.Errorf("profiles: got %v, want them gone", err)
 	}
-	http.DefaultClient.CloseIdleConnections()
-	eventually(t, "descriptors and goroutines are back", func() bool { // the test's own server has some
-		return descriptors(t) <= before+8 && runtime.NumGoroutine() <= goroutines+4
-	})
+	settle(t, before, goroutines)
 	if _, err := p.Screenshot(t.Context(), &browserv1.ScreenshotRequest{Url: address}); status.Code(err) != codes.Unavailable {
 		t.Errorf("after the end: got %v, want Unavailable", err)
 	}
+}
+
+// settle waits until there are no more descriptors and goroutines than before, but
+// for those of the test's own server.
+func settle(t *testing.T, fds, goroutines int) {
+	t.Helper()
+	http.DefaultClient.CloseIdleConnections()
+	eventually(t, "descriptors and goroutines are as before", func() bool {
+		return descriptors(t) <= fds+8 && runtime.NumGoroutine() <= goroutines+4
+	})
 }
 
 func descriptors(t testing.TB) int {

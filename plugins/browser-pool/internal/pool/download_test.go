@@ -100,6 +100,7 @@ func link(href string) string {
 }
 
 func TestADownloadIsAFileOfTheSession(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p := start(t, &browserv1.Config{Downloads: &browserv1.Downloads{Dir: dir}})
 	base := files(t, map[string]string{
@@ -156,6 +157,7 @@ func tree(t *testing.T, dir string) []string {
 }
 
 func TestWhatMayNotBeDownloadedIsRefusedAndSaid(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p := start(t, &browserv1.Config{Downloads: &browserv1.Downloads{Dir: dir, MaxSize: 1 << 20, Names: []string{"*.pdf", "*.bin"}}})
 	for href, want := range map[string]string{
@@ -180,6 +182,7 @@ func TestWhatMayNotBeDownloadedIsRefusedAndSaid(t *testing.T) {
 }
 
 func TestAThousandDownloadsAreBounded(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	base := strings.TrimPrefix(files(t, map[string]string{"/": `<!DOCTYPE html><body><script>
 		for (let i = 0; i < 1000; i++) {
@@ -210,6 +213,7 @@ func TestAThousandDownloadsAreBounded(t *testing.T) {
 }
 
 func TestWithoutARuleNothingIsDownloaded(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	reports, release := downloading(t, p, files(t, map[string]string{"/": link("/file?name=a.bin&size=10")}))
 	defer release()
@@ -219,6 +223,7 @@ func TestWithoutARuleNothingIsDownloaded(t *testing.T) {
 }
 
 func TestAFileIsNoPage(t *testing.T) {
+	t.Parallel()
 	p := start(t, &browserv1.Config{Downloads: &browserv1.Downloads{Dir: t.TempDir()}})
 	_, err := p.Text(t.Context(), &browserv1.TextRequest{Url: files(t, nil) + "/file?name=a.bin&size=10"})
 	if status.Code(err) != codes.FailedPrecondition {
@@ -227,6 +232,7 @@ func TestAFileIsNoPage(t *testing.T) {
 }
 
 func TestADirectoryThatCannotBeMadeIsAFaultOfItsField(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -240,6 +246,7 @@ func TestADirectoryThatCannotBeMadeIsAFaultOfItsField(t *testing.T) {
 }
 
 func TestEventsTellOfASessionsDownloads(t *testing.T) {
+	t.Parallel()
 	for name, test := range map[string]struct {
 		downloads *browserv1.Downloads
 		want      string
@@ -252,7 +259,7 @@ func TestEventsTellOfASessionsDownloads(t *testing.T) {
 			base := files(t, map[string]string{"/": `<!DOCTYPE html><a href="/file?name=a.pdf&size=10">here</a>`})
 			session := open(t, p, &browserv1.OpenRequest{Url: base + "/"})
 			events := follow(t, p, session)
-			if _, err := p.Click(t.Context(), &browserv1.ClickRequest{Session: session, Target: &browserv1.Target{Selector: "a"}}); err != nil {
+			if _, err := p.Click(t.Context(), &browserv1.ClickRequest{Session: session, Target: target("a")}); err != nil {
 				t.Fatal(err)
 			}
 			d := events.until(t, func(e *browserv1.EventsResponse) bool { return e.GetDownload() != nil }).GetDownload()

@@ -140,8 +140,8 @@ func eventful(t testing.TB) string {
 				console.warn("careful")
 				setTimeout(() => { throw new Error("not caught") }, 0)
 				addEventListener("error", () => (async () => {
-					await fetch("/missing")
-					await fetch("/moved")
+					await (await fetch("/missing")).text() // a request ends with its body
+					await (await fetch("/moved")).text()
 					await fetch("/refused").catch(() => {})
 					await fetch("http://10.0.0.7/").catch(() => {})
 					await fetch("/ad.js").catch(() => {})
@@ -177,6 +177,7 @@ func eventful(t testing.TB) string {
 }
 
 func TestEventsTellWhatHappensInASession(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	url := eventful(t)
 	id := open(t, p, &browserv1.OpenRequest{
@@ -243,6 +244,7 @@ func pick(lines []string, is func(string) bool) []string {
 }
 
 func TestAReceiverThatIsTooSlowIsToldHowMuchItMissed(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	id := open(t, p, &browserv1.OpenRequest{Page: &browserv1.Page{Client: "a"}})
 	slow := follow(t, p, id)
@@ -281,6 +283,7 @@ func TestAReceiverThatIsTooSlowIsToldHowMuchItMissed(t *testing.T) {
 }
 
 func TestDialogsAreDismissedUnlessThePolicySaysOtherwise(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	const ask = `String([confirm("?"), prompt("?", "d")])`
 	for want, policy := range map[string]*browserv1.DialogPolicy{
@@ -294,6 +297,7 @@ func TestDialogsAreDismissedUnlessThePolicySaysOtherwise(t *testing.T) {
 }
 
 func TestStreamsOfASessionAreBounded(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	id := open(t, p, &browserv1.OpenRequest{})
 	client := connect(t, p)
@@ -315,6 +319,7 @@ func TestStreamsOfASessionAreBounded(t *testing.T) {
 }
 
 func TestEventsOfFramesOfOtherSitesAndOfWorkersAreTold(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	other := strings.Replace(serve(t, map[string]string{
 		"/": `<script>console.log("in a frame")</script><img src=/of-frame>`,
@@ -352,6 +357,7 @@ func TestEventsOfFramesOfOtherSitesAndOfWorkersAreTold(t *testing.T) {
 }
 
 func TestAPageIsLeftUnlessThePolicyIsAgainstIt(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	url := serve(t, map[string]string{
 		"/":     `<title>stays</title><button onclick="this.textContent = 'clicked'">b</button><script>onbeforeunload = (e) => { e.preventDefault(); return "x" }</script>`,

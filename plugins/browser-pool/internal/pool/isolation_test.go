@@ -188,6 +188,7 @@ func look(t *testing.T, s *slot.Slot, address string) map[string]string {
 func done() *browserv1.Wait { return &browserv1.Wait{Expression: `document.title !== "busy"`} }
 
 func TestNothingOfAPageIsLeftForTheNextOne(t *testing.T) {
+	t.Parallel()
 	p := start(t, &browserv1.Config{MaxTabs: 1, Warm: new(uint32(0))})
 	need := slot.Need{Engine: p.running.slots.Default, Client: "a", Reset: true}
 	acquire := func(page *browserv1.Page) *slot.Slot {
@@ -252,6 +253,7 @@ func TestNothingOfAPageIsLeftForTheNextOne(t *testing.T) {
 
 // Browsers forget passwords on no command, so that the slot goes.
 func TestASlotThatWasGivenAPasswordIsNotUsedAgain(t *testing.T) {
+	t.Parallel()
 	p := start(t, &browserv1.Config{MaxTabs: 1, Warm: new(uint32(0))})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, password, _ := r.BasicAuth(); user != "u" || password != "p" {
@@ -280,6 +282,7 @@ func TestASlotThatWasGivenAPasswordIsNotUsedAgain(t *testing.T) {
 // A request with keepalive outlives its page: its answer must not set a cookie for
 // a later one.
 func TestAnAnswerThatComesAfterItsPageChangesNothing(t *testing.T) {
+	t.Parallel()
 	p := start(t, &browserv1.Config{MaxTabs: 1, Warm: new(uint32(0))})
 	asked, answer, ended := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -321,6 +324,7 @@ func TestAnAnswerThatComesAfterItsPageChangesNothing(t *testing.T) {
 }
 
 func TestAnotherClientNeverGetsAUsedTab(t *testing.T) {
+	t.Parallel()
 	p := start(t, &browserv1.Config{MaxTabs: 1, Warm: new(uint32(0))})
 	address := site(t)
 	for _, client := range []string{"a", "b"} {
@@ -331,32 +335,4 @@ func TestAnotherClientNeverGetsAUsedTab(t *testing.T) {
 	if got := metric(t, p, "gaia_browser_recycles_total", "reason", "room"); got != 1 {
 		t.Errorf("tabs thrown away for another client: got %v, want 1", got)
 	}
-}
-
-// metric is the value of one of the pool's series, or the count of a histogram.
-func metric(t *testing.T, p *Pool, name string, label ...string) float64 {
-	t.Helper()
-	families, err := p.Metrics().Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, family := range families {
-		if family.GetName() != name {
-			continue
-		}
-		for _, m := range family.GetMetric() {
-			if len(label) == 2 && (len(m.GetLabel()) != 1 || m.GetLabel()[0].GetValue() != label[1]) {
-				continue
-			}
-			switch {
-			case m.GetHistogram() != nil:
-				return float64(m.GetHistogram().GetSampleCount())
-			case m.GetCounter() != nil:
-				return m.GetCounter().GetValue()
-			}
-			return m.GetGauge().GetValue()
-		}
-	}
-	t.Fatalf("no metric %s", name)
-	return 0
 }

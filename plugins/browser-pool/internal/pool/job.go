@@ -3,14 +3,12 @@ package pool
 import (
 	"cmp"
 	"context"
-	"errors"
-	"net/url"
+	"fmt"
 	"time"
 
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/page"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/slot"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
-	"golang.org/x/net/publicsuffix"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -32,8 +30,9 @@ type job struct {
 	page *browserv1.Page
 	// limit of the work where the call has no deadline; 0 means defaultTimeout.
 	limit time.Duration
-	// once reports whether the job cannot be done again; nil if it always can.
-	once func() bool
+	// isDone reports whether something has been done that is not to be done again;
+	// nil if nothing ever is.
+	isDone func() bool
 	// work takes what is wanted of the page.
 	work func(ctx context.Context, h hand) error
 }
@@ -50,7 +49,7 @@ func (j job) deadline(ctx context.Context) (context.Context, context.CancelFunc)
 func (p *Pool) do(ctx context.Context, j job) (*browserv1.PageInfo, *browserv1.Cost, error) {
 	begin := time.Now()
 	if j.page.GetIsolation() == browserv1.Isolation_STICKY {
-		return nil, nil, status.Error(codes.InvalidArgument, "page.isolation: STICKY is for sessions: Open one with a name")
+		return nil, nil, invalid("page.isolation", "STICKY is for sessions: Open one with a name")
 	}
 	need, err := check(j.url, j.page)
 	if err != nil {
@@ -84,7 +83,7 @@ func (p *Pool) do(ctx context.Context, j job) (*browserv1.PageInfo, *browserv1.C
 func again[R any](ctx context.Context, m *metrics, j job, attempt func() (R, error)) (R, error) {
 	for n := 1; ; n++ {
 		result, err := attempt()
-		if err == nil || !page.IsCrash(err) || n == maxAttempts || ctx.Err() != nil || j.once != nil && j.once() {
+		if err == nil || !page.IsCrash(err) || n == maxAttempts || ctx.Err() != nil || j.isDone != nil && j.isDone() {
 			return result, err
 		}
 		m.retries.Inc()
@@ -160,18 +159,12 @@ func isolationOf(need slot.Need) browserv1.Isolation {
 // outcomeOf is how a slot is left by work that ended with an error, or with none.
 func outcomeOf(ctx context.Context, need slot.Need, err error) slot.Outcome {
 	switch {
-	case err != nil && isHang(ctx, err):
+	case err != nil && (ctx.Err() != nil || page.MayBeBusy(err)):
 		return slot.Hung
 	case need.Reset:
 		return slot.Reset
 	}
 	return slot.Strict
-}
-
-// isHang reports whether a page may still be busy with what the job asked of it.
-func isHang(ctx context.Context, err error) bool {
-	code := status.Code(err)
-	return ctx.Err() != nil || code == codes.DeadlineExceeded || code == codes.Canceled || code == codes.Internal
 }
 
 // open opens the job's page.
@@ -230,49 +223,24 @@ func check(address string, p *browserv1.Page) (slot.Need, error) {
 	if p.GetProxy() != "" {
 		var err error
 		if need.Proxy, err = parseProxy(p.GetProxy()); err != nil {
-			return need, status.Errorf(codes.InvalidArgument, "page.proxy: %v", err)
+			return need, invalid("page.proxy", "%v", err)
 		}
 	}
 	if p.GetHtml() != "" {
 		if address != "" {
-			return need, status.Error(codes.InvalidArgument, "url: page.html is shown in its place; set one of them")
+			return need, invalid("url", "page.html is shown in its place; set one of them")
 		}
 		return need, nil
 	}
-	u, err := parseURL(address)
+	u, err := page.ParseURL(address)
 	if err != nil {
-		return need, status.Errorf(codes.InvalidArgument, "url: %v", err)
+		return need, invalid("url", "%v", err)
 	}
-	need.Site = siteOf(u)
+	need.Site = page.Site(u.Scheme, u.Hostname())
 	return need, nil
 }
 
-// parseURL takes the URLs that pages may be opened at. The error does not show
-// it: it may have secrets.
-func parseURL(address string) (*url.URL, error) {
-	u, err := url.Parse(address)
-	switch {
-	case address == "":
-		return nil, errors.New("required, unless page.html is set")
-	case err != nil:
-		return nil, errors.New("not a URL")
-	case address == "about:blank":
-		return u, nil
-	case u.Scheme != "http" && u.Scheme != "https":
-		return nil, errors.New("pages are opened at http and https, and about:blank")
-	case u.Hostname() == "":
-		return nil, errors.New("it has no host")
-	case u.User != nil:
-		return nil, errors.New("a user and password belong in page.credentials")
-	}
-	return u, nil
-}
-
-// siteOf is what a renderer is kept for: scheme and registrable domain.
-func siteOf(u *url.URL) string {
-	domain, err := publicsuffix.EffectiveTLDPlusOne(u.Hostname())
-	if err != nil {
-		domain = u.Host // an address, or a single name
-	}
-	return u.Scheme + "://" + domain
+// invalid is the fault of a field of a request.
+func invalid(field, format string, args ...any) error {
+	return status.Errorf(codes.InvalidArgument, "%s: %s", field, fmt.Sprintf(format, args...))
 }

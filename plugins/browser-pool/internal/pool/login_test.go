@@ -51,6 +51,7 @@ func members(t testing.TB) string {
 }
 
 func TestALoginFromItsFormToItsReport(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	p := start(t, &browserv1.Config{Downloads: &browserv1.Downloads{Dir: dir}})
 	c, url, ctx := connect(t, p), members(t), t.Context()
@@ -67,7 +68,6 @@ func TestALoginFromItsFormToItsReport(t *testing.T) {
 		t.Fatalf("Open: got %v", got)
 	}
 	events := followBy(t, c, id)
-	target := func(selector string) *browserv1.Target { return &browserv1.Target{Selector: selector} }
 	_, err = c.Fill(ctx, &browserv1.FillRequest{Session: id, Target: target("[name=user]"), Text: "ada"})
 	must(err)
 	_, err = c.Press(ctx, &browserv1.PressRequest{Session: id, Target: target("[name=user]"), Keys: []string{"Tab"}})
@@ -151,6 +151,7 @@ func TestALoginFromItsFormToItsReport(t *testing.T) {
 }
 
 func TestErrorsOfActionsNameTheField(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	ctx := t.Context()
 	id := open(t, p, &browserv1.OpenRequest{})

@@ -78,17 +78,18 @@ func (m *metrics) gauge(name, help string, labels prometheus.Labels, count func(
 	}))
 }
 
+// seconds are those of a histogram: pages take milliseconds to half a minute.
+func seconds(name, help string) prometheus.HistogramOpts {
+	return prometheus.HistogramOpts{Name: name, Help: help, Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}}
+}
+
 func histogram(name, help string) prometheus.Histogram {
-	return prometheus.NewHistogram(prometheus.HistogramOpts{
-		Name: name, Help: help, Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
-	})
+	return prometheus.NewHistogram(seconds(name, help))
 }
 
 // actions are made with all actions, so that each is a 0 from the start.
 func actions(name, help string) *prometheus.HistogramVec {
-	vector := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: name, Help: help, Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
-	}, []string{"action"})
+	vector := prometheus.NewHistogramVec(seconds(name, help), []string{"action"})
 	fields := (*browserv1.Step)(nil).ProtoReflect().Descriptor().Oneofs().ByName("action").Fields()
 	for i := range fields.Len() {
 		vector.WithLabelValues(string(fields.Get(i).Name()))

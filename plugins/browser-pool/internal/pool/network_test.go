@@ -99,6 +99,7 @@ func forbidden(t *testing.T) (address string, connections *atomic.Int64) {
 }
 
 func TestEgressRulesHoldForAllThatAPageAsksFor(t *testing.T) {
+	t.Parallel()
 	for name, args := range map[string][]string{"one process": nil, "a process each": {"--site-per-process"}} {
 		t.Run(name, func(t *testing.T) {
 			h := serveHost(t, map[string]string{
@@ -154,6 +155,7 @@ func TestEgressRulesHoldForAllThatAPageAsksFor(t *testing.T) {
 }
 
 func TestTypesAndPatternsOfRequestsAreBlocked(t *testing.T) {
+	t.Parallel()
 	h := serveHost(t, map[string]string{
 		"/": `<link rel=stylesheet href=/style.css><img src=/image><script src=/script.js></script><iframe src=/document></iframe>
 			<video src=/media></video><style>@font-face { font-family: f; src: url(/font) } p { font-family: f }</style><p>text</p>
@@ -206,6 +208,7 @@ func TestTypesAndPatternsOfRequestsAreBlocked(t *testing.T) {
 }
 
 func TestAPageMayBeOfflineOrOnASlowNetwork(t *testing.T) {
+	t.Parallel()
 	h := serveHost(t, map[string]string{"/": `<img src=/image>`})
 	p := start(t, nil)
 	_, err := p.Content(t.Context(), &browserv1.ContentRequest{Url: h.URL, Page: &browserv1.Page{Rules: &browserv1.Rules{Offline: true}}})
@@ -261,6 +264,7 @@ func (g *gate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestAPageGoesThroughItsOwnProxy(t *testing.T) {
+	t.Parallel()
 	h := serveHost(t, map[string]string{"/": `<title>proxied</title><iframe src=http://framed.test/></iframe><script>new WebSocket("ws://socket.test/socket")</script>`})
 	g := &gate{to: h.address()}
 	proxy := httptest.NewServer(g)
@@ -287,6 +291,7 @@ func TestAPageGoesThroughItsOwnProxy(t *testing.T) {
 }
 
 func TestNamesAreFoundWhereTheConfigSays(t *testing.T) {
+	t.Parallel()
 	h := serveHost(t, map[string]string{"/": `<title>here</title>`})
 	p := start(t, &browserv1.Config{Resolve: map[string]string{"example.test:8080": h.address()}})
 	response, err := p.Content(t.Context(), &browserv1.ContentRequest{Url: "http://example.test:8080/"})

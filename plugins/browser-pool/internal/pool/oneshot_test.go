@@ -24,6 +24,7 @@ import (
 )
 
 func TestPicturesHaveThePartAndTheFormatAskedFor(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	url := serve(t, map[string]string{"/": `<body style="margin:0">
 		<div style="height:1000px;background:#00f"></div><div id=box style="width:50px;height:40px;background:#0f0"></div></body>`}) + "/"
@@ -83,6 +84,7 @@ func TestPicturesHaveThePartAndTheFormatAskedFor(t *testing.T) {
 }
 
 func TestAPictureThatIsTooLargeIsRefused(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	_, err := p.Screenshot(t.Context(), &browserv1.ScreenshotRequest{
 		Page:    &browserv1.Page{Html: `<div style="height:20000px">`},
@@ -98,6 +100,7 @@ func TestAPictureThatIsTooLargeIsRefused(t *testing.T) {
 }
 
 func TestAPDFHasTheTextOfThePage(t *testing.T) {
+	t.Parallel()
 	pdftotext, err := exec.LookPath("pdftotext")
 	p := start(t, nil)
 	response, pdfErr := p.PDF(t.Context(), &browserv1.PDFRequest{
@@ -135,6 +138,7 @@ func TestAPDFHasTheTextOfThePage(t *testing.T) {
 }
 
 func TestContentIsTheDocumentAfterItsScripts(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	url := serve(t, map[string]string{"/": `<!DOCTYPE html><title>A</title><p id=x>before</p><script>x.textContent = "after"; document.title = "B"</script>`})
 	response, err := p.Content(t.Context(), &browserv1.ContentRequest{Url: url + "/"})
@@ -161,6 +165,7 @@ func TestContentIsTheDocumentAfterItsScripts(t *testing.T) {
 }
 
 func TestTextIsWhatAPersonReads(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	const html = `<nav><a href=/>Home</a> <a href=/x>Other</a></nav><header>Site</header>
 		<article><h1>On   bees</h1><p>They <b>fly</b>.<br>Far.</p><ul><li>one<li>two</ul>
@@ -182,6 +187,7 @@ func TestTextIsWhatAPersonReads(t *testing.T) {
 }
 
 func TestAPageIsShownAsItsOptionsSay(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
@@ -216,6 +222,7 @@ func TestAPageIsShownAsItsOptionsSay(t *testing.T) {
 }
 
 func TestAPageIsWaitedFor(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	url := serve(t, map[string]string{
 		"/late": `<title>no</title><div id=d style="display:none">x</div><script>
@@ -248,6 +255,7 @@ func TestAPageIsWaitedFor(t *testing.T) {
 }
 
 func TestAServerThatHangsEndsWithTheTimeOut(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	release := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -278,6 +286,7 @@ func TestAServerThatHangsEndsWithTheTimeOut(t *testing.T) {
 }
 
 func TestErrorsSayWhatIsWrong(t *testing.T) {
+	t.Parallel()
 	p := start(t, &browserv1.Config{Resolve: map[string]string{}})
 	ok := &browserv1.Page{Html: "x"}
 	for name, test := range map[string]struct {
@@ -309,6 +318,7 @@ func TestErrorsSayWhatIsWrong(t *testing.T) {
 }
 
 func TestAPDFNeedsNoOptions(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	response, err := p.PDF(t.Context(), &browserv1.PDFRequest{Page: &browserv1.Page{Html: "<p>plain"}})
 	if err != nil || !bytes.HasPrefix(response.GetContent(), []byte("%PDF-")) {

@@ -9,8 +9,6 @@ import (
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/session"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/slot"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 const (
@@ -71,13 +69,13 @@ func (p *Pool) lookAgain(ctx context.Context, id string) {
 func checkOpen(request *browserv1.OpenRequest, j *job) (slot.Need, browserv1.Isolation, error) {
 	var none slot.Need
 	if n := len(request.GetName()); n > maxName {
-		return none, 0, field("").invalid("name", "%d bytes, limit %d", n, maxName)
+		return none, 0, invalid("name", "%d bytes, limit %d", n, maxName)
 	}
 	if d := request.GetIdleTimeout(); d != nil && (d.AsDuration() < minSessionIdle || d.AsDuration() > maxSessionIdle) {
-		return none, 0, field("").invalid("idle_timeout", "%v, it is %v to %v", d.AsDuration(), minSessionIdle, maxSessionIdle)
+		return none, 0, invalid("idle_timeout", "%v, it is %v to %v", d.AsDuration(), minSessionIdle, maxSessionIdle)
 	}
 	if request.GetPage().GetIsolation() == browserv1.Isolation_STICKY && request.GetName() == "" {
-		return none, 0, status.Error(codes.InvalidArgument, "page.isolation: STICKY is a session by its name, and name is not set")
+		return none, 0, invalid("page.isolation", "STICKY is a session by its name, and name is not set")
 	}
 	if j.url == "" && j.page.GetHtml() == "" {
 		j.url = "about:blank"

@@ -1,11 +1,13 @@
 // Package pool opens pages in real browsers for many callers: it is the service
 // gaia.browser.v1.BrowserPool.
 //
-// A one-shot travels Pool.Screenshot → Pool.job (a place, a slot, another one if
-// it crashes) → page.Tab (open, wait, take) → Chromium. An action on a session goes
-// Pool.act → session.Do (its turn) → hand.take → page.Tab; a step of a Run goes
-// Pool.job → hand.take. What a page asks of the network goes Chromium → outlet →
-// egress rules.
+// A one-shot travels Pool.Screenshot → Pool.do (a place, a slot, another one if it
+// crashes) → page.Tab (open, wait, take) → Chromium. A step of a Run goes Pool.do →
+// course.step → hand.take → page.Tab; an action on a session is such a step, which
+// goes Pool.act → Session.Do (its turn) → hand.take. What a page asks of the network
+// goes Chromium → outlet → egress rules. What happens on it goes Chromium → page.Tab
+// (its frames and workers are parts of it) → the session's feed → Events; a file
+// goes Chromium → download.Folder, which tells the tab.
 package pool
 
 import (

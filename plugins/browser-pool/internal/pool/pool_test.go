@@ -2,6 +2,7 @@ package pool
 
 import (
 	"bytes"
+	"context"
 	"image"
 	"image/color"
 	"image/png"
@@ -9,9 +10,12 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/page"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 	egressv1 "github.com/gaia-go/gaia/proto/gaia/egress/v1"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // loopback lets pages reach the servers of tests.
@@ -19,12 +23,12 @@ func loopback() *egressv1.Egress {
 	return &egressv1.Egress{Rule: []*egressv1.Rule{{Action: egressv1.Rule_ALLOW, Addresses: []string{"loopback"}}}}
 }
 
-// start returns a pool that ends with the test. Without a browser here, the test
-// is skipped.
+// start returns a pool that ends with the test; without a config it is small, as
+// each starts a browser. Without a browser here, the test is skipped.
 func start(t testing.TB, config *browserv1.Config) *Pool {
 	t.Helper()
 	if config == nil {
-		config = &browserv1.Config{}
+		config = &browserv1.Config{Warm: new(uint32(1))}
 	}
 	if config.Egress == nil {
 		config.Egress = loopback()
@@ -57,6 +61,80 @@ func serve(t testing.TB, pages map[string]string) string {
 	return server.URL
 }
 
+// on works on a page in a tab of the pool.
+func on(t *testing.T, p *Pool, url string, work func(ctx context.Context, tab *page.Tab)) {
+	t.Helper()
+	_, _, err := p.do(t.Context(), job{url: url, work: func(ctx context.Context, h hand) error {
+		work(ctx, h.slot.Tab)
+		return nil
+	}})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// value is what an expression has on the page, as JSON.
+func value(ctx context.Context, t *testing.T, tab *page.Tab, expression string) any {
+	t.Helper()
+	v, err := tab.Evaluate(ctx, &browserv1.EvaluateRequest{Expression: expression})
+	if err != nil {
+		t.Errorf("%s: %v", expression, err)
+	}
+	return v.AsInterface()
+}
+
+func target(selector string) *browserv1.Target { return &browserv1.Target{Selector: selector} }
+
+// briefly is a target that is not waited for long.
+func briefly(selector string) *browserv1.Target {
+	return &browserv1.Target{Selector: selector, Timeout: durationpb.New(1500 * time.Millisecond)}
+}
+
+// metric is the value of one of the pool's series, or the count of a histogram.
+func metric(t *testing.T, p *Pool, name string, label ...string) float64 {
+	t.Helper()
+	families, err := p.Metrics().Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() != name {
+			continue
+		}
+		for _, m := range family.GetMetric() {
+			if len(label) == 2 && (len(m.GetLabel()) != 1 || m.GetLabel()[0].GetValue() != label[1]) {
+				continue
+			}
+			switch {
+			case m.GetHistogram() != nil:
+				return float64(m.GetHistogram().GetSampleCount())
+			case m.GetCounter() != nil:
+				return m.GetCounter().GetValue()
+			}
+			return m.GetGauge().GetValue()
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
+}
+
+// eventually waits until something holds, that nobody tells of.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	const limit = 30 * time.Second
+	poll := time.NewTicker(10 * time.Millisecond)
+	defer poll.Stop()
+	deadline := time.After(limit)
+	for !holds() {
+		select {
+		case <-poll.C:
+		case <-deadline:
+			t.Errorf("not within %v: %s", limit, what)
+			return
+		}
+	}
+}
+
 func picture(t *testing.T, content []byte) image.Image {
 	t.Helper()
 	decoded, err := png.Decode(bytes.NewReader(content))
@@ -69,6 +147,7 @@ func picture(t *testing.T, content []byte) image.Image {
 func at(i image.Image, x, y int) color.RGBA { return color.RGBAModel.Convert(i.At(x, y)).(color.RGBA) }
 
 func TestAScreenshotShowsThePage(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	url := serve(t, map[string]string{"/": `<title>Red</title><body style="background:#f00">`})
 	response, err := p.Screenshot(t.Context(), &browserv1.ScreenshotRequest{Url: url + "/"})
@@ -87,6 +166,7 @@ func TestAScreenshotShowsThePage(t *testing.T) {
 
 // Full Chromium, in its new headless mode, where it is installed.
 func TestTheOtherEngineDoesTheSame(t *testing.T) {
+	t.Parallel()
 	p := start(t, &browserv1.Config{Engine: browserv1.Engine_CHROMIUM})
 	url := serve(t, map[string]string{"/": `<title>Green</title><body style="background:#0f0">`})
 	for _, isolation := range []browserv1.Isolation{browserv1.Isolation_STRICT, browserv1.Isolation_RESET, browserv1.Isolation_RESET} {

@@ -8,8 +8,6 @@ import (
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/page"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 	"github.com/google/go-cmp/cmp"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 )
 
 func press(ctx context.Context, t *testing.T, tab *page.Tab, selector string, keys ...string) {
@@ -24,6 +22,7 @@ func press(ctx context.Context, t *testing.T, tab *page.Tab, selector string, ke
 }
 
 func TestAPageSeesKeysAsOfAKeyboard(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	url := serve(t, map[string]string{"/": `<input id=i><script>var seen = []
 		const note = (e) => seen.push([e.type.slice(3), e.key, e.code, e.keyCode,
@@ -54,6 +53,7 @@ func TestAPageSeesKeysAsOfAKeyboard(t *testing.T) {
 }
 
 func TestKeysEdit(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	url := serve(t, map[string]string{"/": `<form onsubmit="document.title = 'sent'; return false"><input id=a value=one><input id=b value=two><textarea id=c></textarea><button tabindex=-1>S</button></form><button id=d>D</button>`})
 	on(t, p, url+"/", func(ctx context.Context, tab *page.Tab) {
@@ -91,25 +91,8 @@ func TestKeysEdit(t *testing.T) {
 	})
 }
 
-func TestAnUnknownKeyIsNamedWithTheNearest(t *testing.T) {
-	p := start(t, nil)
-	on(t, p, "about:blank", func(ctx context.Context, tab *page.Tab) {
-		for key, want := range map[string]string{
-			"Entr":      `keys[1]: no key is called "Entr"; the nearest is "Enter"`,
-			"arrowdown": `keys[1]: no key is called "arrowdown"; the nearest is "ArrowDown"`,
-			"Ctrl+A":    `keys[1]: "Ctrl" is held with no other key; Alt, Control, Meta and Shift are`,
-			"":          `keys[1]: a key is required`,
-			"Control+":  `keys[1]: no key is called "Control+"; the nearest is "Control"`,
-		} {
-			err := tab.Press(ctx, &browserv1.PressRequest{Keys: []string{"a", key}})
-			if status.Code(err) != codes.InvalidArgument || status.Convert(err).Message() != want {
-				t.Errorf("%q: got %v, want %s", key, err, want)
-			}
-		}
-	})
-}
-
 func TestClicksAreOfTheButtonAndCountAskedFor(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	url := serve(t, map[string]string{"/": `<p id=p>single</p><script>var seen = []
 		for (const name of ["mousedown", "mouseup", "click", "dblclick", "auxclick", "contextmenu"])

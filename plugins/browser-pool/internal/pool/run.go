@@ -2,9 +2,11 @@ package pool
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"time"
 
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/page"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -13,6 +15,8 @@ import (
 )
 
 const (
+	maxSteps = 1000
+
 	// maxResults is how large the results of a Run may be together, bytes.
 	maxResults = 64 << 20
 
@@ -38,7 +42,7 @@ func (p *Pool) Run(ctx context.Context, request *browserv1.RunRequest) (*browser
 	dir := r.uploads()
 	defer func() { _ = os.RemoveAll(dir) }() // what cannot be removed now is at the next start
 	j := job{
-		url: request.GetUrl(), page: request.GetPage(), limit: runTime, once: steps.hasBegun,
+		url: request.GetUrl(), page: request.GetPage(), limit: runTime, isDone: steps.hasBegun,
 		work: func(ctx context.Context, h hand) error {
 			h.dir = dir
 			return steps.run(ctx, h)
@@ -56,6 +60,28 @@ func (p *Pool) Run(ctx context.Context, request *browserv1.RunRequest) (*browser
 		return nil, err
 	}
 	return steps.response, nil // the error is of a step, and in its result
+}
+
+// checkSteps returns the fault of the first step that has one, before any of them
+// is taken.
+func checkSteps(steps []*browserv1.Step) error {
+	if len(steps) < 1 || len(steps) > maxSteps {
+		return invalid("steps", "%d steps, 1 to %d may be", len(steps), maxSteps)
+	}
+	for i, step := range steps {
+		at := fmt.Sprintf("steps[%d].", i)
+		name, request := actionOf(step)
+		if name == "" {
+			return invalid(at+"action", "required: one of navigate, click, fill, …")
+		}
+		if request.GetSession() != "" {
+			return invalid(at+name+".session", "not set in a step: Run has a page of its own")
+		}
+		if err := page.CheckStep(step, at+name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // course is the way through the steps of a Run.

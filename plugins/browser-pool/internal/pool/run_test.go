@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"context"
 	"slices"
 	"strings"
 	"testing"
@@ -22,6 +21,7 @@ func stepCapture(capture *browserv1.CaptureRequest) *browserv1.Step {
 }
 
 func TestRunTakesStepsAndReturnsAResultOfEach(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	url := serve(t, map[string]string{"/": `<title>one</title>`, "/two": `<title>two</title><p>The second page.`})
 	response, err := p.Run(t.Context(), &browserv1.RunRequest{
@@ -64,6 +64,7 @@ func TestRunTakesStepsAndReturnsAResultOfEach(t *testing.T) {
 }
 
 func TestRunEndsWithTheFirstStepThatFails(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	url := serve(t, map[string]string{"/": `<title>one</title>`})
 	for name, test := range map[string]struct {
@@ -95,6 +96,7 @@ func TestRunEndsWithTheFirstStepThatFails(t *testing.T) {
 }
 
 func TestARunWhosePageCannotBeOpenedIsAnError(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	_, err := p.Run(t.Context(), &browserv1.RunRequest{Url: "http://10.0.0.7/", Steps: []*browserv1.Step{stepEvaluate("1")}})
 	if status.Code(err) != codes.PermissionDenied {
@@ -103,6 +105,7 @@ func TestARunWhosePageCannotBeOpenedIsAnError(t *testing.T) {
 }
 
 func TestTheResultsOfARunAreBounded(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	steps := slices.Repeat([]*browserv1.Step{stepEvaluate(`"x".repeat(8e6)`)}, 12)
 	response, err := p.Run(t.Context(), &browserv1.RunRequest{Steps: steps})
@@ -114,38 +117,24 @@ func TestTheResultsOfARunAreBounded(t *testing.T) {
 	}
 }
 
-func TestStepsAreCheckedBeforeThePageIsOpened(t *testing.T) {
-	p := start(t, nil)
+func TestStepsAreCheckedBeforeAnyIsTaken(t *testing.T) {
+	p := New() // it has no browser, which is what the others are told
 	target := &browserv1.Target{Selector: "#a"}
 	for want, step := range map[string]*browserv1.Step{
-		"steps[1].action: required":                      {},
-		"steps[1].click.session: not set":                {Action: &browserv1.Step_Click{Click: &browserv1.ClickRequest{Session: "x", Target: target}}},
-		"steps[1].click.target.selector: required":       {Action: &browserv1.Step_Click{Click: &browserv1.ClickRequest{}}},
-		"steps[1].click.count: 4":                        {Action: &browserv1.Step_Click{Click: &browserv1.ClickRequest{Target: target, Count: 4}}},
-		`steps[1].click.button: "x"`:                     {Action: &browserv1.Step_Click{Click: &browserv1.ClickRequest{Target: target, Button: "x"}}},
-		"steps[1].fill.target.selector: required":        {Action: &browserv1.Step_Fill{Fill: &browserv1.FillRequest{}}},
-		"steps[1].press.keys: required":                  {Action: &browserv1.Step_Press{Press: &browserv1.PressRequest{}}},
-		"steps[1].select.values: required":               {Action: &browserv1.Step_Select{Select: &browserv1.SelectRequest{Target: target}}},
-		"steps[1].upload.files: required":                {Action: &browserv1.Step_Upload{Upload: &browserv1.UploadRequest{Target: target}}},
-		`steps[1].upload.files[0].name: "../x"`:          {Action: &browserv1.Step_Upload{Upload: &browserv1.UploadRequest{Target: target, Files: []*browserv1.File{{Name: "../x"}}}}},
-		"steps[1].wait_for.wait: required":               {Action: &browserv1.Step_WaitFor{WaitFor: &browserv1.WaitForRequest{}}},
-		"steps[1].evaluate.expression: required":         {Action: &browserv1.Step_Evaluate{Evaluate: &browserv1.EvaluateRequest{}}},
-		"steps[1].capture.picture: set one of":           {Action: &browserv1.Step_Capture{Capture: &browserv1.CaptureRequest{}}},
-		"steps[1].capture.picture.quality: 101":          stepCapture(&browserv1.CaptureRequest{Picture: &browserv1.Picture{Quality: 101}}),
-		"steps[1].capture.print.scale: 5":                stepCapture(&browserv1.CaptureRequest{Print: &browserv1.Print{Scale: 5}}),
-		"steps[1].navigate.url: set one of":              {Action: &browserv1.Step_Navigate{Navigate: &browserv1.NavigateRequest{Back: true, Reload: true}}},
-		"steps[1].navigate.url: pages are opened at":     {Action: &browserv1.Step_Navigate{Navigate: &browserv1.NavigateRequest{Url: "file:///etc/passwd"}}},
-		"steps[1].set_cookies.cookies: [0] needs a name": {Action: &browserv1.Step_SetCookies{SetCookies: &browserv1.SetCookiesRequest{Cookies: []*browserv1.Cookie{{}}}}},
+		"steps[1].action: required":                {},
+		"steps[1].click.session: not set":          {Action: &browserv1.Step_Click{Click: &browserv1.ClickRequest{Session: "x", Target: target}}},
+		"steps[1].click.target.selector: required": {Action: &browserv1.Step_Click{Click: &browserv1.ClickRequest{}}},
+		"steps[1].press.keys[0]: no key is called": {Action: &browserv1.Step_Press{Press: &browserv1.PressRequest{Keys: []string{"Entr"}}}},
 	} {
-		_, err := p.Run(t.Context(), &browserv1.RunRequest{Url: "http://127.0.0.1:2/", Steps: []*browserv1.Step{stepEvaluate("1"), step}})
+		_, err := p.Run(t.Context(), &browserv1.RunRequest{Steps: []*browserv1.Step{stepEvaluate("1"), step}})
 		if status.Code(err) != codes.InvalidArgument || !strings.HasPrefix(status.Convert(err).Message(), want) {
 			t.Errorf("got %v, want InvalidArgument %q", err, want)
 		}
 	}
-	for _, n := range []int{0, 1001} {
-		steps := make([]*browserv1.Step, n)
-		if _, err := p.Run(context.WithoutCancel(t.Context()), &browserv1.RunRequest{Steps: steps}); status.Code(err) != codes.InvalidArgument {
-			t.Errorf("%d steps: got %v, want InvalidArgument", n, err)
+	for n, want := range map[int]codes.Code{0: codes.InvalidArgument, 1000: codes.Unavailable, 1001: codes.InvalidArgument} {
+		steps := slices.Repeat([]*browserv1.Step{stepEvaluate("1")}, n)
+		if _, err := p.Run(t.Context(), &browserv1.RunRequest{Steps: steps}); status.Code(err) != want {
+			t.Errorf("%d steps: got %v, want %v", n, err, want)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/page"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/session"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 	"google.golang.org/grpc"
@@ -14,7 +15,7 @@ import (
 
 // act has a step taken on a session.
 func (p *Pool) act(ctx context.Context, id string, step *browserv1.Step) (*browserv1.StepResult, error) {
-	if err := field("").checkStep(step); err != nil {
+	if err := page.CheckStep(step, ""); err != nil {
 		return nil, err
 	}
 	var result *browserv1.StepResult
@@ -39,10 +40,10 @@ func (p *Pool) in(ctx context.Context, id string, work func(context.Context, *ru
 	if err != nil {
 		return err
 	}
-	return s.Do(ctx, func(ctx context.Context, page session.Page) (*browserv1.PageInfo, error) {
-		info, err := work(ctx, r, hand{slot: page.Slot, isolation: page.Isolation, dir: page.Dir, client: s.Client, meter: p.metrics})
+	return s.Do(ctx, func(ctx context.Context, at session.Page) (*browserv1.PageInfo, error) {
+		info, err := work(ctx, r, hand{slot: at.Slot, isolation: at.Isolation, dir: at.Dir, client: s.Client, meter: p.metrics})
 		if status.Code(err) == codes.DeadlineExceeded {
-			page.Slot.Tab.Interrupt(ctx) // the next one finds a page that answers
+			at.Slot.Tab.Interrupt(ctx) // the next one finds a page that answers
 		}
 		return info, err
 	})
@@ -50,7 +51,7 @@ func (p *Pool) in(ctx context.Context, id string, work func(context.Context, *ru
 
 func (p *Pool) find(id string) (*running, *session.Session, error) {
 	if id == "" {
-		return nil, nil, field("").invalid("session", "required: the id that Open returned")
+		return nil, nil, invalid("session", "required: the id that Open returned")
 	}
 	r, err := p.use()
 	if err != nil {

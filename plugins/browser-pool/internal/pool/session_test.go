@@ -2,7 +2,6 @@ package pool
 
 import (
 	"context"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +33,7 @@ func evaluate(t testing.TB, p *Pool, session, expression string) string {
 }
 
 func TestASessionStaysAsItWasLeft(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	url := serve(t, map[string]string{"/": `<title>one</title>`, "/two": `<title>two</title><p>second`})
 	opened, err := p.Open(t.Context(), &browserv1.OpenRequest{Url: url + "/", Page: &browserv1.Page{Client: "a"}})
@@ -68,6 +68,7 @@ func TestASessionStaysAsItWasLeft(t *testing.T) {
 }
 
 func TestAnIdleSessionEnds(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	id := open(t, p, &browserv1.OpenRequest{IdleTimeout: durationpb.New(time.Second), Page: &browserv1.Page{Client: "a"}})
 	// Longer than the time-out, and no idleness.
@@ -88,6 +89,7 @@ func TestAnIdleSessionEnds(t *testing.T) {
 }
 
 func TestOneNameIsOneSession(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	request := func(client string) *browserv1.OpenRequest {
 		return &browserv1.OpenRequest{Name: "n", Page: &browserv1.Page{Client: client, Isolation: browserv1.Isolation_STICKY}}
@@ -134,6 +136,7 @@ func TestOneNameIsOneSession(t *testing.T) {
 }
 
 func TestCloseEndsAnActionAtWorkAndThoseInLine(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	id := open(t, p, &browserv1.OpenRequest{Page: &browserv1.Page{Client: "a"}})
 	started := make(chan struct{})
@@ -157,6 +160,7 @@ func TestCloseEndsAnActionAtWorkAndThoseInLine(t *testing.T) {
 }
 
 func TestActionsOfASessionTakeTurns(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	id := open(t, p, &browserv1.OpenRequest{Page: &browserv1.Page{Client: "a"}})
 	evaluate(t, p, id, `(window.inside = 0, "")`)
@@ -191,6 +195,7 @@ func TestActionsOfASessionTakeTurns(t *testing.T) {
 }
 
 func TestSessionsThatHaveAllTabsGoOnWhileJobsWaitForThem(t *testing.T) {
+	t.Parallel()
 	p := start(t, &browserv1.Config{MaxTabs: 2, MaxJobs: 2})
 	url := serve(t, map[string]string{"/": "<title>here</title>"})
 	ids := []string{open(t, p, &browserv1.OpenRequest{Page: &browserv1.Page{Client: "a"}}), open(t, p, &browserv1.OpenRequest{Page: &browserv1.Page{Client: "a"}})}
@@ -209,9 +214,7 @@ func TestSessionsThatHaveAllTabsGoOnWhileJobsWaitForThem(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for r.slots.Counts().Waiting < jobs {
-		runtime.Gosched()
-	}
+	eventually(t, "all jobs wait", func() bool { return r.slots.Counts().Waiting == jobs })
 	for _, id := range ids {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		if _, err := p.Navigate(ctx, &browserv1.NavigateRequest{Session: id, Url: url + "/"}); err != nil {
@@ -232,6 +235,7 @@ func TestSessionsThatHaveAllTabsGoOnWhileJobsWaitForThem(t *testing.T) {
 }
 
 func TestASessionWhosePageHangsCanBeClosed(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	id := open(t, p, &browserv1.OpenRequest{Page: &browserv1.Page{Client: "a", Html: `<title>loops</title><script>setTimeout(() => { for (;;) {} }, 300)</script>`}})
 	_, err := p.WaitFor(t.Context(), &browserv1.WaitForRequest{Session: id, Wait: &browserv1.Wait{Selector: "#never"}, Timeout: durationpb.New(1500 * time.Millisecond)})

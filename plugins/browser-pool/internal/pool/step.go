@@ -2,7 +2,6 @@ package pool
 
 import (
 	"context"
-	"os"
 	"time"
 
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/slot"
@@ -22,7 +21,7 @@ type hand struct {
 	meter     *metrics
 }
 
-// take takes a step that checkStep has nothing against. The error is a status.
+// take takes a step that page.CheckStep has nothing against. The error is a status.
 func (h hand) take(ctx context.Context, step *browserv1.Step) (*browserv1.StepResult, error) {
 	ctx, cancel := context.WithTimeout(ctx, limitOf(step)+defaultTimeout) // a dead end, should a page not answer
 	defer cancel()
@@ -111,12 +110,8 @@ func (h hand) capture(ctx context.Context, c *browserv1.CaptureRequest) ([]byte,
 	return []byte(text), err
 }
 
-// upload has the files in a directory that the browser can read. What a page has
-// of them cannot be wiped.
+// upload puts files into the page. What it has of them cannot be wiped.
 func (h hand) upload(ctx context.Context, u *browserv1.UploadRequest) error {
-	if err := os.MkdirAll(h.dir, 0o700); err != nil {
-		return status.Errorf(codes.Internal, "directory for uploads: %v", err)
-	}
 	h.slot.Retire()
 	return h.slot.Tab.Upload(ctx, u, h.dir)
 }

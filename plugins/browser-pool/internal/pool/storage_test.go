@@ -154,6 +154,7 @@ func save(t *testing.T, p *Pool, address string, options *browserv1.Page, sites 
 }
 
 func TestALoginIsSavedAndRestoredElsewhere(t *testing.T) {
+	t.Parallel()
 	for name, engine := range map[string]browserv1.Engine{"headless shell": browserv1.Engine_HEADLESS_SHELL, "chromium": browserv1.Engine_CHROMIUM} {
 		t.Run(name, func(t *testing.T) {
 			testLogin(t, start(t, &browserv1.Config{Engine: engine}))
@@ -208,6 +209,7 @@ func state(origin, cookie string) string {
 }
 
 func TestWhatCannotBeSavedIsNamed(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	address := serve(t, map[string]string{"/": `<!DOCTYPE html><title>busy</title><script>(async () => {
 		const key = await crypto.subtle.generateKey({ name: "AES-GCM", length: 128 }, false, ["encrypt"])
@@ -223,6 +225,7 @@ func TestWhatCannotBeSavedIsNamed(t *testing.T) {
 }
 
 func TestALoginThatIsTooLargeIsRefused(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	address := serve(t, map[string]string{"/": `<!DOCTYPE html><title>busy</title><script>(async () => {
 		const open = indexedDB.open("big", 1)
@@ -236,6 +239,7 @@ func TestALoginThatIsTooLargeIsRefused(t *testing.T) {
 }
 
 func TestWhatIsNoLoginIsRefused(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	for text, want := range map[string]string{
 		`secret`:                         "page.storage: it is not what Storage returns",
@@ -256,6 +260,7 @@ func TestWhatIsNoLoginIsRefused(t *testing.T) {
 }
 
 func TestARestoredLoginIsWipedWithItsTab(t *testing.T) {
+	t.Parallel()
 	warm := uint32(0)
 	p := start(t, &browserv1.Config{MaxTabs: 1, Warm: &warm})
 	s := newVault(t)
@@ -284,6 +289,7 @@ func TestARestoredLoginIsWipedWithItsTab(t *testing.T) {
 }
 
 func TestALoginIsSavedOfAPageWithoutScripts(t *testing.T) {
+	t.Parallel()
 	p := start(t, nil)
 	s := newVault(t)
 	saved, err := save(t, p, s.url+"/sign-in", &browserv1.Page{Wait: done()})

@@ -60,13 +60,13 @@ type Registry struct {
 	mu       sync.Mutex // of the sessions too
 	closed   bool
 	sessions map[string]*Session
-	names    map[owner]*named
+	names    map[nameOf]*named
 	opening  int
 	gone     []gone // the longest gone first
 }
 
-// owner is what a session with a name is found by.
-type owner struct{ client, name string }
+// nameOf is what a session with a name is found by.
+type nameOf struct{ client, name string }
 
 // named is a session with a name, or one that is being opened under it.
 type named struct {
@@ -82,7 +82,7 @@ type gone struct {
 
 // New returns a registry without sessions. The caller closes it.
 func New(ctx context.Context, o Options) *Registry {
-	r := &Registry{Options: o, sessions: make(map[string]*Session), names: make(map[owner]*named)}
+	r := &Registry{Options: o, sessions: make(map[string]*Session), names: make(map[nameOf]*named)}
 	r.life, r.die = context.WithCancel(context.WithoutCancel(ctx))
 	return r
 }
@@ -95,7 +95,7 @@ func (r *Registry) Open(ctx context.Context, o Owner, open func(context.Context)
 		s, err = r.add(ctx, o, open)
 		return s, false, err
 	}
-	key := owner{o.Client, o.Name}
+	key := nameOf{o.Client, o.Name}
 	for {
 		n, isMine := r.claim(key)
 		if isMine {
@@ -115,7 +115,7 @@ func (r *Registry) Open(ctx context.Context, o Owner, open func(context.Context)
 }
 
 // claim takes a name, or returns who has it.
-func (r *Registry) claim(key owner) (n *named, isMine bool) {
+func (r *Registry) claim(key nameOf) (n *named, isMine bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if n := r.names[key]; n != nil {
@@ -127,7 +127,7 @@ func (r *Registry) claim(key owner) (n *named, isMine bool) {
 }
 
 // settle tells who waits for a name what has become of it.
-func (r *Registry) settle(key owner, n *named, s *Session) {
+func (r *Registry) settle(key nameOf, n *named, s *Session) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n.session = s
@@ -243,7 +243,7 @@ func sentence(reason string) string {
 // forget takes a session that ends off the list. Called with the lock.
 func (r *Registry) forget(s *Session) {
 	delete(r.sessions, s.ID)
-	if key := (owner{s.Client, s.Name}); r.names[key] != nil && r.names[key].session == s {
+	if key := (nameOf{s.Client, s.Name}); r.names[key] != nil && r.names[key].session == s {
 		delete(r.names, key)
 	}
 	now := time.Now()
@@ -268,13 +268,6 @@ func (r *Registry) List(client string) []*browserv1.Session {
 		return a.GetOpened().AsTime().Compare(b.GetOpened().AsTime())
 	})
 	return listed
-}
-
-// Count is how many sessions are open.
-func (r *Registry) Count() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return len(r.sessions)
 }
 
 // Close ends all sessions and returns when nothing of them is left.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/page"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/slot"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 	"google.golang.org/grpc/codes"
@@ -114,8 +115,7 @@ func (s *Session) done(info *browserv1.PageInfo, err error) error {
 	if info != nil {
 		s.page.Info = info
 	}
-	code := status.Code(err)
-	s.isHung = code == codes.DeadlineExceeded || code == codes.Canceled || code == codes.Internal
+	s.isHung = page.MayBeBusy(err)
 	if s.page.Slot.Tab.Err() != nil {
 		s.end(Crashed)
 	}

@@ -175,12 +175,12 @@ func (b *browser) tell(e devtools.Event) {
 	}
 }
 
-// opened closes the window that a page has opened, unless it may have some.
+// opened closes the window that a page has opened.
 func (b *browser) opened(info *target.Info) {
 	b.mu.Lock()
 	s := b.slots[info.BrowserContextID]
 	b.mu.Unlock()
-	if s != nil && info.Type == "page" && info.TargetID != s.Tab.Target && !s.Tab.IsAwaited(info.TargetID) && !s.Popups {
+	if s != nil && info.Type == "page" && info.TargetID != s.Tab.Target && !s.Tab.IsAwaited(info.TargetID) {
 		b.Post(target.CommandCloseTarget, target.CloseTargetParams{TargetID: info.TargetID})
 	}
 }

@@ -48,10 +48,6 @@ type Slot struct {
 	Tab    *pagepkg.Tab
 	Outlet *outlet.Outlet
 
-	// Popups lets the page open windows; without it they are closed at once. It
-	// is set before the first page.
-	Popups bool
-
 	browser *browser
 	folder  *download.Folder // nil without Download; of the browser's lock
 	context cdp.BrowserContextID

@@ -109,7 +109,7 @@ func (v *View) createTarget(ctx context.Context, c *command) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := m.checkURL(); err != nil {
+	if err := errors.Join(m.checkURL(), m.checkSize()); err != nil {
 		return nil, err
 	}
 	for name := range m {

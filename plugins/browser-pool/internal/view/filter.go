@@ -81,8 +81,14 @@ func (v *View) knows(s *session, id target.ID) bool {
 	return s.known[id]
 }
 
-// isOwn reports whether a target is in one of the client's contexts.
+// isOwn reports whether a target is in one of the client's contexts, and is a page
+// or what a page has made: the browser's own windows have rights that no page has.
 func (v *View) isOwn(info *target.Info) bool {
+	switch info.Type {
+	case "page", "tab", "iframe", "worker", "shared_worker", "service_worker", "worklet", "auction_worklet", "shared_storage_worklet":
+	default:
+		return false
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.contexts[info.BrowserContextID] != nil

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/cdp/jsonv2"
+	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 )
 
 // reply is a message for the client.
@@ -142,6 +143,57 @@ func TestWhatReachesTheMachineOrAllClientsIsRefused(t *testing.T) {
 	}
 	if r := c.ask(t, "", "Browser.setDownloadBehavior", `{"behavior":"allow","downloadPath":"/tmp"}`); r.Error != nil {
 		t.Errorf("downloads are denied without a word, as scripts expect: %s", r.Error.Message)
+	}
+}
+
+func TestNumbersThatEndTheBrowserForAllAreRefused(t *testing.T) {
+	pool := browsers(t)
+	c := &client{View: open(t, pool)}
+	_, session := c.page(t, `{"url":"data:text/html,<input autofocus>"}`)
+	for _, command := range [][2]string{
+		{"Input.imeSetComposition", `{"text":"a","selectionStart":0,"selectionEnd":0,"replacementStart":-1,"replacementEnd":-1}`},
+		{"Input.dispatchTouchEvent", `{"type":"touchStart","touchPoints":[{"x":1,"y":1}],"timestamp":-1e308}`},
+		{"Input.dispatchMouseEvent", `{"type":"mouseMoved","x":1e11,"y":1}`},
+		{"Storage.overrideQuotaForOrigin", `{"origin":"http://a.test","quotaSize":-1}`},
+		{"Storage.overrideQuotaForOrigin", `{"origin":"http://a.test","quotaSize":1e19}`},
+	} {
+		if r := c.ask(t, session, command[0], command[1]); r.Error == nil {
+			t.Errorf("%s %s: no error", command[0], command[1])
+		}
+	}
+	for _, command := range [][2]string{
+		{"Input.imeSetComposition", `{"text":"a","selectionStart":-1,"selectionEnd":-1}`},
+		{"Input.dispatchTouchEvent", `{"type":"touchStart","touchPoints":[{"x":1,"y":1}],"timestamp":-1e10}`},
+		{"Input.dispatchTouchEvent", `{"type":"touchEnd","touchPoints":[],"timestamp":1e10}`},
+		{"Input.dispatchMouseEvent", `{"type":"mousePressed","x":1e10,"y":-1e10,"button":"left","timestamp":1e10}`},
+		{"Input.dispatchKeyEvent", `{"type":"keyDown","key":"a","timestamp":-1e10}`},
+		{"Storage.overrideQuotaForOrigin", `{"origin":"http://a.test","quotaSize":1000000}`}, {"Storage.overrideQuotaForOrigin", `{"origin":"http://a.test"}`},
+	} {
+		if r := c.ask(t, session, command[0], command[1]); r.Error != nil {
+			t.Errorf("%s %s: %s", command[0], command[1], r.Error.Message)
+		}
+	}
+}
+
+func TestAWindowHasTheSizeOfAWindow(t *testing.T) {
+	for _, kind := range []browserv1.Engine{browserv1.Engine_HEADLESS_SHELL, browserv1.Engine_CHROMIUM} {
+		t.Run(kind.String(), func(t *testing.T) {
+			c := &client{View: open(t, browsersOf(t, kind))}
+			id, _ := c.page(t, `{"url":"about:blank","width":16384,"height":16384}`)
+			window := c.ask(t, "", "Browser.getWindowForTarget", fmt.Sprintf(`{"targetId":%q}`, id)).Result["windowId"]
+			for _, command := range [][2]string{
+				{"Target.createTarget", `{"url":"about:blank","width":2147483647,"height":1}`},
+				{"Browser.setWindowBounds", fmt.Sprintf(`{"windowId":%.0f,"bounds":{"width":2147483647}}`, window)},
+				{"Browser.setContentsSize", fmt.Sprintf(`{"windowId":%.0f,"width":2147483647,"height":1}`, window)},
+			} {
+				if r := c.ask(t, "", command[0], command[1]); r.Error == nil || !strings.Contains(r.Error.Message, "16384 at most") {
+					t.Errorf("%s %s: got %v", command[0], command[1], r.Error)
+				}
+			}
+			if r := c.ask(t, "", "Browser.setWindowBounds", fmt.Sprintf(`{"windowId":%.0f,"bounds":{"width":1,"height":16384,"left":-16384,"top":16384}}`, window)); r.Error != nil {
+				t.Error(r.Error.Message)
+			}
+		})
 	}
 }
 

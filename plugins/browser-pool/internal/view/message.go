@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/chromedp/cdproto/cdp/jsonv2"
 	"github.com/chromedp/cdproto/target"
@@ -33,7 +34,9 @@ var (
 // takes for the method, the session and the end of the message is the same.
 func parse(text []byte) (command, error) {
 	c := command{id: -1, text: bytes.TrimSpace(text)}
-	decoder := jsontext.NewDecoder(bytes.NewBuffer(c.text), jsontext.AllowDuplicateNames(true)) // c.member looks for those that matter
+	// c.member looks for the names that matter. Half of a surrogate pair is a text to
+	// browsers, if it is written as an escape.
+	decoder := jsontext.NewDecoder(bytes.NewBuffer(c.text), jsontext.AllowDuplicateNames(true), jsontext.AllowInvalidUTF8(utf8.Valid(c.text)))
 	token, err := decoder.ReadToken()
 	if err != nil {
 		return c, err

@@ -12,9 +12,18 @@ func TestMessagesThatTheBrowserMayReadOtherwiseAreNoMessages(t *testing.T) {
 		`{"id":"1","method":"A.b"}`, `{"id":1,"method":2}`, `{"id":1,"method":"A.b"} {}`, "{\"id\":1,\"method\":\"A.b\"}\x00{\"id\":2,\"method\":\"Browser.close\"}",
 		`{"id":1,"method":"A.b","method":"Browser.close"}`, `{"id":1,"method":"A.b","sessionId":"X","session\u0049d":"Y"}`, `{"id":1,"method":"A.b","sessionId":""}`,
 		"{\"id\":1,\"method\":\"A.b\",\"params\":{\"x\":\"\x00\"}}", `{"id":1,"id":1,"method":"A.b"}`, `{"id":1,"method":"A.b","params":{},"params":{}}`,
+		"{\"id\":1,\"method\":\"A.b\",\"params\":{\"x\":\"\xff\"}}", `{"id":1,"method":"A.b","sessionId":"X","sessionId\ud83d":"Y","session\u0049d":"Z"}`,
 	} {
 		if c, err := parse([]byte(text)); err == nil {
 			t.Errorf("%s: got %+v", text, c)
+		}
+	}
+}
+
+func TestAnyTextOfJavaScriptIsAMessage(t *testing.T) {
+	for _, text := range []string{`{"id":1,"method":"A.b","params":{"x":"\ud83d"}}`, `{"id":1,"method":"A.b","params":{"x":"\ude00\ud83d\u0000"}}`} {
+		if c, err := parse([]byte(text)); err != nil || c.method != "A.b" {
+			t.Errorf("%s: got %+v, %v", text, c, err)
 		}
 	}
 }
@@ -23,6 +32,7 @@ func FuzzACommandIsReadAsTheBrowserReadsIt(f *testing.F) {
 	for _, text := range []string{
 		`{"id":1,"method":"Page.navigate","params":{"url":"http://a/"},"sessionId":"0123456789ABCDEF0123456789ABCDEF"}`,
 		`{"params":{},"sess\u0069onId":"A","\u006dethod":"Browser.close","id":0}`, ` {"id":7,"method":"A\"b","x":[{"id":2}]}`, "{\"id\":1,\"method\":\"\x00\"}",
+		`{"id":1,"method":"A\ud83d","session\ud83dId":"B","params":"\ud83d"}`,
 	} {
 		f.Add([]byte(text))
 	}

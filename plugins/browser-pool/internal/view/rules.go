@@ -57,10 +57,10 @@ func (v *View) sessionOf(c *command) *session {
 func isPlain(method string) bool {
 	domain, _, _ := strings.Cut(method, ".")
 	switch domain {
-	case "Page", "DOM", "Input", "Network":
+	case "Page", "DOM", "Network":
 		switch method {
 		case "Page.navigate", // files of this machine
-			"Page.setDownloadBehavior", "DOM.setFileInputFiles", "Input.dispatchDragEvent", "Network.loadNetworkResource":
+			"Page.setDownloadBehavior", "DOM.setFileInputFiles", "Network.loadNetworkResource":
 			return false
 		}
 		return true
@@ -118,22 +118,24 @@ func (v *View) judge(s *session, c *command) (jsonv2.Value, error) {
 		return nil, v.checkSession(m)
 	case "Page.navigate":
 		return nil, m.checkURL()
-	case "Input.dispatchDragEvent":
-		return nil, m.checkDrag()
 	case "Browser.getVersion", "Target.setDiscoverTargets":
 		return nil, nil
 	case "Browser.getWindowBounds", "Browser.setWindowBounds", "Browser.setContentsSize":
-		return nil, v.checkWindow(m)
+		return nil, errors.Join(v.checkWindow(m), m.checkSize())
 	case "Browser.setDownloadBehavior":
 		m["behavior"] = jsonv2.Value(`"deny"`)
 		delete(m, "downloadPath")
 		return v.inContext(m)
 	}
-	if strings.HasPrefix(c.method, "Storage.") && !s.isWide() {
-		return nil, v.checkContext(m)
-	}
-	if s.isWide() {
+	switch {
+	case s.isWide():
 		return v.judgeWide(c, m)
+	case strings.HasPrefix(c.method, "Input."):
+		return m.judgeInput(c)
+	case c.method == "Storage.overrideQuotaForOrigin":
+		return nil, m.checkPositive(maxQuota, "quotaSize")
+	case strings.HasPrefix(c.method, "Storage."):
+		return nil, v.checkContext(m)
 	}
 	return nil, refused(c.method)
 }
@@ -149,7 +151,12 @@ func (v *View) judgeWide(c *command, m members) (jsonv2.Value, error) {
 		return nil, v.checkTarget(m, true)
 	case "Target.activateTarget", "Target.closeTarget", "Target.autoAttachRelated":
 		return nil, v.checkTarget(m, false)
-	case "Storage.getCookies", "Storage.setCookies", "Storage.clearCookies", "Browser.grantPermissions", "Browser.setPermission", "Browser.resetPermissions":
+	case "Storage.getCookies", "Storage.setCookies", "Storage.clearCookies", "Browser.resetPermissions":
+		return v.inContext(m)
+	case "Browser.grantPermissions", "Browser.setPermission":
+		if err := m.checkPermission(); err != nil {
+			return nil, err
+		}
 		return v.inContext(m)
 	}
 	return nil, refused(c.method)
@@ -184,22 +191,6 @@ func (m members) checkURL() error {
 		return nil
 	}
 	return fmt.Errorf("url %.80q: only pages of http, https, about, data and blob are shown", text)
-}
-
-// checkDrag keeps files of this machine from being dropped on a page.
-func (m members) checkDrag() error {
-	var data struct {
-		Files jsonv2.Value `json:"files"`
-	}
-	if value, ok := m["data"]; ok {
-		if err := jsonv2.Unmarshal(value, &data, jsonv2.DefaultOptionsV2()); err != nil {
-			return err
-		}
-	}
-	if data.Files != nil && string(data.Files) != "[]" {
-		return errors.New("files of the browser's machine cannot be dropped")
-	}
-	return nil
 }
 
 func (v *View) checkTarget(m members, mayBeNone bool) error {

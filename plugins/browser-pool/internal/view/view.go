@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"sync"
 	"time"
 
@@ -200,9 +201,13 @@ func (v *View) spawn(do func()) {
 	}
 }
 
-// dispose ends a context with its pages.
+// dispose ends a context with its pages. One that does not go is tried again at
+// the end of the view.
 func (v *View) dispose(ctx context.Context, id cdp.BrowserContextID) error {
 	_, err := devtools.Call(ctx, v.conn.Session, target.DisposeBrowserContext, target.DisposeBrowserContextParams{BrowserContextID: id})
+	if err != nil {
+		return err
+	}
 	v.mu.Lock()
 	out := v.contexts[id]
 	delete(v.contexts, id)
@@ -210,7 +215,7 @@ func (v *View) dispose(ctx context.Context, id cdp.BrowserContextID) error {
 	if out != nil {
 		out.Close()
 	}
-	return err
+	return nil
 }
 
 // Next returns the next message for the client, which owns it. It waits for one.
@@ -270,7 +275,16 @@ func (v *View) clear() {
 	v.sessions = nil
 	v.mu.Unlock()
 	v.tasks.Wait() // no context is made any more
+	v.mu.Lock()
+	targets := maps.Clone(v.targets)
+	v.mu.Unlock()
 	var commands []devtools.Command
+	for id, isTab := range targets {
+		if isTab {
+			// One with a dialog keeps its context from going.
+			commands = append(commands, devtools.Command{Method: target.CommandCloseTarget, Params: target.CloseTargetParams{TargetID: id}, Optional: true})
+		}
+	}
 	if v.root != nil {
 		// Lets go of whatever waits for this client's debugger.
 		commands = append(commands, devtools.Do(target.DetachFromTarget, target.DetachFromTargetParams{SessionID: v.root.ID()}))

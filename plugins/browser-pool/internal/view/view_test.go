@@ -26,11 +26,16 @@ func (silent) Recycled(string)       {}
 func (silent) Crashed(string)        {}
 func (silent) Sampled(uint64)        {}
 
-// browsers is a pool of one browser, which ends with the test. Without a browser
+// browsers is a pool of one headless shell, which ends with the test. Without one
 // here, the test is skipped.
 func browsers(t testing.TB) *slot.Pool {
 	t.Helper()
-	program, err := engine.Find(t.Context(), browserv1.Engine_HEADLESS_SHELL, "")
+	return browsersOf(t, browserv1.Engine_HEADLESS_SHELL)
+}
+
+func browsersOf(t testing.TB, kind slot.Engine) *slot.Pool {
+	t.Helper()
+	program, err := engine.Find(t.Context(), kind, "")
 	if err != nil {
 		t.Skipf("no browser: %v", err)
 	}
@@ -43,7 +48,7 @@ func browsers(t testing.TB) *slot.Pool {
 		t.Fatal(err)
 	}
 	pool := slot.New(slot.Options{
-		Programs: map[slot.Engine]engine.Program{browserv1.Engine_HEADLESS_SHELL: program}, Default: browserv1.Engine_HEADLESS_SHELL,
+		Programs: map[slot.Engine]engine.Program{kind: program}, Default: kind,
 		Launch: engine.Options{Home: home}, Outlets: &outlet.Rules{Policy: policy},
 		MaxBrowsers: 1, MaxTabs: 20, MaxUses: 100, MaxAge: time.Hour, IdleTimeout: time.Hour, Memory: 8 << 30, MaxTabMemory: 1 << 30,
 		Log: func(message string, args ...any) { t.Log(append([]any{message}, args...)...) }, Meter: silent{},
@@ -60,7 +65,7 @@ func browsers(t testing.TB) *slot.Pool {
 // open returns a view that ends with the test.
 func open(t testing.TB, pool *slot.Pool) *View {
 	t.Helper()
-	v, err := Open(t.Context(), pool, Options{Engine: browserv1.Engine_HEADLESS_SHELL, Client: t.Name(), MaxTabs: 3, Outlets: pool.Outlets})
+	v, err := Open(t.Context(), pool, Options{Engine: pool.Default, Client: t.Name(), MaxTabs: 3, Outlets: pool.Outlets})
 	if err != nil {
 		t.Fatal(err)
 	}

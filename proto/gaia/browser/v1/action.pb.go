@@ -80,15 +80,18 @@ func (Picture_Format) EnumDescriptor() ([]byte, []int) {
 	return file_gaia_browser_v1_action_proto_rawDescGZIP(), []int{18, 0}
 }
 
-// Target is an element. A selector is CSS; within open shadow roots "a >>> b" is b
-// in the shadow root of a. "text=Sign in" is the smallest element with this text.
+// Target is an element. A selector is CSS; "a >>> b" is b in the open shadow root of
+// any a. "text=Sign in" is the smallest element whose whole text this is, as the
+// document has it or as it is shown, in any open shadow root, white space made
+// single.
 type Target struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// selector of the element. Required. The first that fits and can be seen.
 	Selector string `protobuf:"bytes,1,opt,name=selector,proto3" json:"selector,omitempty"`
 	// frame that it is in, by its name or a part of its URL. Optional.
 	Frame string `protobuf:"bytes,2,opt,name=frame,proto3" json:"frame,omitempty"`
-	// timeout to wait for it. Optional, default 10s.
+	// timeout to wait until it is there and the action can be done, at most 24h.
+	// Optional, default 10s.
 	Timeout       *durationpb.Duration `protobuf:"bytes,3,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -151,7 +154,7 @@ type NavigateRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// session to work on. Required.
 	Session string `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
-	// url to go to.
+	// url to go to: http, https or about:blank.
 	Url string `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
 	// back in the history.
 	Back bool `protobuf:"varint,3,opt,name=back,proto3" json:"back,omitempty"`
@@ -161,7 +164,7 @@ type NavigateRequest struct {
 	Reload bool `protobuf:"varint,5,opt,name=reload,proto3" json:"reload,omitempty"`
 	// wait until then. Optional, default LOAD.
 	Wait *Wait `protobuf:"bytes,6,opt,name=wait,proto3" json:"wait,omitempty"`
-	// timeout of it all. Optional, default 30s.
+	// timeout of it all, at most 24h. Optional, default 30s.
 	Timeout       *durationpb.Duration `protobuf:"bytes,7,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -303,7 +306,8 @@ type ClickRequest struct {
 	Button string `protobuf:"bytes,3,opt,name=button,proto3" json:"button,omitempty"`
 	// count of clicks, 1 to 3. Optional, default 1.
 	Count uint32 `protobuf:"varint,4,opt,name=count,proto3" json:"count,omitempty"`
-	// wait_navigation until the page that the click leads to is loaded. Optional.
+	// wait_navigation until the page that the click leads to is loaded. It begins
+	// within target.timeout, and takes 30s at most. Optional.
 	WaitNavigation bool `protobuf:"varint,5,opt,name=wait_navigation,json=waitNavigation,proto3" json:"wait_navigation,omitempty"`
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
@@ -526,9 +530,10 @@ type PressRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// session to work on. Required.
 	Session string `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
-	// target that has them. Optional, default the element with the focus.
+	// target that has them; its timeout is that of all keys. Optional, default the
+	// element with the focus.
 	Target *Target `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
-	// keys: "Enter", "Control+A", "a". Required.
+	// keys: "Enter", "Control+A", "a", as KeyboardEvent.key has them. Required.
 	Keys          []string `protobuf:"bytes,3,rep,name=keys,proto3" json:"keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -737,9 +742,10 @@ type UploadRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// session to work on. Required.
 	Session string `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
-	// target to put them into. Required.
+	// target to put them into: the input, which may be hidden, its label, or what it
+	// is within or near. Required.
 	Target *Target `protobuf:"bytes,2,opt,name=target,proto3" json:"target,omitempty"`
-	// files, at most 16 MiB in all. Required.
+	// files, at most 16 MiB in all, and 256 MiB in a session. Required.
 	Files         []*File `protobuf:"bytes,3,rep,name=files,proto3" json:"files,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -799,7 +805,7 @@ func (x *UploadRequest) GetFiles() []*File {
 // File is one to upload.
 type File struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// name that the page sees, without directories. Required.
+	// name that the page sees, without directories, at most 255 bytes. Required.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// content of it.
 	Content       []byte `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
@@ -893,16 +899,16 @@ type WaitForRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// session to work on. Required.
 	Session string `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
-	// wait for this. Required.
+	// wait for this. Required, unless url is set.
 	Wait *Wait `protobuf:"bytes,2,opt,name=wait,proto3" json:"wait,omitempty"`
-	// hidden waits until the selector's element is gone or cannot be seen.
+	// hidden waits until no element that wait.selector fits can be seen. Optional.
 	Hidden bool `protobuf:"varint,3,opt,name=hidden,proto3" json:"hidden,omitempty"`
 	// url is a pattern, with * for any text, that the page's URL has to fit.
 	// Optional.
 	Url string `protobuf:"bytes,4,opt,name=url,proto3" json:"url,omitempty"`
 	// frame in which selector and expression are looked for. Optional.
 	Frame string `protobuf:"bytes,5,opt,name=frame,proto3" json:"frame,omitempty"`
-	// timeout. Optional, default 30s.
+	// timeout of it all, at most 24h. Optional, default 30s.
 	Timeout       *durationpb.Duration `protobuf:"bytes,6,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1040,7 +1046,7 @@ type CaptureRequest struct {
 	Html bool `protobuf:"varint,4,opt,name=html,proto3" json:"html,omitempty"`
 	// text of the page, as Text returns it.
 	Text bool `protobuf:"varint,5,opt,name=text,proto3" json:"text,omitempty"`
-	// selector of the element whose text is wanted. Optional.
+	// selector of the element whose text is wanted, as in Target. Optional.
 	Selector      string `protobuf:"bytes,6,opt,name=selector,proto3" json:"selector,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1182,9 +1188,10 @@ type Picture struct {
 	Quality uint32 `protobuf:"varint,2,opt,name=quality,proto3" json:"quality,omitempty"`
 	// full_page is the whole page, not the viewport alone. Optional.
 	FullPage bool `protobuf:"varint,3,opt,name=full_page,json=fullPage,proto3" json:"full_page,omitempty"`
-	// selector of an element to take alone. Optional.
+	// selector of an element to take alone, as in Target. Optional.
 	Selector string `protobuf:"bytes,4,opt,name=selector,proto3" json:"selector,omitempty"`
-	// clip is a part of the page. Optional.
+	// clip is a part of the page. Optional. One of full_page, selector and clip is
+	// set, or none.
 	Clip *Rectangle `protobuf:"bytes,5,opt,name=clip,proto3" json:"clip,omitempty"`
 	// transparent leaves out a page's default white background. Optional.
 	Transparent   bool `protobuf:"varint,6,opt,name=transparent,proto3" json:"transparent,omitempty"`
@@ -1267,9 +1274,9 @@ func (x *Picture) GetTransparent() bool {
 // Rectangle is a part of a page, in CSS pixels from its top left corner.
 type Rectangle struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// x of the left edge.
+	// x of the left edge, 0 or above.
 	X float64 `protobuf:"fixed64,1,opt,name=x,proto3" json:"x,omitempty"`
-	// y of the upper edge.
+	// y of the upper edge, 0 or above.
 	Y float64 `protobuf:"fixed64,2,opt,name=y,proto3" json:"y,omitempty"`
 	// width above 0.
 	Width float64 `protobuf:"fixed64,3,opt,name=width,proto3" json:"width,omitempty"`
@@ -1349,11 +1356,11 @@ type Print struct {
 	// paper: "A4", "A3", "A5", "Letter", "Legal", "Tabloid", or width and height.
 	// Optional, default "A4".
 	Paper string `protobuf:"bytes,4,opt,name=paper,proto3" json:"paper,omitempty"`
-	// width of the paper. Optional.
+	// width of the paper, 0.1 to 200, in place of paper; with height. Optional.
 	Width float64 `protobuf:"fixed64,5,opt,name=width,proto3" json:"width,omitempty"`
-	// height of the paper. Optional.
+	// height of the paper, as width. Optional.
 	Height float64 `protobuf:"fixed64,6,opt,name=height,proto3" json:"height,omitempty"`
-	// margin on all sides. Optional, default 0.4.
+	// margin on all sides, 0 to 100. Optional, default 0.4.
 	Margin *float64 `protobuf:"fixed64,7,opt,name=margin,proto3,oneof" json:"margin,omitempty"`
 	// margin_top. Optional, default margin.
 	MarginTop *float64 `protobuf:"fixed64,8,opt,name=margin_top,json=marginTop,proto3,oneof" json:"margin_top,omitempty"`
@@ -1534,7 +1541,7 @@ type CookiesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// session to work on. Required.
 	Session string `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
-	// urls that they would be sent to. Optional, default all of the session.
+	// urls that the page would send them to. Optional, default all of the session.
 	Urls          []string `protobuf:"bytes,2,rep,name=urls,proto3" json:"urls,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1587,7 +1594,7 @@ func (x *CookiesRequest) GetUrls() []string {
 // CookiesResponse is cookies.
 type CookiesResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// cookies of the session.
+	// cookies of the session, by domain, path and name.
 	Cookies       []*Cookie `protobuf:"bytes,1,rep,name=cookies,proto3" json:"cookies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

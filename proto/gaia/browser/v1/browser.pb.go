@@ -535,11 +535,11 @@ func (x *TextResponse) GetCost() *Cost {
 // RunRequest is a page and what to do on it.
 type RunRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// url to open first. Optional.
+	// url to open first. Optional, default about:blank.
 	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
 	// page says how it is opened. Optional.
 	Page *Page `protobuf:"bytes,2,opt,name=page,proto3" json:"page,omitempty"`
-	// steps, 1 to 1000. Required.
+	// steps, 1 to 1000, whose results have at most 64 MiB together. Required.
 	Steps         []*Step `protobuf:"bytes,3,rep,name=steps,proto3" json:"steps,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -601,7 +601,7 @@ type RunResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// results, one a step that was taken, in their order.
 	Results []*StepResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
-	// page after the last step.
+	// page after the last step, or as it was last seen.
 	Page *PageInfo `protobuf:"bytes,2,opt,name=page,proto3" json:"page,omitempty"`
 	// cost of the call.
 	Cost          *Cost `protobuf:"bytes,3,opt,name=cost,proto3" json:"cost,omitempty"`
@@ -1175,13 +1175,15 @@ type OpenRequest struct {
 	// page says how it is opened. Optional.
 	Page *Page `protobuf:"bytes,2,opt,name=page,proto3" json:"page,omitempty"`
 	// name under which the session can be opened again while it lives: Open of the
-	// same name and client returns it as it is (isolation "sticky"). Optional.
+	// same name and client returns it as it is (isolation "sticky"). At most 256
+	// bytes. Optional.
 	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
 	// idle_timeout after which an unused session is closed, 1s to 24h. Optional,
 	// default Config.session_idle_timeout.
 	IdleTimeout *durationpb.Duration `protobuf:"bytes,4,opt,name=idle_timeout,json=idleTimeout,proto3" json:"idle_timeout,omitempty"`
 	// dialogs says how alert, confirm, prompt and beforeunload are answered.
-	// Optional, default dismissed.
+	// Optional, by default the first three are dismissed, and a page may be left
+	// (beforeunload is accepted).
 	Dialogs       *DialogPolicy `protobuf:"bytes,5,opt,name=dialogs,proto3" json:"dialogs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1252,12 +1254,14 @@ func (x *OpenRequest) GetDialogs() *DialogPolicy {
 	return nil
 }
 
-// DialogPolicy is how dialogs are answered, so that none blocks a page.
+// DialogPolicy is how all dialogs are answered, at once, so that none blocks a
+// page. An empty one dismisses them, beforeunload included: the page stays, and a
+// navigation is FailedPrecondition.
 type DialogPolicy struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// accept answers "OK".
+	// accept answers "OK". Optional, default "Cancel".
 	Accept bool `protobuf:"varint,1,opt,name=accept,proto3" json:"accept,omitempty"`
-	// text for prompts.
+	// text for prompts that are accepted. Optional.
 	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1383,7 +1387,7 @@ type EvaluateRequest struct {
 	Args []*structpb.Value `protobuf:"bytes,3,rep,name=args,proto3" json:"args,omitempty"`
 	// frame selects a frame by its name or a part of its URL. Optional.
 	Frame string `protobuf:"bytes,4,opt,name=frame,proto3" json:"frame,omitempty"`
-	// timeout after which it is ended. Optional, default 30s.
+	// timeout after which it is ended, at most 24h. Optional, default 30s.
 	Timeout       *durationpb.Duration `protobuf:"bytes,5,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1595,7 +1599,7 @@ func (x *SessionsResponse) GetSessions() []*Session {
 // Session is one that is open.
 type Session struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// session is its id.
+	// session is its id. Whoever knows it may use the session.
 	Session string `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
 	// name, if it has one.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
@@ -1605,7 +1609,7 @@ type Session struct {
 	Page *PageInfo `protobuf:"bytes,4,opt,name=page,proto3" json:"page,omitempty"`
 	// opened at.
 	Opened *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=opened,proto3" json:"opened,omitempty"`
-	// idle is how long nothing was asked of it.
+	// idle is how long nothing was asked of it; streams of Events do not count.
 	Idle *durationpb.Duration `protobuf:"bytes,6,opt,name=idle,proto3" json:"idle,omitempty"`
 	// browser it is in, a number that is never used again.
 	Browser       uint64 `protobuf:"varint,7,opt,name=browser,proto3" json:"browser,omitempty"`
@@ -1974,7 +1978,7 @@ type EventsResponse_Download struct {
 }
 
 type EventsResponse_Navigated struct {
-	// The page went elsewhere.
+	// The page went elsewhere. Its title is not known then.
 	Navigated *PageInfo `protobuf:"bytes,6,opt,name=navigated,proto3,oneof"`
 }
 
@@ -2235,9 +2239,10 @@ type Download struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// url of it.
 	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
-	// name that the page suggests.
+	// name that the page suggests. The file's own may differ: it is made harmless,
+	// and there may be one of that name.
 	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
-	// path of the file, below Config.downloads.dir; "" if it was refused.
+	// path of the file, absolute, below Config.downloads.dir; "" if it was refused.
 	Path string `protobuf:"bytes,3,opt,name=path,proto3" json:"path,omitempty"`
 	// size of the file.
 	Size uint64 `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`

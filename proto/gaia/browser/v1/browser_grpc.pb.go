@@ -51,11 +51,14 @@ const (
 // BrowserPool opens pages in warm tabs. The methods up to Run open one for a
 // single call; those from Open on work on a session, which lasts.
 //
-// Errors of all: InvalidArgument (a field), PermissionDenied (an egress rule),
-// NotFound (a session, an element), ResourceExhausted (tabs, memory, sizes),
-// FailedPrecondition (no browser is installed), DeadlineExceeded (with what was
-// waited for), Aborted (the browser or the page crashed), Unavailable (the page
-// could not be reached: its name, connection or certificate).
+// Errors of all: InvalidArgument (a field), PermissionDenied (an egress rule, or
+// one of the page), NotFound (a session, a frame, an element), ResourceExhausted
+// (tabs, memory, sizes), FailedPrecondition (the engine is not installed, or the
+// page is not as it would have to be: an element is disabled, a script throws, a
+// URL is a file to download), DeadlineExceeded (with what was waited for), Aborted
+// (the browser or the page crashed, or the session was closed meanwhile),
+// Unavailable (the page could not be reached: its name, connection or
+// certificate).
 type BrowserPoolClient interface {
 	// Screenshot opens a page and takes a picture of it.
 	Screenshot(ctx context.Context, in *ScreenshotRequest, opts ...grpc.CallOption) (*ScreenshotResponse, error)
@@ -66,8 +69,9 @@ type BrowserPoolClient interface {
 	// Text opens a page and returns what a person would read on it.
 	Text(ctx context.Context, in *TextRequest, opts ...grpc.CallOption) (*TextResponse, error)
 	// Run opens a page and takes steps on it, one after the other. It ends with
-	// the first step that does not succeed, whose result has the error; those
-	// before it have theirs. An error of the call is one of opening the page.
+	// the first step that does not succeed, whose result has the error, a crash
+	// included; those before it have theirs. An error of the call is one of opening
+	// the page, or of a step's fields, all of which are checked before.
 	Run(ctx context.Context, in *RunRequest, opts ...grpc.CallOption) (*RunResponse, error)
 	// Open begins a session: a page that stays until Close, until nothing was
 	// asked of it for its idle time-out, or until it crashes.
@@ -95,11 +99,12 @@ type BrowserPoolClient interface {
 	Cookies(ctx context.Context, in *CookiesRequest, opts ...grpc.CallOption) (*CookiesResponse, error)
 	// SetCookies adds cookies to the session.
 	SetCookies(ctx context.Context, in *SetCookiesRequest, opts ...grpc.CallOption) (*SetCookiesResponse, error)
-	// Storage returns what makes up a login, for Page.storage of a later session:
-	// cookies, and local, session and IndexedDB storage of the origins that the
-	// session's pages are from.
+	// Storage returns what makes up a login, for Page.storage of a later page: all
+	// cookies of the session, and local, session and IndexedDB storage of the
+	// origins that its pages and their frames were from, 256 at most.
 	Storage(ctx context.Context, in *StorageRequest, opts ...grpc.CallOption) (*StorageResponse, error)
-	// Sessions lists the open ones.
+	// Sessions lists the open ones, with their whole ids: who may call it may use
+	// them all.
 	Sessions(ctx context.Context, in *SessionsRequest, opts ...grpc.CallOption) (*SessionsResponse, error)
 	// Close ends a session. To close one that has ended is no error.
 	Close(ctx context.Context, in *CloseRequest, opts ...grpc.CallOption) (*CloseResponse, error)
@@ -343,11 +348,14 @@ type BrowserPool_EventsClient = grpc.ServerStreamingClient[EventsResponse]
 // BrowserPool opens pages in warm tabs. The methods up to Run open one for a
 // single call; those from Open on work on a session, which lasts.
 //
-// Errors of all: InvalidArgument (a field), PermissionDenied (an egress rule),
-// NotFound (a session, an element), ResourceExhausted (tabs, memory, sizes),
-// FailedPrecondition (no browser is installed), DeadlineExceeded (with what was
-// waited for), Aborted (the browser or the page crashed), Unavailable (the page
-// could not be reached: its name, connection or certificate).
+// Errors of all: InvalidArgument (a field), PermissionDenied (an egress rule, or
+// one of the page), NotFound (a session, a frame, an element), ResourceExhausted
+// (tabs, memory, sizes), FailedPrecondition (the engine is not installed, or the
+// page is not as it would have to be: an element is disabled, a script throws, a
+// URL is a file to download), DeadlineExceeded (with what was waited for), Aborted
+// (the browser or the page crashed, or the session was closed meanwhile),
+// Unavailable (the page could not be reached: its name, connection or
+// certificate).
 type BrowserPoolServer interface {
 	// Screenshot opens a page and takes a picture of it.
 	Screenshot(context.Context, *ScreenshotRequest) (*ScreenshotResponse, error)
@@ -358,8 +366,9 @@ type BrowserPoolServer interface {
 	// Text opens a page and returns what a person would read on it.
 	Text(context.Context, *TextRequest) (*TextResponse, error)
 	// Run opens a page and takes steps on it, one after the other. It ends with
-	// the first step that does not succeed, whose result has the error; those
-	// before it have theirs. An error of the call is one of opening the page.
+	// the first step that does not succeed, whose result has the error, a crash
+	// included; those before it have theirs. An error of the call is one of opening
+	// the page, or of a step's fields, all of which are checked before.
 	Run(context.Context, *RunRequest) (*RunResponse, error)
 	// Open begins a session: a page that stays until Close, until nothing was
 	// asked of it for its idle time-out, or until it crashes.
@@ -387,11 +396,12 @@ type BrowserPoolServer interface {
 	Cookies(context.Context, *CookiesRequest) (*CookiesResponse, error)
 	// SetCookies adds cookies to the session.
 	SetCookies(context.Context, *SetCookiesRequest) (*SetCookiesResponse, error)
-	// Storage returns what makes up a login, for Page.storage of a later session:
-	// cookies, and local, session and IndexedDB storage of the origins that the
-	// session's pages are from.
+	// Storage returns what makes up a login, for Page.storage of a later page: all
+	// cookies of the session, and local, session and IndexedDB storage of the
+	// origins that its pages and their frames were from, 256 at most.
 	Storage(context.Context, *StorageRequest) (*StorageResponse, error)
-	// Sessions lists the open ones.
+	// Sessions lists the open ones, with their whole ids: who may call it may use
+	// them all.
 	Sessions(context.Context, *SessionsRequest) (*SessionsResponse, error)
 	// Close ends a session. To close one that has ended is no error.
 	Close(context.Context, *CloseRequest) (*CloseResponse, error)

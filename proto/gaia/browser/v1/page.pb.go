@@ -34,7 +34,7 @@ const (
 	Isolation_STRICT Isolation = 1
 	// A warm tab, wiped after each use; its renderer served the same client before.
 	Isolation_RESET Isolation = 2
-	// A session by its name, as it was left.
+	// A session by its name, as it was left. For Open with a name only.
 	Isolation_STICKY Isolation = 3
 )
 
@@ -234,8 +234,9 @@ type Page struct {
 	Credentials map[string]*Credentials `protobuf:"bytes,16,rep,name=credentials,proto3" json:"credentials,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// no_javascript turns scripts off. Optional.
 	NoJavascript bool `protobuf:"varint,17,opt,name=no_javascript,json=noJavascript,proto3" json:"no_javascript,omitempty"`
-	// timeout of opening it, wait included. Optional; the deadline of the call
-	// holds anyway.
+	// timeout of opening it, wait included, above 0s and at most 24h. Optional. The
+	// deadline of the call holds anyway; a call without one has this time, or 30s, and
+	// 30s more, a Run 10m more.
 	Timeout *durationpb.Duration `protobuf:"bytes,18,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	// ignore_certificates takes any certificate. Optional.
 	IgnoreCertificates bool `protobuf:"varint,19,opt,name=ignore_certificates,json=ignoreCertificates,proto3" json:"ignore_certificates,omitempty"`
@@ -539,9 +540,10 @@ type Wait struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// until this moment. Optional, default LOAD.
 	Until Wait_Until `protobuf:"varint,1,opt,name=until,proto3,enum=gaia.browser.v1.Wait_Until" json:"until,omitempty"`
-	// selector of an element that has to be visible. Optional.
+	// selector of an element that has to be visible, as in Target. Optional.
 	Selector string `protobuf:"bytes,2,opt,name=selector,proto3" json:"selector,omitempty"`
-	// expression of JavaScript that has to be true. Optional.
+	// expression of JavaScript that has to be true, or a function or promise whose
+	// value has to. Optional.
 	Expression    string `protobuf:"bytes,3,opt,name=expression,proto3" json:"expression,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -603,7 +605,8 @@ func (x *Wait) GetExpression() string {
 type Rules struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// block_types: "image", "media", "font", "stylesheet", "script", "xhr",
-	// "fetch", "websocket", "document" (of frames), "other". Optional.
+	// "fetch", "websocket", "document" (of frames), "other". Browsers do not tell
+	// "xhr" and "fetch" apart: each means both. Optional.
 	BlockTypes []string `protobuf:"bytes,1,rep,name=block_types,json=blockTypes,proto3" json:"block_types,omitempty"`
 	// block_urls are patterns of URLs with * for any text. Optional.
 	BlockUrls []string `protobuf:"bytes,2,rep,name=block_urls,json=blockUrls,proto3" json:"block_urls,omitempty"`
@@ -676,7 +679,7 @@ func (x *Rules) GetThrottle() *Throttle {
 // Throttle is a slow network.
 type Throttle struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// latency added to each request.
+	// latency added to each request, 0s or above.
 	Latency *durationpb.Duration `protobuf:"bytes,1,opt,name=latency,proto3" json:"latency,omitempty"`
 	// down is bytes a second from the network; 0 for no bound.
 	Down uint64 `protobuf:"varint,2,opt,name=down,proto3" json:"down,omitempty"`
@@ -740,11 +743,11 @@ func (x *Throttle) GetUp() uint64 {
 // Cookie is one of HTTP's.
 type Cookie struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// name of it.
+	// name of it. Required.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// value of it.
 	Value string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
-	// domain that it is for; or url is set.
+	// domain that it is for. Exactly one of domain and url is set.
 	Domain string `protobuf:"bytes,3,opt,name=domain,proto3" json:"domain,omitempty"`
 	// path that it is for. Optional, default "/".
 	Path string `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
