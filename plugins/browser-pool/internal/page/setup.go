@@ -169,6 +169,9 @@ func Check(p *browserv1.Page, at string) error {
 		if !isToken(name) || strings.ContainsAny(p.GetHeaders()[name], "\r\n\x00") {
 			return f.invalid("headers", "%q is no name of a header, or its value has a line end", name)
 		}
+		if isBrowsers(name) {
+			return f.invalid("headers", "%q is the browser's own to set", name)
+		}
 	}
 	if err := f.cookies(p.GetCookies()); err != nil {
 		return err
@@ -194,6 +197,17 @@ func Check(p *browserv1.Page, at string) error {
 
 // maxHTML is the longest page that is shown without a URL.
 const maxHTML = 8 << 20
+
+// isBrowsers reports whether a header is one that browsers fail requests for
+// instead of sending it.
+func isBrowsers(name string) bool {
+	name = strings.ToLower(name)
+	switch name {
+	case "host", "content-length", "transfer-encoding", "te", "trailer", "upgrade", "keep-alive", "cookie2":
+		return true
+	}
+	return strings.HasPrefix(name, "proxy-")
+}
 
 func isToken(name string) bool {
 	return name != "" && !strings.ContainsFunc(name, func(r rune) bool {

@@ -98,3 +98,19 @@ func TestTheEndOfAPageIsToldWithoutTheCommandThatMetIt(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestAHeaderThatIsTheBrowsersOwnIsRefused(t *testing.T) {
+	p := start(t, nil)
+	url := serve(t, map[string]string{"/": ""})
+	for _, name := range []string{"Host", "content-length", "Transfer-Encoding", "TE", "Trailer", "Upgrade", "Keep-Alive", "Proxy-Authorization"} {
+		_, err := p.Text(t.Context(), &browserv1.TextRequest{Url: url + "/", Page: &browserv1.Page{Headers: map[string]string{name: "5"}}})
+		if status.Code(err) != codes.InvalidArgument || !strings.Contains(err.Error(), "page.headers") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	for _, name := range []string{"Cookie", "Authorization", "Referer", "Accept-Encoding", "DNT"} {
+		if _, err := p.Text(t.Context(), &browserv1.TextRequest{Url: url + "/", Page: &browserv1.Page{Headers: map[string]string{name: "5"}}}); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}

@@ -253,3 +253,18 @@ func TestASessionWhosePageHangsCanBeClosed(t *testing.T) {
 		t.Errorf("another session: got %q", got)
 	}
 }
+
+func TestTheTabOfASessionIsWipedAndUsedAgain(t *testing.T) {
+	p := start(t, nil)
+	for range 3 {
+		id := open(t, p, &browserv1.OpenRequest{Page: &browserv1.Page{Client: "a"}})
+		if _, err := p.Close(t.Context(), &browserv1.CloseRequest{Session: id}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, reason := range []string{"strict", "unwipeable", "wipe", "hung", "crash"} {
+		if got := metric(t, p, "gaia_browser_recycles_total", "reason", reason); got != 0 {
+			t.Errorf("thrown away for %q: %v", reason, got)
+		}
+	}
+}
