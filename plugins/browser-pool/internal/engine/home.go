@@ -73,7 +73,7 @@ func private(dir string) error {
 	}
 	owner, ok := info.Sys().(*syscall.Stat_t)
 	if !info.IsDir() || !ok || int(owner.Uid) != os.Getuid() || info.Mode().Perm()&0o077 != 0 {
-		return fmt.Errorf("browser profiles: %s is not a directory of this user's alone (0700); remove it", dir)
+		return fmt.Errorf("browser profiles: %s is not a directory of this user's alone (0700); remove it, or set TMPDIR to another place", dir)
 	}
 	return nil
 }
