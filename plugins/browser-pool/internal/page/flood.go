@@ -22,7 +22,7 @@ const (
 	linesPerSecond = 500
 
 	// lineSize is what a line is counted as one for each of, bytes of its message.
-	lineSize = 4 << 10
+	lineSize = 1 << 10
 
 	// maxUnheard is how many lines may still come when the console is not followed
 	// any more: a script that never pauses keeps the page from knowing of that, and
