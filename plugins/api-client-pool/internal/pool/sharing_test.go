@@ -15,6 +15,19 @@ import (
 )
 
 func TestIdenticalGETsShareOneExchange(t *testing.T) {
+	for range 5 {
+		if shareOne(t) == 0 {
+			return
+		}
+	}
+	t.Error("in each of five attempts a call came too late to share")
+}
+
+// shareOne has six calls share an exchange, of which the first gives up, and returns
+// how many came when it was over: a busy machine may hold a call up between its
+// beginning, which can be waited for, and its joining the others.
+func shareOne(t *testing.T) (late int) {
+	t.Helper()
 	arrived, release := make(chan struct{}, 10), make(chan struct{})
 	server := serve(t, func(w http.ResponseWriter, _ *http.Request) {
 		arrived <- struct{}{}
@@ -59,12 +72,11 @@ func TestIdenticalGETsShareOneExchange(t *testing.T) {
 		response.GetBody()[0] = byte('0' + i) // is nobody else's
 		response.GetHeaders()[0].Value = "mine"
 	}
-	if len(arrived) != 0 {
-		t.Errorf("the server saw %d requests more than three", len(arrived))
+	late = len(arrived)
+	if got := gather(t, p)["gaia_api_shared_total"]; shared != 4-late || got != float64(4-late) {
+		t.Errorf("shared: got %d responses and %v in the metric, want %d: all but the one that began anew", shared, got, 4-late)
 	}
-	if got := gather(t, p)["gaia_api_shared_total"]; shared != 4 || got != 4 {
-		t.Errorf("shared: got %d responses and %v in the metric, want 4: all but the one that began anew", shared, got)
-	}
+	return late
 }
 
 // waiting is how many calls are under way.
