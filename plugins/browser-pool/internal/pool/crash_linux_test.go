@@ -222,10 +222,7 @@ func TestAPageThatEatsMemoryIsEndedAlone(t *testing.T) {
 
 func TestNothingIsLeftOfAPool(t *testing.T) {
 	before, goroutines := descriptors(t), runtime.NumGoroutine()
-	p := New()
-	if err := p.Configure(t.Context(), &browserv1.Config{Egress: loopback()}); err != nil {
-		t.Skipf("no browser: %v", err)
-	}
+	p := configured(t, &browserv1.Config{Egress: loopback()})
 	address := colours(t)
 	for n := range 4 {
 		if err := shoot(t.Context(), t, p, address, n+1, "a"); err != nil {

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gaia-go/gaia/plugins/browser-pool/internal/engine"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/page"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
 	egressv1 "github.com/gaia-go/gaia/proto/gaia/egress/v1"
@@ -33,15 +34,26 @@ func start(t testing.TB, config *browserv1.Config) *Pool {
 	if config.Egress == nil {
 		config.Egress = loopback()
 	}
-	p := New()
-	if err := p.Configure(t.Context(), config); err != nil {
-		t.Skipf("no browser: %v", err)
-	}
+	p := configured(t, config)
 	t.Cleanup(func() {
 		if err := p.Shutdown(t.Context()); err != nil {
 			t.Error(err)
 		}
 	})
+	return p
+}
+
+// configured returns a pool that the test ends. Without a browser here, the test
+// is skipped, and for no other reason.
+func configured(t testing.TB, config *browserv1.Config) *Pool {
+	t.Helper()
+	if _, err := engine.Find(t.Context(), browserv1.Engine_HEADLESS_SHELL, ""); err != nil {
+		t.Skipf("no browser: %v", err)
+	}
+	p := New()
+	if err := p.Configure(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
 	return p
 }
 

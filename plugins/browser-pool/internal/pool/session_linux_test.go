@@ -206,10 +206,7 @@ func TestManySessionsShareNothingBetweenClients(t *testing.T) {
 func TestNothingIsLeftOfSessions(t *testing.T) {
 	address := colours(t)
 	before, goroutines := descriptors(t), runtime.NumGoroutine()
-	p := New()
-	if err := p.Configure(t.Context(), &browserv1.Config{Egress: loopback()}); err != nil {
-		t.Skipf("no browser: %v", err)
-	}
+	p := configured(t, &browserv1.Config{Egress: loopback()})
 	ctx, giveUp := context.WithCancel(t.Context())
 	var group sync.WaitGroup
 	for n := range 6 {
