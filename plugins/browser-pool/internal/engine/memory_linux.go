@@ -105,28 +105,19 @@ func ownMemory(dir string) uint64 {
 }
 
 // proportional is the proportional set size of a process, in bytes.
-func proportional(dir string) uint64 {
-	text, err := os.ReadFile(filepath.Join(dir, "smaps_rollup")) //nolint:gosec // G304: in /proc
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "Pss:"); ok {
-			kilobytes, _ := strconv.ParseUint(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 54)
-			return kilobytes << 10
-		}
-	}
-	return 0
-}
+func proportional(dir string) uint64 { return field(filepath.Join(dir, "smaps_rollup"), "Pss:") }
 
 // Total is the machine's memory, 0 if it is not known.
-func Total() uint64 {
-	text, err := os.ReadFile("/proc/meminfo")
+func Total() uint64 { return field("/proc/meminfo", "MemTotal:") }
+
+// field is what a file in /proc says of a name, in bytes; 0 if it does not.
+func field(path, name string) uint64 {
+	text, err := os.ReadFile(path) //nolint:gosec // G304: in /proc
 	if err != nil {
 		return 0
 	}
 	for line := range strings.Lines(string(text)) {
-		if rest, ok := strings.CutPrefix(line, "MemTotal:"); ok {
+		if rest, ok := strings.CutPrefix(line, name); ok {
 			kilobytes, _ := strconv.ParseUint(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(rest), "kB")), 10, 54)
 			return kilobytes << 10
 		}
