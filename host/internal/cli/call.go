@@ -11,7 +11,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	"github.com/gaia-go/gaia/host/internal/cli/request"
+	"github.com/gaia-go/gaia/host/internal/request"
 )
 
 // subsystemHeader names the subsystem that a call is for.

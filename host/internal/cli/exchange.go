@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 
-	"github.com/gaia-go/gaia/host/internal/cli/request"
+	"github.com/gaia-go/gaia/host/internal/request"
 )
 
 // exchange makes the call and prints what comes back.

@@ -7,7 +7,7 @@ import (
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
-	"github.com/gaia-go/gaia/host/internal/cli/request"
+	"github.com/gaia-go/gaia/host/internal/request"
 )
 
 // requestField is a field of a request as `gaia call` takes it.

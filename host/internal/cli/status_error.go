@@ -10,7 +10,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/anypb"
 
-	"github.com/gaia-go/gaia/host/internal/cli/request"
+	"github.com/gaia-go/gaia/host/internal/request"
 )
 
 // describeStatus says what a gRPC error says, its details included. Types

@@ -18,12 +18,16 @@ import (
 // forward handles every call that is not to one of the host's own services:
 // which subsystem serves it, may it pass, and then the way to an instance.
 func (s *Server) forward(_ any, stream grpc.ServerStream) error {
-	start := time.Now()
-	ctx := stream.Context()
 	name, ok := grpc.MethodFromServerStream(stream)
 	if !ok {
 		return status.Error(codes.Internal, "internal: a call without a method")
 	}
+	return s.call(name, stream)
+}
+
+func (s *Server) call(name string, stream grpc.ServerStream) error {
+	start := time.Now()
+	ctx := stream.Context()
 	md, _ := metadata.FromIncomingContext(ctx)
 	subsystem, err := namedSubsystem(md)
 	if err != nil {

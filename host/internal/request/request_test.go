@@ -19,7 +19,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 	"google.golang.org/protobuf/types/dynamicpb"
 
-	"github.com/gaia-go/gaia/host/internal/cli/request"
+	"github.com/gaia-go/gaia/host/internal/request"
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 
 	// What testdata/rich.proto imports.
