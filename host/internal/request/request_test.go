@@ -32,7 +32,7 @@ import (
 // everything is the message rich.v1.Everything of ../testdata/rich.proto.
 func everything(tb testing.TB) protoreflect.MessageDescriptor {
 	tb.Helper()
-	raw, err := os.ReadFile("../testdata/rich.binpb")
+	raw, err := os.ReadFile("../cli/testdata/rich.binpb")
 	if err != nil {
 		tb.Fatal(err)
 	}
