@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/gaia-go/gaia/host/internal/door"
+	"github.com/gaia-go/gaia/host/internal/door/rpc"
 	"github.com/gaia-go/gaia/host/internal/supervisor"
 	"github.com/gaia-go/gaia/host/internal/telemetry"
 )
@@ -43,6 +44,7 @@ func (h *host) openHTTP() (serve func(ctx context.Context) error, err error) {
 			Logger:     h.logger,
 		}),
 		Profiles: telemetry.Profiles(),
+		RPC:      rpc.New(rpc.Config{Registry: h.registry, Gateway: h.gateway}),
 		Token:    token,
 		Host:     name,
 		Logger:   h.logger,

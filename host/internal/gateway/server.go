@@ -13,6 +13,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
@@ -104,6 +105,13 @@ func New(o Options) *Server {
 // what gRPC health reports of its services. Call it also after the subsystem's
 // entry in the registry changed.
 func (s *Server) SetReady(subsystem string, ready bool) { s.health.set(subsystem, ready) }
+
+// Health is what gRPC health says of a service, or of the host for "". The error
+// is NotFound for a service that nobody serves.
+func (s *Server) Health(ctx context.Context, service string) (grpc_health_v1.HealthCheckResponse_ServingStatus, error) {
+	r, err := s.health.server.Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: service})
+	return r.GetStatus(), err
+}
 
 // Serve accepts calls on lis, which it closes, until ctx ends. Then it refuses
 // new ones, waits for those under way, and cancels what is left after the
