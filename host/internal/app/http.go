@@ -10,11 +10,12 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/gaia-go/gaia/host/internal/door"
 	"github.com/gaia-go/gaia/host/internal/supervisor"
 	"github.com/gaia-go/gaia/host/internal/telemetry"
 )
 
-// openHTTP opens the operators' HTTP listener, if there is to be one, and
+// openHTTP opens the HTTP listener, if there is to be one, and
 // returns what serves it until ctx ends.
 func (h *host) openHTTP() (serve func(ctx context.Context) error, err error) {
 	address := h.config.Load().Host.HTTP
@@ -35,12 +36,16 @@ func (h *host) openHTTP() (serve func(ctx context.Context) error, err error) {
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	server := telemetry.NewHTTP(telemetry.HTTPConfig{
-		Metrics:    telemetry.NewMerger(h.metrics, h.sources, h.logger),
-		Subsystems: h.states,
-		Token:      token,
-		Host:       name,
-		Logger:     h.logger,
+	server := door.New(door.Config{
+		Pages: telemetry.Pages(telemetry.PagesConfig{
+			Metrics:    telemetry.NewMerger(h.metrics, h.sources, h.logger),
+			Subsystems: h.states,
+			Logger:     h.logger,
+		}),
+		Profiles: telemetry.Profiles(),
+		Token:    token,
+		Host:     name,
+		Logger:   h.logger,
 	})
 	return func(ctx context.Context) error { return server.Serve(ctx, listener) }, nil
 }
