@@ -57,8 +57,14 @@ func (c *command) top(ctx context.Context, every time.Duration, once bool) error
 	if err != nil {
 		return err
 	}
-	defer h.Close()
-	return c.topPlain(ctx, h, every, once || !c.json)
+	live := !once && !c.json && isTerminal(c.Stdout) && isTerminal(c.Stdin)
+	if !live {
+		defer h.Close()
+		return c.topPlain(ctx, h, every, once || !c.json)
+	}
+	watched := &watchedHost{connect: c.connect, host: h}
+	defer watched.close()
+	return top.Run(ctx, watched, every, top.Terminal{In: c.Stdin, Out: c.Stdout, Env: c.terminalEnv()})
 }
 
 // topPlain prints readings one after the other.

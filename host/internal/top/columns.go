@@ -6,33 +6,46 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"charm.land/lipgloss/v2"
 )
 
 // column is one of the table.
 type column struct {
-	head string
-	cell func(Subsystem) string
-	less func(a, b Subsystem) int // nil: by the name; else the largest is first
-	rank int                      // the columns of the highest rank go first where there is no room
+	head  string
+	short string // where there is little room; "" is head
+	cell  func(Subsystem) string
+	less  func(a, b Subsystem) int       // nil: by the name; else the largest is first
+	rank  int                            // the columns of the highest rank go first where there is no room
+	style func(Subsystem) lipgloss.Style // nil: plain, and zeros are faint
 }
+
+// columnOfCalls is what the screen is sorted by at first.
+const columnOfCalls = 2
 
 // columns are those of the table, in their order.
 func columns() []column {
 	return []column{
 		{head: "SUBSYSTEM", cell: func(s Subsystem) string { return s.Name }},
-		{"STATE", func(s Subsystem) string { return s.State }, by(func(s Subsystem) string { return s.State }), 0},
-		{"CALLS/S", func(s Subsystem) string { return rate(s.CallsPerSecond) }, by(func(s Subsystem) float64 { return s.CallsPerSecond }), 0},
-		{"FAIL/S", func(s Subsystem) string { return rate(s.FailuresPerSecond) }, by(func(s Subsystem) float64 { return s.FailuresPerSecond }), 4},
-		{"P95", func(s Subsystem) string { return seconds(s.P95Seconds) }, by(func(s Subsystem) float64 { return known(s.P95Seconds) }), 0},
-		{"IN FLIGHT", inFlight, by(func(s Subsystem) uint32 { return s.InFlight }), 1},
-		{"QUEUED", func(s Subsystem) string { return strconv.Itoa(int(s.Queued)) }, by(func(s Subsystem) uint32 { return s.Queued }), 3},
-		{"REJ/S", func(s Subsystem) string { return rate(s.RejectedPerSecond) }, by(func(s Subsystem) float64 { return s.RejectedPerSecond }), 2},
-		{"RESTARTS", func(s Subsystem) string { return strconv.FormatUint(s.Restarts, 10) }, by(func(s Subsystem) uint64 { return s.Restarts }), 3},
-		{"MEMORY", func(s Subsystem) string { return size(s.MemoryBytes) }, by(func(s Subsystem) uint64 { return known(s.MemoryBytes) }), 1},
-		{"CPU", func(s Subsystem) string { return cores(s.CPU) }, by(func(s Subsystem) float64 { return known(s.CPU) }), 2},
-		{"FILES", files, by(func(s Subsystem) uint64 { return known(s.OpenFiles) }), 5},
+		{head: "STATE", cell: func(s Subsystem) string { return s.State }, less: by(func(s Subsystem) string { return s.State }), style: stateStyle},
+		{head: "CALLS/S", cell: func(s Subsystem) string { return rate(s.CallsPerSecond) }, less: by(callRate)},
+		{head: "FAIL/S", cell: func(s Subsystem) string { return rate(s.FailuresPerSecond) }, less: by(failRate), rank: 4, style: alarming(failRate, red)},
+		{head: "P95", cell: func(s Subsystem) string { return seconds(s.P95Seconds) }, less: by(func(s Subsystem) float64 { return known(s.P95Seconds) })},
+		{head: "IN FLIGHT", short: "FLIGHT", cell: inFlight, less: by(func(s Subsystem) uint32 { return s.InFlight }), rank: 1, style: flightStyle},
+		{head: "QUEUED", short: "QUEUE", cell: func(s Subsystem) string { return strconv.Itoa(int(s.Queued)) }, less: by(queued), rank: 3, style: alarming(queued, yellow)},
+		{head: "REJ/S", cell: func(s Subsystem) string { return rate(s.RejectedPerSecond) }, less: by(rejectRate), rank: 2, style: alarming(rejectRate, red)},
+		{head: "RESTARTS", short: "RST", cell: func(s Subsystem) string { return strconv.FormatUint(s.Restarts, 10) }, less: by(restarts), rank: 3, style: alarming(restarts, yellow)},
+		{head: "MEMORY", cell: func(s Subsystem) string { return size(s.MemoryBytes) }, less: by(func(s Subsystem) uint64 { return known(s.MemoryBytes) }), rank: 1},
+		{head: "CPU", cell: func(s Subsystem) string { return cores(s.CPU) }, less: by(func(s Subsystem) float64 { return known(s.CPU) }), rank: 2},
+		{head: "FILES", cell: files, less: by(func(s Subsystem) uint64 { return known(s.OpenFiles) }), rank: 5},
 	}
 }
+
+func callRate(s Subsystem) float64   { return s.CallsPerSecond }
+func failRate(s Subsystem) float64   { return s.FailuresPerSecond }
+func rejectRate(s Subsystem) float64 { return s.RejectedPerSecond }
+func queued(s Subsystem) float64     { return float64(s.Queued) }
+func restarts(s Subsystem) float64   { return float64(s.Restarts) }
 
 func by[V cmp.Ordered](value func(Subsystem) V) func(a, b Subsystem) int {
 	return func(a, b Subsystem) int { return cmp.Compare(value(b), value(a)) }

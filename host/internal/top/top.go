@@ -23,6 +23,8 @@ type Reading struct {
 	Seconds        float64     `json:"seconds"` // between the moments; 0 for a first reading, which has no rates
 	CallsPerSecond float64     `json:"calls_per_second"`
 	Subsystems     []Subsystem `json:"subsystems"` // sorted by name; never nil
+
+	startedAt time.Time // of the host: which run of it this is
 }
 
 // Subsystem is one row.
@@ -66,9 +68,6 @@ type Method struct {
 // reading before, or with one of another run of the host, there are no rates.
 func Compare(before, now *hostv1.StatsResponse, at time.Time) *Reading {
 	host := now.GetStatus()
-	if before != nil && !SameRun(before, now) {
-		before = nil
-	}
 	r := &Reading{
 		Time:          at,
 		Version:       host.GetVersion(),
@@ -77,24 +76,20 @@ func Compare(before, now *hostv1.StatsResponse, at time.Time) *Reading {
 		HTTP:          host.GetHttp(),
 		UptimeSeconds: now.GetUptime().AsDuration().Seconds(),
 		Subsystems:    []Subsystem{},
+		startedAt:     host.GetStartedAt().AsTime(),
 	}
-	if before != nil {
+	if before.GetStatus().GetStartedAt().AsTime().Equal(r.startedAt) {
 		r.Seconds = (now.GetUptime().AsDuration() - before.GetUptime().AsDuration()).Seconds()
 	}
 	for i, s := range now.GetSubsystems() {
 		row := newSubsystem(host.GetSubsystems()[i], s, at)
-		if earlier := statsOf(before, s.GetName()); earlier != nil && r.Seconds > 0 {
+		if earlier := statsOf(before, s.GetName()); r.Seconds > 0 && earlier != nil {
 			row.rates(earlier, s, now.GetEdges(), r.Seconds)
 		}
 		r.CallsPerSecond += row.CallsPerSecond
 		r.Subsystems = append(r.Subsystems, row)
 	}
 	return r
-}
-
-// SameRun reports whether two readings are of the same run of a host.
-func SameRun(a, b *hostv1.StatsResponse) bool {
-	return a.GetStatus().GetStartedAt().AsTime().Equal(b.GetStatus().GetStartedAt().AsTime())
 }
 
 func statsOf(r *hostv1.StatsResponse, name string) *hostv1.SubsystemStats {
@@ -187,4 +182,9 @@ func grown(now, before uint64) uint64 {
 		return now
 	}
 	return now - before
+}
+
+// startedBefore reports whether r is of a run of the host before that of later.
+func (r *Reading) startedBefore(later *hostv1.StatsResponse) bool {
+	return !r.startedAt.Equal(later.GetStatus().GetStartedAt().AsTime())
 }
