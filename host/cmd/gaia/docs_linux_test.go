@@ -176,12 +176,12 @@ func (s session) run() (string, error) {
 		}
 	}
 	s.write(s.dir+"/all.sh", script+"finish\n")
-	hosts := newInternet(s.t, s.dir)
+	newInternet(s.t, s.dir)
 	ctx, cancel := context.WithTimeout(s.t.Context(), pagePatience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "docs-internet", s.dir, "bash", s.dir+"/all.sh")
 	cmd.Dir = s.dir
-	cmd.Env = environment(hosts)
+	cmd.Env = environment()
 	cmd.SysProcAttr = ownWorld()
 	cmd.WaitDelay = patience
 	output, err := cmd.CombinedOutput()

@@ -43,10 +43,9 @@ func names() map[string][]string {
 	}
 }
 
-// newInternet writes what docs-internet needs into dir: a certificate that the
-// plugins and curl believe by the file that is returned, and that browsers believe
-// by the shipped config.
-func newInternet(t *testing.T, dir string) string {
+// newInternet writes what docs-internet needs into dir: a certificate that takes
+// the place of the system's, and that browsers believe by the shipped config.
+func newInternet(t *testing.T, dir string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -89,16 +88,15 @@ func newInternet(t *testing.T, dir string) string {
 	if err := apply(filepath.Join(dir, "shipped/config.hcl"), filepath.Join(dir, "browser.hcl"), []string{"browser_pool", "config"}); err != nil {
 		t.Fatal(err)
 	}
-	return filepath.Join(dir, "internet.crt")
 }
 
-// environment of a reader's shell, who believes a certificate.
-func environment(certificate string) []string {
+// environment of a reader's shell.
+func environment() []string {
 	own := slices.DeleteFunc(os.Environ(), func(v string) bool {
 		name, _, _ := strings.Cut(strings.ToLower(v), "=")
-		return strings.HasSuffix(name, "_proxy") || strings.HasPrefix(name, "gaia_")
+		return strings.HasSuffix(name, "_proxy") || strings.HasPrefix(name, "gaia_") || name == "ssl_cert_file" || name == "ssl_cert_dir"
 	})
-	return append(own, "SSL_CERT_FILE="+certificate, "CURL_CA_BUNDLE="+certificate, "GOPROXY=off", "TERM=dumb")
+	return append(own, "GOPROXY=off", "TERM=dumb")
 }
 
 // ownWorld gives a command its own network, mounts and processes, which all end
@@ -139,6 +137,11 @@ func furnish(dir string, command []string) (int, error) {
 	} {
 		if err := unix.Mount(m.from, m.to, m.kind, m.flags, ""); err != nil {
 			return 0, fmt.Errorf("mount %s: %w", m.to, err)
+		}
+	}
+	for _, trusted := range []string{"/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt"} {
+		if err := unix.Mount(dir+"/internet.crt", trusted, "", unix.MS_BIND, ""); err != nil && !errors.Is(err, unix.ENOENT) {
+			return 0, fmt.Errorf("mount %s: %w", trusted, err)
 		}
 	}
 	for device, address := range map[string]string{"lo": "127.0.0.1", "lo:1": publicAddress, "lo:2": privateAddress} {
