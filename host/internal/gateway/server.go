@@ -26,8 +26,8 @@ import (
 // direction. It is the plugins' limit, too.
 const MaxMessage = 64 << 20
 
-// defaultGrace is how long calls may go on when the host ends.
-const defaultGrace = 10 * time.Second
+// cutGrace is how long calls may take to end when they were cancelled.
+const cutGrace = 10 * time.Second
 
 // Options are what a Server needs.
 type Options struct {
@@ -39,9 +39,9 @@ type Options struct {
 	Register func(grpc.ServiceRegistrar)
 	// NoLink lets all calls come by gRPC.
 	NoLink bool
-	// Grace is how long calls under way may go on when Serve ends. Optional,
-	// default 10s.
-	Grace time.Duration
+	// Grace is how long calls under way may go on when Serve ends; it is asked
+	// then. Required.
+	Grace func() time.Duration
 
 	// serverOptions let a test count the gRPC server's buffers.
 	serverOptions []grpc.ServerOption
@@ -52,7 +52,7 @@ type Options struct {
 type Server struct {
 	registry *registry.Registry[*Subsystem]
 	logger   hclog.Logger
-	grace    time.Duration
+	grace    func() time.Duration
 	grpc     *grpc.Server
 	link     *link.Server // nil: all come by gRPC
 	codec    codec
@@ -62,9 +62,6 @@ type Server struct {
 
 // New returns a server that is not started.
 func New(o Options) *Server {
-	if o.Grace <= 0 {
-		o.Grace = defaultGrace
-	}
 	s := &Server{
 		registry: o.Registry,
 		logger:   o.Logger,
@@ -143,7 +140,7 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 func (s *Server) stop(d *door, cutLink func()) bool {
 	s.health.shutdown()
 	stopped := make(chan struct{})
-	patience, cancel := context.WithTimeout(context.Background(), s.grace)
+	patience, cancel := context.WithTimeout(context.Background(), s.grace())
 	defer cancel()
 	go func() {
 		defer close(stopped)
@@ -164,7 +161,7 @@ func (s *Server) stop(d *door, cutLink func()) bool {
 	case <-patience.Done():
 	}
 	go s.grpc.Stop() // GracefulStop then returns, too
-	timer := time.NewTimer(s.grace)
+	timer := time.NewTimer(cutGrace)
 	defer timer.Stop()
 	select {
 	case <-stopped:
