@@ -12,6 +12,7 @@ import (
 
 	"github.com/gaia-go/gaia/host/internal/door"
 	"github.com/gaia-go/gaia/host/internal/door/rest"
+	"github.com/gaia-go/gaia/host/internal/door/rpc"
 	"github.com/gaia-go/gaia/host/internal/supervisor"
 	"github.com/gaia-go/gaia/host/internal/telemetry"
 )
@@ -44,15 +45,16 @@ func (h *host) openHTTP() (serve func(ctx context.Context) error, err error) {
 			Logger:     h.logger,
 		}),
 		Profiles: telemetry.Profiles(),
+		RPC:      rpc.New(rpc.Config{Registry: h.registry, Gateway: h.gateway}),
 		REST: rest.New(rest.Config{
 			Calls:      h.gateway,
 			Registry:   h.registry,
 			Subsystems: h.listed,
 			Version:    h.options.Version,
 		}),
-		Token:    token,
-		Host:     name,
-		Logger:   h.logger,
+		Token:  token,
+		Host:   name,
+		Logger: h.logger,
 	})
 	return func(ctx context.Context) error { return server.Serve(ctx, listener) }, nil
 }
