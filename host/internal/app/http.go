@@ -26,11 +26,6 @@ func (h *host) openHTTP() (serve func(ctx context.Context) error, err error) {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
 	h.httpAddress = listener.Addr().String()
-	token, path, err := writeToken(h.config.Load().Host.Socket)
-	if err != nil {
-		return nil, errors.Join(err, listener.Close())
-	}
-	h.tokenPath = path
 	name, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
@@ -38,7 +33,7 @@ func (h *host) openHTTP() (serve func(ctx context.Context) error, err error) {
 	server := telemetry.NewHTTP(telemetry.HTTPConfig{
 		Metrics:    telemetry.NewMerger(h.metrics, h.sources, h.logger),
 		Subsystems: h.states,
-		Token:      token,
+		Token:      h.token,
 		Host:       name,
 		Logger:     h.logger,
 	})

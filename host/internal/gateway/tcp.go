@@ -39,10 +39,10 @@ func (s *Server) ServeTCP(ctx context.Context, lis net.Listener, config func() *
 	err := s.grpc.Serve(d) // until Serve stops the server
 	_ = d.Close()          // it may be closed already
 	d.visitors.Wait()
-	if ctx.Err() != nil || err == nil || errors.Is(err, grpc.ErrServerStopped) {
-		return nil
+	if err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return fmt.Errorf("gateway: %w", err)
 	}
-	return fmt.Errorf("gateway: %w", err)
+	return nil
 }
 
 // tcpConn is a connection whose handshake is done.
