@@ -14,6 +14,7 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
@@ -28,8 +29,8 @@ import (
 // direction. It is the plugins' limit, too.
 const MaxMessage = 64 << 20
 
-// defaultGrace is how long calls may go on when the host ends.
-const defaultGrace = 10 * time.Second
+// cutGrace is how long calls may take to end when they were cancelled.
+const cutGrace = 10 * time.Second
 
 // Options are what a Server needs.
 type Options struct {
@@ -44,9 +45,9 @@ type Options struct {
 	Clients *access.Clients
 	// NoLink lets all calls come by gRPC.
 	NoLink bool
-	// Grace is how long calls under way may go on when Serve ends. Optional,
-	// default 10s.
-	Grace time.Duration
+	// Grace is how long calls under way may go on when Serve ends; it is asked
+	// then. Required.
+	Grace func() time.Duration
 
 	// serverOptions let a test count the gRPC server's buffers.
 	serverOptions []grpc.ServerOption
@@ -57,7 +58,7 @@ type Options struct {
 type Server struct {
 	registry *registry.Registry[*Subsystem]
 	logger   hclog.Logger
-	grace    time.Duration
+	grace    func() time.Duration
 	clients  *access.Clients    // may be nil
 	own      map[string]bool    // services of the host itself
 	tls      func() *tls.Config // of who comes by TCP; set before anybody does
@@ -70,9 +71,6 @@ type Server struct {
 
 // New returns a server that is not started.
 func New(o Options) *Server {
-	if o.Grace <= 0 {
-		o.Grace = defaultGrace
-	}
 	s := &Server{
 		registry: o.Registry,
 		logger:   o.Logger,
@@ -119,6 +117,13 @@ func New(o Options) *Server {
 // entry in the registry changed.
 func (s *Server) SetReady(subsystem string, ready bool) { s.health.set(subsystem, ready) }
 
+// Health is what gRPC health says of a service, or of the host for "". The error
+// is NotFound for a service that nobody serves.
+func (s *Server) Health(ctx context.Context, service string) (grpc_health_v1.HealthCheckResponse_ServingStatus, error) {
+	r, err := s.health.server.Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: service})
+	return r.GetStatus(), err
+}
+
 // Serve accepts calls on lis, which it closes, until ctx ends. Then it refuses
 // new ones, waits for those under way, and cancels what is left after the
 // grace. It returns when everything it started has ended; nil when that was
@@ -157,7 +162,7 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 func (s *Server) stop(d *socketDoor, cutLink func()) bool {
 	s.health.shutdown()
 	stopped := make(chan struct{})
-	patience, cancel := context.WithTimeout(context.Background(), s.grace)
+	patience, cancel := context.WithTimeout(context.Background(), s.grace())
 	defer cancel()
 	go func() {
 		defer close(stopped)
@@ -178,7 +183,7 @@ func (s *Server) stop(d *socketDoor, cutLink func()) bool {
 	case <-patience.Done():
 	}
 	go s.grpc.Stop() // GracefulStop then returns, too
-	timer := time.NewTimer(s.grace)
+	timer := time.NewTimer(cutGrace)
 	defer timer.Stop()
 	select {
 	case <-stopped:

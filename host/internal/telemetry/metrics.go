@@ -41,6 +41,7 @@ type Metrics struct {
 	vectors         []vector // all of these
 
 	lanes *lanes // of all methods
+	live  *live
 
 	mu         sync.Mutex
 	subsystems map[string]*Subsystem
@@ -125,8 +126,9 @@ func New(version string) *Metrics {
 	m.gauge("gaia_build_info",
 		"Version of the host and of the Go release it was built with; always 1.", "version", "go_version").
 		WithLabelValues(version, runtime.Version()).Set(1)
+	m.live = newLive(m.own, m.all)
 	m.registry.MustRegister(
-		newCalls(m.own, m.all), newLive(m.own, m.all), newSLO(m.own, m.all),
+		newCalls(m.own, m.all), m.live, newSLO(m.own, m.all),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
