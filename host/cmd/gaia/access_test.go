@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,11 +17,13 @@ import (
 	hostv1 "github.com/gaia-go/gaia/proto/gaia/host/v1"
 	"github.com/gaia-go/gaia/sdk/client"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protojson"
 )
 
 // tokenOf is the token of a client of these tests.
@@ -81,7 +86,38 @@ func (h *house) ways(t *testing.T, ca *authority) []way {
 		{"grpc", codes.OK, byGRPC(h.conn)},
 		{"link", codes.OK, byGRPC(linked)},
 		{"tcp", codes.Unauthenticated, byGRPC(h.dialTCP(t, ca.trusts(ca.client(t, "nobody", ""))))},
+		{"http", codes.Unauthenticated, h.byHTTP},
 	}
+}
+
+// byHTTP makes a call as curl does.
+func (h *house) byHTTP(ctx context.Context, token string, r *apiv1.DoRequest) error {
+	body, err := protojson.Marshal(r)
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+h.table.HTTP+"/v1/echo/Do", bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	request.Header.Set("Content-Type", "application/json")
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return status.FromContextError(ctx.Err()).Err()
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode == http.StatusOK {
+		return err
+	}
+	st := new(spb.Status)
+	if err := protojson.Unmarshal(text, st); err != nil {
+		return fmt.Errorf("%s: %q: %w", response.Status, text, err)
+	}
+	return status.ErrorProto(st)
 }
 
 // bearing adds a token to the calls of a context; "" is none.
