@@ -45,6 +45,7 @@ type house struct {
 // table is what `gaia run --json` prints once.
 type table struct {
 	Socket     string `json:"socket"`
+	GRPC       string `json:"grpc"`
 	HTTP       string `json:"http"`
 	Subsystems []struct {
 		Name   string `json:"name"`
