@@ -21,7 +21,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate" // to be imported by plugins
-	_ "github.com/gaia-go/gaia/proto/gaia/options/v1"                          // likewise
+	_ "github.com/gaia-go/gaia/proto/gaia/options/v1"                           // likewise
 )
 
 // Compiled are the .proto files of one folder.
