@@ -18,7 +18,6 @@ func noMessages() [][]byte {
 	return [][]byte{
 		{0xff},                               // half a tag
 		{0x0f, 1, 2, 3},                      // a wire type that does not exist
-		{0x0c},                               // the end of a group that did not begin
 		{0x0a, 0xff, 0xff, 0xff, 0xff, 0x07}, // 2 GiB that are not there
 		append([]byte{0x0a, 0x7f}, make([]byte, 9)...),                           // 127 bytes, of which 9 are
 		{0x08, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01}, // a number of 11 bytes
