@@ -93,6 +93,7 @@ generate: $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc $(BIN)/proto
 	@$(BIN)/buf generate
 	@$(foreach p,$(PLUGINS),$(call descriptors,$(p)) -o plugins/$(p)/descriptors.binpb && ) true
 	@$(BIN)/buf build examples/hello/proto -o examples/hello-python/hello.binpb
+	@cp examples/hello-python/gaia_plugin.py host/internal/scaffold/templates/python/
 	@go test -run 'Docs' ./host/internal/config ./host/internal/supervisor ./host/internal/telemetry -update >/dev/null
 
 .PHONY: generate-check
