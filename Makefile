@@ -34,7 +34,7 @@ build: ## Build the host and every plugin into bin/
 	@mkdir -p bin/plugins
 	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/gaia ./host/cmd/gaia
 	@for p in $(PLUGINS); do CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/plugins/gaia-$$p ./plugins/$$p; done
-	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/plugins/hello ./examples/hello
+	@for e in hello memory-file-manager; do CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/plugins/$$e ./examples/$$e; done
 
 .PHONY: run
 run: build browser ## Build, then run the host on config.hcl in the foreground
