@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -47,21 +48,24 @@ func (h *host) reload(ctx context.Context) *hostv1.ReloadResponse {
 	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
 	defer cancel()
 	old := h.config.Load()
-	cfg, report := check(ctx, old.Path, h.logger, h.catalog.ties)
+	cfg, policy, report := check(ctx, old.Path, h.logger, h.catalog.ties)
 	r := &hostv1.ReloadResponse{Diagnostics: text(report)}
 	if report.HasErrors() {
 		h.refused("the config has faults: " + report.Err().Error())
 		return r
 	}
 	changes, err := h.compare(cfg)
+	before := h.supervise.Executables.Trust(policy.Check) // instances that are to take over start by it
 	if err == nil {
 		err = prepare(ctx, changes)
 	}
 	if err != nil {
+		h.supervise.Executables.Trust(before)
 		r.Diagnostics += refusal(err)
 		h.refused(err.Error())
 		return r
 	}
+	h.trusts.Store(policy)
 	r.Applied, r.Changes = true, h.commit(ctx, cfg, changes)
 	h.applied(r.GetChanges())
 	return r
@@ -198,7 +202,7 @@ func (c *change) withdraw(ctx context.Context) error {
 // concerns one subsystem, which then stays as it was.
 func (h *host) commit(ctx context.Context, cfg *config.Config, changes []*change) (done []string) {
 	before := h.config.Swap(cfg)
-	if before.Host != cfg.Host {
+	if hostDiffers(before.Host, cfg.Host) {
 		done = append(done, "host: what changed in this block holds from the next start of the host on")
 	}
 	for _, s := range h.all() {
@@ -219,6 +223,12 @@ func (h *host) commit(ctx context.Context, cfg *config.Config, changes []*change
 		}
 	}
 	return done
+}
+
+// hostDiffers reports whether the host blocks differ in what holds from a start on.
+func hostDiffers(a, b config.Host) bool {
+	a.TrustedKeys, b.TrustedKeys = nil, nil // they hold at once
+	return !reflect.DeepEqual(a, b)
 }
 
 func (h *host) commitChange(ctx context.Context, c *change) string {
