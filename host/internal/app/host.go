@@ -28,6 +28,14 @@ import (
 // fail.
 const firstLight = 15 * time.Second
 
+// How long calls may go on when the host stops is up to the subsystems'
+// drain_timeout within these bounds: operators' own calls need some time, and
+// systemd kills who takes longer than 90 s to stop.
+const (
+	minCallGrace = time.Second
+	maxCallGrace = time.Minute
+)
+
 // host is a running host. All fields are set before run.
 type host struct {
 	options     Options
@@ -74,6 +82,7 @@ func newHost(cfg *config.Config, policy *trust.Policy, o Options, logger hclog.L
 		Registry: h.registry,
 		Logger:   logger,
 		NoLink:   o.NoLink,
+		Grace:    h.callGrace,
 		Register: func(r grpc.ServiceRegistrar) { hostv1.RegisterHostServer(r, &service{host: h}) },
 	})
 	h.supervise = supervisor.Options{
@@ -131,11 +140,31 @@ func (h *host) run(ctx context.Context) error {
 		h.logger.Info("stopping")
 		h.tell(daemon.SdNotifyStopping, "STATUS=stopping")
 		close(h.stopping)
+		h.announceDrain(context.WithoutCancel(ctx))
 		return nil
 	})
 	err = doors.Wait()
 	stopPlugins()
 	return errors.Join(err, h.plugins.Wait())
+}
+
+// callGrace is how long calls may go on when the host stops.
+func (h *host) callGrace() time.Duration {
+	grace := minCallGrace
+	for _, s := range h.all() {
+		grace = max(grace, s.config.Load().Restart.DrainTimeout)
+	}
+	return min(grace, maxCallGrace)
+}
+
+// announceDrain tells all plugins that they are about to end, so that calls end
+// which would not by themselves.
+func (h *host) announceDrain(ctx context.Context) {
+	var telling sync.WaitGroup
+	for _, s := range h.all() {
+		telling.Go(func() { s.supervisor.AnnounceDrain(ctx) })
+	}
+	telling.Wait()
 }
 
 // startPlugins runs the supervisors, those that come later included, until ctx

@@ -28,8 +28,8 @@ import (
 // direction. It is the plugins' limit, too.
 const MaxMessage = 64 << 20
 
-// defaultGrace is how long calls may go on when the host ends.
-const defaultGrace = 10 * time.Second
+// cutGrace is how long calls may take to end when they were cancelled.
+const cutGrace = 10 * time.Second
 
 // Options are what a Server needs.
 type Options struct {
@@ -44,9 +44,9 @@ type Options struct {
 	Clients *access.Clients
 	// NoLink lets all calls come by gRPC.
 	NoLink bool
-	// Grace is how long calls under way may go on when Serve ends. Optional,
-	// default 10s.
-	Grace time.Duration
+	// Grace is how long calls under way may go on when Serve ends; it is asked
+	// then. Required.
+	Grace func() time.Duration
 
 	// serverOptions let a test count the gRPC server's buffers.
 	serverOptions []grpc.ServerOption
@@ -57,7 +57,7 @@ type Options struct {
 type Server struct {
 	registry *registry.Registry[*Subsystem]
 	logger   hclog.Logger
-	grace    time.Duration
+	grace    func() time.Duration
 	clients  *access.Clients // may be nil
 	own      map[string]bool // services of the host itself
 	grpc     *grpc.Server
@@ -69,9 +69,6 @@ type Server struct {
 
 // New returns a server that is not started.
 func New(o Options) *Server {
-	if o.Grace <= 0 {
-		o.Grace = defaultGrace
-	}
 	s := &Server{
 		registry: o.Registry,
 		logger:   o.Logger,
@@ -163,7 +160,7 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 func (s *Server) stop(d *socketDoor, cutLink func()) bool {
 	s.health.shutdown()
 	stopped := make(chan struct{})
-	patience, cancel := context.WithTimeout(context.Background(), s.grace)
+	patience, cancel := context.WithTimeout(context.Background(), s.grace())
 	defer cancel()
 	go func() {
 		defer close(stopped)
@@ -184,7 +181,7 @@ func (s *Server) stop(d *socketDoor, cutLink func()) bool {
 	case <-patience.Done():
 	}
 	go s.grpc.Stop() // GracefulStop then returns, too
-	timer := time.NewTimer(s.grace)
+	timer := time.NewTimer(cutGrace)
 	defer timer.Stop()
 	select {
 	case <-stopped:
