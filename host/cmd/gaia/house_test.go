@@ -66,6 +66,7 @@ func programs() map[string]string {
 		"plugins/gaia-network-coordinator": "../../../plugins/network-coordinator",
 		"plugins/gaia-process-manager":     "../../../plugins/process-manager",
 		"plugins/hello":                    "../../../examples/hello",
+		"plugins/memory-file-manager":      "../../../examples/memory-file-manager",
 	}
 }
 
