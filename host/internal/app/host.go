@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	hostv1 "github.com/gaia-go/gaia/proto/gaia/host/v1"
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
@@ -25,6 +26,14 @@ import (
 // firstLight is how long the table waits for subsystems that neither start nor
 // fail.
 const firstLight = 15 * time.Second
+
+// How long calls may go on when the host stops is up to the subsystems'
+// drain_timeout within these bounds: operators' own calls need some time, and
+// systemd kills who takes longer than 90 s to stop.
+const (
+	minCallGrace = time.Second
+	maxCallGrace = time.Minute
+)
 
 // host is a running host. All fields are set before run.
 type host struct {
@@ -70,6 +79,7 @@ func newHost(cfg *config.Config, o Options, logger hclog.Logger, socketDir strin
 		Registry: h.registry,
 		Logger:   logger,
 		NoLink:   o.NoLink,
+		Grace:    h.callGrace,
 		Register: func(r grpc.ServiceRegistrar) { hostv1.RegisterHostServer(r, &service{host: h}) },
 	})
 	h.supervise = supervisor.Options{
@@ -113,21 +123,44 @@ func (h *host) run(ctx context.Context) error {
 	doors.Go(func() error { return h.gateway.Serve(doorCtx, lis) })
 	doors.Go(func() error { return serveHTTP(doorCtx) })
 	doors.Go(func() error { return h.metrics.Run(doorCtx) })
+	doors.Go(func() error { return h.watchdog(doorCtx) })
 	doors.Go(func() error {
 		if err := h.announce(doorCtx); err != nil { // a courtesy, no reason to end
 			h.logger.Warn("table not printed", "err", err)
 		}
+		h.tellStatus(doorCtx)
 		return nil
 	})
 	doors.Go(func() error {
 		h.reloadOnHangup(doorCtx)
 		h.logger.Info("stopping")
+		h.tell(daemon.SdNotifyStopping, "STATUS=stopping")
 		close(h.stopping)
+		h.announceDrain(context.WithoutCancel(ctx))
 		return nil
 	})
 	err = doors.Wait()
 	stopPlugins()
 	return errors.Join(err, h.plugins.Wait())
+}
+
+// callGrace is how long calls may go on when the host stops.
+func (h *host) callGrace() time.Duration {
+	grace := minCallGrace
+	for _, s := range h.all() {
+		grace = max(grace, s.config.Load().Restart.DrainTimeout)
+	}
+	return min(grace, maxCallGrace)
+}
+
+// announceDrain tells all plugins that they are about to end, so that calls end
+// which would not by themselves.
+func (h *host) announceDrain(ctx context.Context) {
+	var telling sync.WaitGroup
+	for _, s := range h.all() {
+		telling.Go(func() { s.supervisor.AnnounceDrain(ctx) })
+	}
+	telling.Wait()
 }
 
 // startPlugins runs the supervisors, those that come later included, until ctx
@@ -150,7 +183,7 @@ func (h *host) startPlugins(ctx context.Context) {
 	}
 }
 
-// announce prints the table once every subsystem has either started or failed.
+// announce prints the table, and tells the service manager, once every subsystem has either started or failed.
 func (h *host) announce(ctx context.Context) error {
 	patience, cancel := context.WithTimeout(ctx, firstLight)
 	defer cancel()
@@ -163,5 +196,6 @@ func (h *host) announce(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil // stopped before it was up
 	}
+	h.tell(daemon.SdNotifyReady, h.statusLine())
 	return h.printTable()
 }
