@@ -94,6 +94,7 @@ generate: $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc $(BIN)/proto
 	@$(foreach p,$(PLUGINS),$(call descriptors,$(p)) -o plugins/$(p)/descriptors.binpb && ) true
 	@$(BIN)/buf build examples/hello/proto -o examples/hello-python/hello.binpb
 	@go test -run 'Docs' ./host/internal/config ./host/internal/supervisor ./host/internal/telemetry -update >/dev/null
+	@go test -run TheReferenceOfTheServices ./host/cmd/gaia -update >/dev/null
 
 .PHONY: generate-check
 generate-check: $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc $(BIN)/protovalidate
