@@ -98,6 +98,7 @@ generate: $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc $(BIN)/proto
 	@$(BIN)/buf build examples/hello/proto -o examples/hello-python/hello.binpb
 	@cp examples/hello-python/gaia_plugin.py host/internal/scaffold/templates/python/
 	@go test -run 'Docs' ./host/internal/cli ./host/internal/config ./host/internal/supervisor ./host/internal/telemetry -update >/dev/null
+	@go test -run TheReferenceOfTheServices ./host/cmd/gaia -update >/dev/null
 
 .PHONY: generate-check
 generate-check: $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc $(BIN)/protovalidate
