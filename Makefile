@@ -92,6 +92,7 @@ proto-check: $(BIN)/buf $(BIN)/protovalidate ## Lint and format-check the .proto
 generate: $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc $(BIN)/protovalidate ## Generate Go from .proto, descriptors and docs
 	@$(BIN)/buf generate
 	@$(foreach p,$(PLUGINS),$(call descriptors,$(p)) -o plugins/$(p)/descriptors.binpb && ) true
+	@$(BIN)/buf build examples/hello/proto -o examples/hello-python/hello.binpb
 	@go test -run 'Docs' ./host/internal/config ./host/internal/supervisor ./host/internal/telemetry -update >/dev/null
 
 .PHONY: generate-check
@@ -100,6 +101,7 @@ generate-check: $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc $(BIN)
 	@cd $(BIN)/generated && find . -type f | while read -r f; do cmp -s "$$f" "$(CURDIR)/$$f" || { echo "$$f is out of date (make generate)"; exit 1; }; done
 	@$(foreach p,$(PLUGINS),$(call descriptors,$(p)) -o $(BIN)/generated/descriptors.binpb && \
 		cmp $(BIN)/generated/descriptors.binpb plugins/$(p)/descriptors.binpb && ) true
+	@$(BIN)/buf build examples/hello/proto -o $(BIN)/generated/hello.binpb && cmp $(BIN)/generated/hello.binpb examples/hello-python/hello.binpb
 
 .PHONY: compiler
 compiler: # of C, which the race detector needs
@@ -107,13 +109,15 @@ compiler: # of C, which the race detector needs
 		if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq gcc libc6-dev; \
 		else echo "the race detector needs a C compiler: apt-get install gcc libc6-dev, or xcode-select --install"; exit 1; fi; }
 
-# Programs that are driven, PROGRAM:PACKAGE each: those of tests, and the browser.
+# Programs that are driven, PROGRAM:PACKAGE each: those of tests, and the browser. Of a
+# library it is a file.
 BROWSER := /usr/lib/chromium/chromium-headless-shell:chromium-headless-shell
-DRIVEN  := promtool:prometheus curl:curl pdftotext:poppler-utils node:nodejs npm:npm $(BROWSER)
+GRPCIO  := /usr/lib/python3/dist-packages/grpc/__init__.py:python3-grpcio
+DRIVEN  := promtool:prometheus curl:curl pdftotext:poppler-utils node:nodejs npm:npm $(GRPCIO) $(BROWSER)
 
 # Installs those of $(1) that are missing, where that can be done; $(2) says what goes without.
 define install
-	@missing=(); for d in $(1); do command -v "$${d%:*}" >/dev/null || missing+=("$${d##*:}"); done; \
+	@missing=(); for d in $(1); do command -v "$${d%:*}" >/dev/null || [ -e "$${d%:*}" ] || missing+=("$${d##*:}"); done; \
 	apt=false; if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then apt=apt-get; fi; \
 	if [ $${#missing[@]} -gt 0 ]; then $$apt update -qq || true; fi; \
 	for m in "$${missing[@]}"; do \

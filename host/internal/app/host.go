@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	hostv1 "github.com/gaia-go/gaia/proto/gaia/host/v1"
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
@@ -122,15 +123,18 @@ func (h *host) run(ctx context.Context) error {
 	doors.Go(func() error { return h.gateway.Serve(doorCtx, lis) })
 	doors.Go(func() error { return serveHTTP(doorCtx) })
 	doors.Go(func() error { return h.metrics.Run(doorCtx) })
+	doors.Go(func() error { return h.watchdog(doorCtx) })
 	doors.Go(func() error {
 		if err := h.announce(doorCtx); err != nil { // a courtesy, no reason to end
 			h.logger.Warn("table not printed", "err", err)
 		}
+		h.tellStatus(doorCtx)
 		return nil
 	})
 	doors.Go(func() error {
 		h.reloadOnHangup(doorCtx)
 		h.logger.Info("stopping")
+		h.tell(daemon.SdNotifyStopping, "STATUS=stopping")
 		close(h.stopping)
 		h.announceDrain(context.WithoutCancel(ctx))
 		return nil
@@ -179,7 +183,7 @@ func (h *host) startPlugins(ctx context.Context) {
 	}
 }
 
-// announce prints the table once every subsystem has either started or failed.
+// announce prints the table, and tells the service manager, once every subsystem has either started or failed.
 func (h *host) announce(ctx context.Context) error {
 	patience, cancel := context.WithTimeout(ctx, firstLight)
 	defer cancel()
@@ -192,5 +196,6 @@ func (h *host) announce(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return nil // stopped before it was up
 	}
+	h.tell(daemon.SdNotifyReady, h.statusLine())
 	return h.printTable()
 }

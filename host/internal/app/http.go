@@ -10,11 +10,14 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/gaia-go/gaia/host/internal/door"
+	"github.com/gaia-go/gaia/host/internal/door/rest"
+	"github.com/gaia-go/gaia/host/internal/door/rpc"
 	"github.com/gaia-go/gaia/host/internal/supervisor"
 	"github.com/gaia-go/gaia/host/internal/telemetry"
 )
 
-// openHTTP opens the operators' HTTP listener, if there is to be one, and
+// openHTTP opens the HTTP listener, if there is to be one, and
 // returns what serves it until ctx ends.
 func (h *host) openHTTP() (serve func(ctx context.Context) error, err error) {
 	address := h.config.Load().Host.HTTP
@@ -35,12 +38,24 @@ func (h *host) openHTTP() (serve func(ctx context.Context) error, err error) {
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	server := telemetry.NewHTTP(telemetry.HTTPConfig{
-		Metrics:    telemetry.NewMerger(h.metrics, h.sources, h.logger),
-		Subsystems: h.states,
-		Token:      token,
-		Host:       name,
-		Logger:     h.logger,
+	server := door.New(door.Config{
+		Pages: telemetry.Pages(telemetry.PagesConfig{
+			Metrics:    telemetry.NewMerger(h.metrics, h.sources, h.logger),
+			Subsystems: h.states,
+			Logger:     h.logger,
+		}),
+		Profiles: telemetry.Profiles(),
+		RPC:      rpc.New(rpc.Config{Registry: h.registry, Gateway: h.gateway}),
+		REST: rest.New(rest.Config{
+			Calls:      h.gateway,
+			Registry:   h.registry,
+			Subsystems: h.listed,
+			Version:    h.options.Version,
+		}),
+		Token:  token,
+		Host:   name,
+		Grace:  h.callGrace,
+		Logger: h.logger,
 	})
 	return func(ctx context.Context) error { return server.Serve(ctx, listener) }, nil
 }
@@ -57,6 +72,17 @@ func (h *host) states() []telemetry.State {
 			Reason: st.Reason,
 			Ready:  st.State == supervisor.Ready,
 		}
+	}
+	return states
+}
+
+// listed are what GET /v1 tells.
+func (h *host) listed() []rest.State {
+	all := h.all()
+	states := make([]rest.State, len(all))
+	for i, s := range all {
+		st := s.supervisor.Status()
+		states[i] = rest.State{Name: s.name, Plugin: st.File, State: st.State.String(), Reason: st.Reason}
 	}
 	return states
 }

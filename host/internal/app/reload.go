@@ -43,6 +43,7 @@ func (h *host) reloadOnHangup(ctx context.Context) {
 func (h *host) reload(ctx context.Context) *hostv1.ReloadResponse {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	defer h.tellReload()()
 	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
 	defer cancel()
 	old := h.config.Load()

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/gaia-go/gaia/host/internal/registry"
 )
 
 // printMethods lists what a subsystem can be called for.
@@ -13,26 +15,17 @@ func (c *command) printMethods(d *described, subsystem string) error {
 	rows := [][]string{{"METHOD", "KIND", "WHAT IT DOES"}}
 	for _, m := range d.Methods() {
 		rows = append(rows, []string{
-			subsystem + "." + d.callName(m.Descriptor), kind(m.Descriptor), sentence(comment(m.Descriptor)),
+			subsystem + "." + d.CallName(m), m.Kind(), registry.Sentence(registry.Comment(m.Descriptor)),
 		})
 	}
 	return table(c.Stdout, rows)
-}
-
-// sentence returns the first sentence of a comment.
-func sentence(comment string) string {
-	text := strings.Join(strings.Fields(comment), " ")
-	if first, _, ok := strings.Cut(text, ". "); ok {
-		return first + "."
-	}
-	return text
 }
 
 // printRequest shows how the request of m is written.
 func (c *command) printRequest(m protoreflect.MethodDescriptor) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s.%s\n", m.Parent().FullName(), signature(m))
-	if text := comment(m); text != "" {
+	if text := registry.Comment(m); text != "" {
 		fmt.Fprintf(&b, "%s\n", indented(text, "    "))
 	}
 	fields := requestFields(m.Input())

@@ -75,7 +75,7 @@ config, 130 interrupted.`,
 	root.SetFlagErrorFunc(flagError)
 	root.AddCommand(
 		c.runCommand(), c.validateCommand(), c.fmtCommand(),
-		c.statusCommand(), c.callCommand(), c.logsCommand(), c.eventsCommand(),
+		c.statusCommand(), c.topCommand(), c.callCommand(), c.logsCommand(), c.eventsCommand(),
 		c.reloadCommand(), c.restartCommand(), c.swapCommand(),
 		c.pluginCommand(), c.policyCommand(), c.sloCommand(), c.benchCommand(),
 		c.versionCommand(),

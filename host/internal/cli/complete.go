@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	hostv1 "github.com/gaia-go/gaia/proto/gaia/host/v1"
+
+	"github.com/gaia-go/gaia/host/internal/registry"
 )
 
 // patience is how long a shell's user waits for names.
@@ -91,7 +93,7 @@ func methodWords(ctx context.Context, h *host, subsystem string) []string {
 	}
 	var words []string
 	for _, m := range d.Methods() {
-		words = append(words, subsystem+"."+d.callName(m.Descriptor)+"\t"+sentence(comment(m.Descriptor)))
+		words = append(words, subsystem+"."+d.CallName(m)+"\t"+registry.Sentence(registry.Comment(m.Descriptor)))
 	}
 	return words
 }
@@ -110,10 +112,10 @@ func fieldWords(ctx context.Context, h *host, target string) []string {
 	for _, f := range requestFields(m.Input()) {
 		path, _, _ := strings.Cut(f.form, "=")
 		if path, isMap := strings.CutSuffix(path, "KEY"); isMap {
-			words = append(words, path+"\t"+sentence(f.comment))
+			words = append(words, path+"\t"+registry.Sentence(f.comment))
 			continue
 		}
-		words = append(words, path+"=\t"+sentence(f.comment))
+		words = append(words, path+"=\t"+registry.Sentence(f.comment))
 	}
 	return words
 }

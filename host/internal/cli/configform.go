@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/gaia-go/gaia/host/internal/registry"
 	"github.com/gaia-go/gaia/host/internal/request"
 )
 
@@ -31,7 +32,7 @@ func writeBlock(b *strings.Builder, head string, md protoreflect.MessageDescript
 		if i > 0 {
 			b.WriteString("\n")
 		}
-		if text := comment(fd); text != "" {
+		if text := registry.Comment(fd); text != "" {
 			fmt.Fprintln(b, indented(text, inner+"# "))
 		}
 		if request.Sensitive(fd) {

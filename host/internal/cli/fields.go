@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/gaia-go/gaia/host/internal/registry"
 	"github.com/gaia-go/gaia/host/internal/request"
 )
 
@@ -29,7 +30,7 @@ func appendFields(list []requestField, md protoreflect.MessageDescriptor, prefix
 		fd := md.Fields().Get(i)
 		list = append(list, requestField{
 			form:      prefix + argumentForm(fd),
-			comment:   comment(fd),
+			comment:   registry.Comment(fd),
 			sensitive: request.Sensitive(fd),
 		})
 		if sub := fd.Message(); sub != nil && !fd.IsMap() && !fd.IsList() &&
@@ -117,21 +118,6 @@ func enumNames(ed protoreflect.EnumDescriptor) []string {
 	return names
 }
 
-// comment returns what the .proto says before d, or behind it; "" when the
-// plugin was built without comments.
-func comment(d protoreflect.Descriptor) string {
-	location := d.ParentFile().SourceLocations().ByDescriptor(d)
-	text := location.LeadingComments
-	if text == "" {
-		text = location.TrailingComments
-	}
-	lines := strings.Split(strings.TrimRight(text, " \n"), "\n")
-	for i, line := range lines {
-		lines[i] = strings.TrimPrefix(line, " ")
-	}
-	return strings.Join(lines, "\n")
-}
-
 // signature writes a method as a .proto does.
 func signature(m protoreflect.MethodDescriptor) string {
 	return fmt.Sprintf("%s(%s%s) returns (%s%s)", m.Name(),
@@ -143,18 +129,4 @@ func streamed(yes bool) string {
 		return "stream "
 	}
 	return ""
-}
-
-// kind says in words which sides of a method are streams.
-func kind(m protoreflect.MethodDescriptor) string {
-	switch {
-	case m.IsStreamingClient() && m.IsStreamingServer():
-		return "bidi stream"
-	case m.IsStreamingClient():
-		return "client stream"
-	case m.IsStreamingServer():
-		return "server stream"
-	default:
-		return "unary"
-	}
 }

@@ -10,14 +10,16 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/gaia-go/gaia/host/internal/config"
+	"github.com/gaia-go/gaia/host/internal/registry"
 	hostv1 "github.com/gaia-go/gaia/proto/gaia/host/v1"
 )
 
 func (c *command) pluginCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plugin",
-		Short: "Show the plugins that the host can run",
+		Short: "Show, write and test plugins",
 		Example: `  gaia plugin list
+  gaia plugin new word-counter
   gaia plugin info gaia-api-client-pool`,
 		Args: cobra.ArbitraryArgs,
 		RunE: unknownCommand,
@@ -39,7 +41,7 @@ NAME is a subsystem, or a file in the plugin directory.`,
 		Args:              takes(1, 1, "the NAME of a subsystem or plugin"),
 		ValidArgsFunction: c.completePlugin,
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.pluginInfo(cmd.Context(), args[0]) },
-	})
+	}, c.pluginNewCommand(), c.pluginGenerateCommand())
 	return cmd
 }
 
@@ -105,9 +107,9 @@ func pluginText(d *described) string {
 		parent := m.Descriptor.Parent()
 		if parent.FullName() != service {
 			service = parent.FullName()
-			fmt.Fprintf(&b, "\nservice %s\n%s", service, paragraph(comment(parent), "    "))
+			fmt.Fprintf(&b, "\nservice %s\n%s", service, paragraph(registry.Comment(parent), "    "))
 		}
-		fmt.Fprintf(&b, "\n  %s\n%s", signature(m.Descriptor), paragraph(comment(m.Descriptor), "      "))
+		fmt.Fprintf(&b, "\n  %s\n%s", signature(m.Descriptor), paragraph(registry.Comment(m.Descriptor), "      "))
 	}
 	if md := d.ConfigMessage(); md != nil {
 		fmt.Fprintf(&b, "\n%s", configForm(md))
@@ -159,10 +161,10 @@ func methodViews(d *described) []methodView {
 		views = append(views, methodView{
 			Service:  string(m.Descriptor.Parent().FullName()),
 			Name:     string(m.Descriptor.Name()),
-			Kind:     kind(m.Descriptor),
+			Kind:     m.Kind(),
 			Request:  string(m.Descriptor.Input().FullName()),
 			Response: string(m.Descriptor.Output().FullName()),
-			Comment:  comment(m.Descriptor),
+			Comment:  registry.Comment(m.Descriptor),
 		})
 	}
 	return views

@@ -10,6 +10,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 
 	hostv1 "github.com/gaia-go/gaia/proto/gaia/host/v1"
+
+	"github.com/gaia-go/gaia/host/internal/registry"
 )
 
 func TestLongFlagsMayHaveOneDash(t *testing.T) {
@@ -99,8 +101,8 @@ func TestASentenceEndsAtItsFullStop(t *testing.T) {
 		"One thing\nin v1.2. And\nmore.": "One thing in v1.2.",
 		"No stop":                        "No stop",
 	} {
-		if got := sentence(given); got != want {
-			t.Errorf("sentence(%q) = %q, want %q", given, got, want)
+		if got := registry.Sentence(given); got != want {
+			t.Errorf("registry.Sentence(%q) = %q, want %q", given, got, want)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"io"
 	"sync"
 
 	"google.golang.org/grpc/mem"
@@ -18,7 +17,8 @@ type Caller interface {
 	// Receive returns the next message, or io.EOF after the last one. The
 	// gateway keeps it until the call is over.
 	Receive() ([]byte, error)
-	// Stop makes a Receive that is under way return soon. It is called once.
+	// Stop makes a Receive that is under way return soon, and later ones at once.
+	// It is called once.
 	Stop()
 	// Header sends metadata, before the first message. It is called at most
 	// once.
@@ -43,20 +43,15 @@ func (s *Server) Call(method string, caller Caller) (err error) {
 
 // guest makes a grpc.ServerStream of a Caller.
 type guest struct {
-	caller Caller
-
-	headed bool // the header was sent, or is not to be sent any more
-
-	mu    sync.Mutex // held while a message is received
-	ended bool
+	caller  Caller
+	headed  bool           // the header was sent, or is not to be sent any more
+	running sync.WaitGroup // the pump of requests
 }
 
 // end waits until nothing is received any more.
 func (g *guest) end() {
 	g.caller.Stop()
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.ended = true
+	g.running.Wait()
 }
 
 // Context implements grpc.ServerStream.
@@ -79,11 +74,6 @@ func (g *guest) SetTrailer(md metadata.MD) { g.caller.Trailer(md) }
 
 // RecvMsg implements grpc.ServerStream for frames.
 func (g *guest) RecvMsg(m any) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.ended {
-		return io.EOF
-	}
 	message, err := g.caller.Receive()
 	if err != nil {
 		return err

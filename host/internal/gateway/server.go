@@ -13,10 +13,12 @@ import (
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 
+	"github.com/gaia-go/gaia/host/internal/access"
 	"github.com/gaia-go/gaia/host/internal/registry"
 	"github.com/gaia-go/gaia/sdk/link"
 	"github.com/gaia-go/gaia/sdk/wire"
@@ -37,6 +39,9 @@ type Options struct {
 	Logger hclog.Logger
 	// Register adds the host's own services. Optional.
 	Register func(grpc.ServiceRegistrar)
+	// Clients are who may call with credentials. Optional: without them everybody
+	// who has the socket may do everything, and nobody else calls.
+	Clients *access.Clients
 	// NoLink lets all calls come by gRPC.
 	NoLink bool
 	// Grace is how long calls under way may go on when Serve ends; it is asked
@@ -53,6 +58,8 @@ type Server struct {
 	registry *registry.Registry[*Subsystem]
 	logger   hclog.Logger
 	grace    func() time.Duration
+	clients  *access.Clients // may be nil
+	own      map[string]bool // services of the host itself
 	grpc     *grpc.Server
 	link     *link.Server // nil: all come by gRPC
 	codec    codec
@@ -66,6 +73,8 @@ func New(o Options) *Server {
 		registry: o.Registry,
 		logger:   o.Logger,
 		grace:    o.Grace,
+		clients:  o.Clients,
+		own:      make(map[string]bool),
 		codec:    newCodec(),
 		health:   newHealthBoard(o.Registry.Services),
 	}
@@ -76,8 +85,9 @@ func New(o Options) *Server {
 		grpc.StaticStreamWindowSize(wire.StreamWindow),
 		grpc.StaticConnWindowSize(wire.ConnWindow),
 		grpc.WaitForHandlers(true),
-		grpc.UnaryInterceptor(s.recoverUnary),
-		grpc.StreamInterceptor(s.recoverStream),
+		grpc.Creds(doorCredentials{}),
+		grpc.UnaryInterceptor(s.unary),
+		grpc.StreamInterceptor(s.streams),
 		grpc.UnknownServiceHandler(s.forward),
 	)...)
 	services := func(r grpc.ServiceRegistrar) {
@@ -88,12 +98,15 @@ func New(o Options) *Server {
 	}
 	services(s.grpc)
 	if !o.NoLink {
-		s.link = link.NewServer(link.ServerOptions{Logger: o.Logger, Handler: linkHandler{s}, Accept: link.SameUser})
+		s.link = link.NewServer(link.ServerOptions{Logger: o.Logger, Handler: linkHandler{s}, Accept: link.SameUser, Interceptor: s.unaryByLink})
 		services(s.link)
 	}
 	known := o.Registry.Reflection(s.grpc)
 	grpc_reflection_v1.RegisterServerReflectionServer(s.grpc, reflection.NewServerV1(known))
 	grpc_reflection_v1alpha.RegisterServerReflectionServer(s.grpc, reflection.NewServer(known))
+	for service := range s.grpc.GetServiceInfo() {
+		s.own[service] = true
+	}
 	return s
 }
 
@@ -102,6 +115,13 @@ func New(o Options) *Server {
 // entry in the registry changed.
 func (s *Server) SetReady(subsystem string, ready bool) { s.health.set(subsystem, ready) }
 
+// Health is what gRPC health says of a service, or of the host for "". The error
+// is NotFound for a service that nobody serves.
+func (s *Server) Health(ctx context.Context, service string) (grpc_health_v1.HealthCheckResponse_ServingStatus, error) {
+	r, err := s.health.server.Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: service})
+	return r.GetStatus(), err
+}
+
 // Serve accepts calls on lis, which it closes, until ctx ends. Then it refuses
 // new ones, waits for those under way, and cancels what is left after the
 // grace. It returns when everything it started has ended; nil when that was
@@ -109,7 +129,7 @@ func (s *Server) SetReady(subsystem string, ready bool) { s.health.set(subsystem
 func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 	linkCtx, cutLink := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutLink()
-	d := newDoor(lis, func(conn net.Conn) { s.link.ServeConn(linkCtx, conn) }, s.logger)
+	d := newSocketDoor(lis, func(conn net.Conn) { s.link.ServeConn(linkCtx, conn) }, s.logger)
 	if s.link != nil {
 		d.open(ctx)
 		lis = d
@@ -137,7 +157,7 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 
 // stop ends the server, by force after the grace. It reports whether all calls
 // have ended, which they do unless one hangs outside its context.
-func (s *Server) stop(d *door, cutLink func()) bool {
+func (s *Server) stop(d *socketDoor, cutLink func()) bool {
 	s.health.shutdown()
 	stopped := make(chan struct{})
 	patience, cancel := context.WithTimeout(context.Background(), s.grace())

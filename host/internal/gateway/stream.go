@@ -32,10 +32,14 @@ func (s *Server) stream(ctx context.Context, c *gate.Call, caller grpc.ServerStr
 	}
 	// The pump of requests may be waiting for the caller when the instance has
 	// already ended the call. It then ends when this handler returns, which
-	// ends the caller's stream; Serve waits for it.
+	// ends the caller's stream; Serve, or Call, waits for it.
+	running := &s.running
+	if g, ok := caller.(*guest); ok {
+		running = &g.running
+	}
 	pumped := make(chan error, 1) // the caller's fault, or nil
 	own := first.ref()            // the handler may return, and free it, while it is sent
-	s.running.Go(func() {
+	running.Go(func() {
 		fault := s.pumpRequests(c.Method, caller, remote, own)
 		pumped <- fault
 		if fault != nil {

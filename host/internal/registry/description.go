@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protodesc"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/descriptorpb"
@@ -57,8 +56,9 @@ type Description struct {
 
 // NewDescription checks what a plugin says of itself and builds its
 // descriptors in a registry of their own, because two plugins may define the
-// same names. Imports that the plugin left out are tolerated: forwarding needs
-// no message types. It keeps r.Files, which the caller must not change.
+// same names. Imports that the plugin left out are the host's own where it has
+// them, and are tolerated otherwise: forwarding needs no message types. It keeps
+// r.Files, which the caller must not change.
 //
 // It refuses a description without services, with services that the files do
 // not contain, with services of the host or of go-plugin, with methods whose
@@ -67,7 +67,7 @@ func NewDescription(r *pluginv1.DescribeResponse) (*Description, error) {
 	if err := checkSizes(r); err != nil {
 		return nil, err
 	}
-	files, err := protodesc.FileOptions{AllowUnresolvable: true}.NewFiles(r.GetFiles())
+	files, err := newFiles(r.GetFiles())
 	if err != nil {
 		return nil, fmt.Errorf("describe: descriptors: %w", err)
 	}

@@ -109,15 +109,40 @@ func TestADescriptionKnowsEachMethodAndItsKind(t *testing.T) {
 	}
 }
 
-func TestADescriptionWithoutItsImportsIsStillUsable(t *testing.T) {
+func TestImportsThatAPluginLeftOutAreTheHosts(t *testing.T) {
 	r := response(file("a.v1", "One", "Get"))
 	r.Files.File = r.GetFiles().GetFile()[:1] // without wrappers.proto
 	d, err := NewDescription(r)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if m := d.Methods()[0]; m.Descriptor.Input().IsPlaceholder() {
+		t.Errorf("input %v is a placeholder", m.Descriptor.Input())
+	}
+}
+
+func TestADescriptionWithoutItsImportsIsStillUsable(t *testing.T) {
+	f := file("a.v1", "One", "Get")
+	f.Dependency = append(f.Dependency, "theirs.proto")
+	f.Service[0].Method[0].InputType = new(".theirs.Request")
+	d, err := NewDescription(response(f))
+	if err != nil {
+		t.Fatal(err)
+	}
 	if m := d.Methods()[0]; !m.Descriptor.Input().IsPlaceholder() {
 		t.Errorf("input %v, want a placeholder", m.Descriptor.Input())
+	}
+}
+
+func TestAPluginMayDefineInItsOwnFileWhatTheHostHasInAnother(t *testing.T) {
+	own := wrappers()
+	own.Name = new("own.proto")
+	f := file("a.v1", "One", "Get")
+	f.Dependency = []string{"own.proto", "google/protobuf/wrappers.proto"}
+	r := response(f)
+	r.Files.File = []*descriptorpb.FileDescriptorProto{f, own}
+	if _, err := NewDescription(r); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -1,13 +1,19 @@
-package telemetry
+package door
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
+	"mime"
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"strings"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // checkHost refuses requests for a host that is not this one. A web page can
@@ -42,18 +48,39 @@ func isOwnHost(header, own string) bool {
 	return strings.HasSuffix(host, ".localhost") || own != "" && host == strings.ToLower(own)
 }
 
-// requireToken lets requests with the bearer token pass; without a token there
-// are none.
-func requireToken(token string, next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// checkOrigin refuses what a browser sends on behalf of a page of another
+// origin, also of another port of this machine. Programs send neither header.
+func checkOrigin(r *http.Request) error {
+	switch site := r.Header.Get("Sec-Fetch-Site"); site {
+	case "", "none", "same-origin":
+	default:
+		return status.Errorf(codes.PermissionDenied, "calls on behalf of a foreign web page are refused (Sec-Fetch-Site: %q)", site)
+	}
+	for _, origin := range r.Header.Values("Origin") {
+		if u, err := url.Parse(origin); err != nil || u.Host == "" || !strings.EqualFold(u.Host, r.Host) {
+			return status.Errorf(codes.PermissionDenied, "calls on behalf of a foreign web page are refused (Origin: %q, Host: %q)", origin, r.Host)
+		}
+	}
+	return nil
+}
+
+// isForm reports whether a body is one that a web page can send anywhere
+// without being asked (the CORS-safelisted types but text/plain, which is a
+// type of its own to some).
+func isForm(r *http.Request) bool {
+	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	return kind == "application/x-www-form-urlencoded" || kind == "multipart/form-data"
+}
+
+// bearer knows who has the token; without a token there is nobody.
+func bearer(token string) func(*http.Request) (context.Context, error) {
+	return func(r *http.Request) (context.Context, error) {
 		scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		if !strings.EqualFold(scheme, "bearer") || !sameToken(strings.TrimSpace(given), token) {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="gaia"`)
-			http.Error(w, "this needs the header Authorization: Bearer with the token that the host writes to run/token", http.StatusUnauthorized)
-			return
+			return nil, status.Error(codes.Unauthenticated, "this needs the header Authorization: Bearer with the token that the host writes to run/token")
 		}
-		next.ServeHTTP(w, r)
-	})
+		return r.Context(), nil
+	}
 }
 
 // sameToken takes the same time whatever is given.

@@ -1,0 +1,5 @@
+package rest
+
+import "net/http"
+
+func (h *handler) serveOpenAPI(w http.ResponseWriter, rooms *rooms) {}
