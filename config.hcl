@@ -98,8 +98,8 @@ subsystem "file_manager" {
     timeout     = "5m"
   }
 
-  # At a reload one manager ends before the next begins; streams have 10 s for that,
-  # and calls wait.
+  # At a reload one manager ends before the next begins: reads and writes under way
+  # have 10 s for that, and calls wait.
   restart { hold = "12s" }
 
   slo {
@@ -157,8 +157,9 @@ subsystem "process_manager" {
     timeout     = "5m"
   }
 
-  # Who follows logs or waits for an end does not hold up a swap.
-  restart { drain_timeout = "1s" }
+  # At a swap one manager ends before the next begins: commands that Run waits for
+  # have 10 s for that, and calls wait.
+  restart { hold = "12s" }
 
   slo {
     success = "95%"

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/gaia-go/gaia/sdk/wire"
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -49,12 +47,12 @@ func (p *plugin) counted(desc *grpc.ServiceDesc) *grpc.ServiceDesc {
 // unary and stream are called around all calls that come by gRPC.
 func (p *plugin) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (response any, err error) {
 	defer recovered(info.FullMethod, &err)
-	return handler(ctx, request)
+	return handler(context.WithValue(ctx, nearKey{}, p.near), request)
 }
 
 func (p *plugin) stream(service any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	if p.isOwn(info.FullMethod) {
-		return handler(service, stream)
+		return handler(service, ownStream{stream, context.WithValue(stream.Context(), nearKey{}, p.near)})
 	}
 	return p.untilStop(func() (err error) {
 		defer recovered(info.FullMethod, &err)
@@ -74,17 +72,6 @@ func (p *plugin) untilStop(serve func() error) error {
 	case <-p.stopping:
 		return errDraining()
 	}
-}
-
-// errDraining says that a call has not begun. The detail tells that to the
-// host, which then gives the call to the next instance, whatever it is.
-func errDraining() error {
-	st := status.New(codes.Unavailable, "plugin is draining and takes no new calls")
-	detailed, err := st.WithDetails(&errdetails.ErrorInfo{Reason: wire.ReasonDraining, Domain: wire.ErrorDomain})
-	if err != nil { // cannot be: the detail is a known message
-		return st.Err()
-	}
-	return detailed.Err()
 }
 
 // recovered turns a panic into an answer: the call is lost, the plugin lives.

@@ -55,6 +55,12 @@ func (c *contract) Configure(ctx context.Context, r *pluginv1.ConfigureRequest) 
 	return response, nil
 }
 
+// AnnounceDrain ends the calls that would not end by themselves.
+func (c *contract) AnnounceDrain(context.Context, *pluginv1.AnnounceDrainRequest) (*pluginv1.AnnounceDrainResponse, error) {
+	c.plugin.announce(errEnding())
+	return &pluginv1.AnnounceDrainResponse{}, nil
+}
+
 // Drain waits for the calls in flight.
 func (c *contract) Drain(ctx context.Context, r *pluginv1.DrainRequest) (*pluginv1.DrainResponse, error) {
 	if grace := r.GetGrace(); grace != nil {

@@ -92,6 +92,12 @@ func (s *station) UnaryCall(ctx context.Context, r *grpc_testing.SimpleRequest) 
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
+	case "linger":
+		ctx, stop := UntilDrain(ctx)
+		defer stop()
+		Logger().Info("lingering")
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
 	}
 	return nil, status.Errorf(codes.InvalidArgument, "cannot %q", verb)
 }
@@ -105,6 +111,11 @@ func (s *station) FullDuplexCall(stream grpc.BidiStreamingServer[grpc_testing.St
 		switch verb := string(r.GetPayload().GetBody()); verb {
 		case "panic":
 			panic("in a stream")
+		case "linger":
+			ctx, stop := UntilDrain(stream.Context())
+			defer stop()
+			<-ctx.Done()
+			return context.Cause(ctx)
 		case "release":
 			close(s.released)
 			return nil

@@ -40,7 +40,9 @@ type plugin struct {
 	exclusive bool
 	limits    Limits
 	gatherers prometheus.Gatherers
-	calls     *wire.Door // of the author's calls
+	calls     *wire.Door              // of the author's calls
+	near      context.Context         //nolint:containedctx // ends when the drain is near; calls' contexts have it
+	announce  context.CancelCauseFunc // ends near
 	drainOnce sync.Once
 
 	// description is made when the host asks, which is once an executable and
@@ -58,6 +60,7 @@ type plugin struct {
 
 func newPlugin(register func(grpc.ServiceRegistrar)) (*plugin, error) {
 	p := &plugin{own: make(map[string]bool), calls: wire.NewDoor(), serverSet: make(chan struct{}), stopping: make(chan struct{})}
+	p.near, p.announce = context.WithCancelCause(context.Background())
 	p.description = sync.OnceValues(p.describe)
 	register(p)
 	if len(p.services) == 0 {
@@ -181,6 +184,7 @@ func (p *plugin) isOwn(fullMethod string) bool {
 // author's Drain methods, which are called once. It returns how many calls ctx
 // cut short.
 func (p *plugin) drain(ctx context.Context) (unfinished int, err error) {
+	p.announce(errEnding()) // to those whom the host has not told
 	if unfinished = p.calls.Drain(ctx); unfinished > 0 {
 		return unfinished, nil
 	}

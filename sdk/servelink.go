@@ -28,7 +28,7 @@ func (p *plugin) serveLink() error {
 	}
 	p.link = link.NewServer(link.ServerOptions{Logger: Logger().Named("link"), IsNonBlocking: isNonBlocking, GreetTimeout: hostPatience})
 	p.registerOwn(p.link)
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithValue(context.Background(), nearKey{}, p.near))
 	p.endLink = cancel
 	go p.link.ServeConn(ctx, socket)
 	return nil

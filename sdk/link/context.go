@@ -111,7 +111,7 @@ func (c *callContext) all() context.Context {
 	if m.whole != nil {
 		return m.whole
 	}
-	ctx := metadata.NewIncomingContext(context.Background(), incoming(m.incoming))
+	ctx := metadata.NewIncomingContext(c.session.base, incoming(m.incoming))
 	ctx = peer.NewContext(ctx, &c.session.peer)
 	ctx = grpc.NewContextWithServerTransportStream(ctx, transportStream{c})
 	if deadline, ok := c.Deadline(); ok {

@@ -106,27 +106,27 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 }
 
 // ServeConn serves one connection, which it closes, until the other end ends it,
-// or ctx. It returns when all of its calls have been answered. A peer that
+// or ctx, whose values are those of calls' contexts, too. It returns when all of its calls have been answered. A peer that
 // breaks the protocol is cut off and logged.
 func (s *Server) ServeConn(ctx context.Context, conn net.Conn) {
 	defer conn.Close() //nolint:errcheck // it may be closed already
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
 	peer, _ := peercred.Of(conn) // 0: it cannot be told
-	err := s.serveConn(conn)
+	err := s.serveConn(ctx, conn)
 	if ctx.Err() != nil || err == nil || errors.Is(err, io.EOF) || isHangup(err) {
 		return
 	}
 	s.options.Logger.Warn("peer cut off", "pid", peer.PID, "uid", peer.UID, "err", err)
 }
 
-func (s *Server) serveConn(conn net.Conn) error {
+func (s *Server) serveConn(ctx context.Context, conn net.Conn) error {
 	if s.options.Accept != nil {
 		if err := s.options.Accept(conn); err != nil {
 			return err
 		}
 	}
-	session, err := newSession(s, conn)
+	session, err := newSession(ctx, s, conn)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package link
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -23,6 +24,7 @@ type session struct {
 	in      reader
 	out     outbox
 	peer    peer.Peer
+	base    context.Context //nolint:containedctx // has the values of calls' contexts
 	workers workers
 
 	// The reader's own.
@@ -41,8 +43,8 @@ type session struct {
 	isClosed bool
 }
 
-func newSession(s *Server, conn net.Conn) (*session, error) {
-	e := &session{server: s, idle: make(chan struct{})}
+func newSession(ctx context.Context, s *Server, conn net.Conn) (*session, error) {
+	e := &session{server: s, base: context.WithoutCancel(ctx), idle: make(chan struct{})}
 	e.peer.Addr, e.peer.LocalAddr = conn.RemoteAddr(), conn.LocalAddr()
 	e.workers.out = &e.out
 	if err := e.out.attach(conn); err != nil {

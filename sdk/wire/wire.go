@@ -22,8 +22,8 @@ const (
 	ConnWindow   = 4 << 20
 )
 
-// What a plugin says in an ErrorInfo when it refuses a call because it is about
-// to end: the call has not begun, so that it may be repeated elsewhere.
+// What a plugin says in an ErrorInfo when it refuses or ends a call because it is
+// about to end: the call has not done anything, so that it may be repeated elsewhere.
 const (
 	ErrorDomain    = "gaia"
 	ReasonDraining = "DRAINING"

@@ -24,7 +24,9 @@ type keeping struct {
 }
 
 // systemFleet is the part of the fleet that only this system has.
-func systemFleet() map[string]func() { return map[string]func(){"fleet-keeping": serveKeeping} }
+func systemFleet() map[string]func() {
+	return map[string]func(){"fleet-keeping": serveKeeping, "docs-internet": runInternet, "docs-apply": applyHCL}
+}
 
 func serveKeeping() {
 	sdk.Serve(func(r grpc.ServiceRegistrar) { apiv1.RegisterAPIClientPoolServer(r, keeping{}) })

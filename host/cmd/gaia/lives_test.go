@@ -130,6 +130,18 @@ func TestASwapTakesAnotherExecutableAndAFailedOneChangesNothing(t *testing.T) {
 	if got := header(h.do(t, "echo", &apiv1.DoRequest{}), "Plugin"); got != "fleet-other" {
 		t.Errorf("after the crash %q answers", got)
 	}
+	plugins, err := h.host.ListPlugins(t.Context(), &hostv1.ListPluginsRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range plugins.GetPlugins() {
+		if isUsed := len(p.GetSubsystems()) == 1 && p.GetSubsystems()[0] == "echo"; isUsed != (p.GetFile() == "fleet-other") {
+			t.Errorf("%s is said to be used by %q", p.GetFile(), p.GetSubsystems())
+		}
+	}
+	if d, err := h.host.Describe(t.Context(), &hostv1.DescribeRequest{Name: "echo"}); err != nil || d.GetFile() != "fleet-other" {
+		t.Errorf("echo is said to run %q (%v)", d.GetFile(), err)
+	}
 }
 
 func TestAnExclusivePluginIsPausedAndNotDoubled(t *testing.T) {

@@ -6,12 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	hostv1 "github.com/gaia-go/gaia/proto/gaia/host/v1"
 	"github.com/hashicorp/go-hclog"
 
-	"github.com/gaia-go/gaia/host/internal/config"
 	"github.com/gaia-go/gaia/host/internal/registry"
 	"github.com/gaia-go/gaia/host/internal/supervisor"
 )
@@ -35,8 +33,8 @@ func (c *catalog) describe(ctx context.Context, plugin, sha256 string) (*registr
 	if err != nil {
 		return nil, "", err
 	}
-	defer exe.Close() //nolint:errcheck // opened for reading
-	if d, ok := c.cache.Load(exe.SHA256); ok {
+	defer exe.Close()                                         //nolint:errcheck // opened for reading
+	if d, ok := c.cache.Load(exe.SHA256); ok && !exe.Script { // the checksum of a script says nothing of what it loads
 		return d, exe.SHA256, nil
 	}
 	d, err := supervisor.Probe(ctx, c.executables, path, exe.SHA256, c.socketDir, c.ties)
@@ -66,8 +64,9 @@ func (c *catalog) store(d *registry.Description, sha256 string) {
 	}
 }
 
-// list reports the executables in the plugin directory, sorted by name.
-func (c *catalog) list(subsystems []config.Subsystem) ([]*hostv1.PluginFile, error) {
+// list reports the executables in the plugin directory, sorted by name. users are
+// the subsystems of each.
+func (c *catalog) list(users map[string][]string) ([]*hostv1.PluginFile, error) {
 	entries, err := os.ReadDir(c.pluginDir)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("list plugins: %w", err)
@@ -77,13 +76,7 @@ func (c *catalog) list(subsystems []config.Subsystem) ([]*hostv1.PluginFile, err
 		if entry.IsDir() {
 			continue
 		}
-		file := &hostv1.PluginFile{File: entry.Name()}
-		for _, s := range subsystems {
-			if s.Plugin == entry.Name() {
-				file.Subsystems = append(file.Subsystems, s.Name)
-			}
-		}
-		slices.Sort(file.Subsystems)
+		file := &hostv1.PluginFile{File: entry.Name(), Subsystems: users[entry.Name()]}
 		c.inspect(file)
 		files = append(files, file)
 	}

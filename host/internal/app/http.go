@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/gaia-go/gaia/host/internal/door"
+	"github.com/gaia-go/gaia/host/internal/door/rest"
 	"github.com/gaia-go/gaia/host/internal/door/rpc"
 	"github.com/gaia-go/gaia/host/internal/supervisor"
 	"github.com/gaia-go/gaia/host/internal/telemetry"
@@ -28,11 +29,6 @@ func (h *host) openHTTP() (serve func(ctx context.Context) error, err error) {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
 	h.httpAddress = listener.Addr().String()
-	token, path, err := writeToken(h.config.Load().Host.Socket)
-	if err != nil {
-		return nil, errors.Join(err, listener.Close())
-	}
-	h.tokenPath = path
 	name, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
@@ -45,9 +41,17 @@ func (h *host) openHTTP() (serve func(ctx context.Context) error, err error) {
 		}),
 		Profiles: telemetry.Profiles(),
 		RPC:      rpc.New(rpc.Config{Registry: h.registry, Gateway: h.gateway}),
-		Token:    token,
-		Host:     name,
-		Logger:   h.logger,
+		REST: rest.New(rest.Config{
+			Calls:      h.gateway,
+			Registry:   h.registry,
+			Subsystems: h.listed,
+			Version:    h.options.Version,
+		}),
+		Authenticate: h.clients.Authenticate,
+		Token:        h.token,
+		Host:         name,
+		Grace:        h.callGrace,
+		Logger:       h.logger,
 	})
 	return func(ctx context.Context) error { return server.Serve(ctx, listener) }, nil
 }
@@ -64,6 +68,17 @@ func (h *host) states() []telemetry.State {
 			Reason: st.Reason,
 			Ready:  st.State == supervisor.Ready,
 		}
+	}
+	return states
+}
+
+// listed are what GET /v1 tells.
+func (h *host) listed() []rest.State {
+	all := h.all()
+	states := make([]rest.State, len(all))
+	for i, s := range all {
+		st := s.supervisor.Status()
+		states[i] = rest.State{Name: s.name, Plugin: st.File, State: st.State.String(), Reason: st.Reason}
 	}
 	return states
 }

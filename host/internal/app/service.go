@@ -191,7 +191,12 @@ func logEntry(subsystem string, e supervisor.Entry) *hostv1.LogsResponse {
 
 // ListPlugins reports the executables in the plugin directory.
 func (s *service) ListPlugins(context.Context, *hostv1.ListPluginsRequest) (*hostv1.ListPluginsResponse, error) {
-	plugins, err := s.host.catalog.list(s.host.config.Load().Subsystems)
+	users := make(map[string][]string)
+	for _, sub := range s.host.all() {
+		file, _ := sub.executable()
+		users[file] = append(users[file], sub.name)
+	}
+	plugins, err := s.host.catalog.list(users)
 	if err != nil {
 		return nil, status.Error(codes.Internal, err.Error())
 	}
@@ -242,7 +247,8 @@ func configName(d *registry.Description) string {
 func (h *host) pluginFile(name string) (file, sha256 string, err error) {
 	for _, sub := range h.all() {
 		if sub.name == name {
-			return sub.config.Load().Plugin, sub.config.Load().SHA256, nil
+			file, sha256 = sub.executable()
+			return file, sha256, nil
 		}
 	}
 	files, err := h.catalog.list(nil)
@@ -257,6 +263,14 @@ func (h *host) pluginFile(name string) (file, sha256 string, err error) {
 		known = append(known, f.GetFile())
 	}
 	return "", "", notFound("subsystem or plugin", name, known)
+}
+
+// executable is what the subsystem runs, which may have been swapped, and the
+// checksum that it must have; "" for any.
+func (s *subsystem) executable() (file, sha256 string) {
+	plan := supervisor.NewPlan(s.config.Load())
+	plan.KeepSwap(s.supervisor.Status().File)
+	return plan.File, plan.SHA256
 }
 
 // find returns a subsystem by name.

@@ -20,6 +20,8 @@ const subsystemHeader = "gaia-subsystem"
 // callOptions are the flags of `gaia call`.
 type callOptions struct {
 	json     string // file of the request, "-" for standard input, "" for none
+	output   string // file for the content of the answer, "-" for standard output, "" to print all
+	field    string // of the answer that output is of; "" for the only one
 	timeout  time.Duration
 	describe bool
 }
@@ -41,9 +43,14 @@ With --json FILE the request is JSON instead, and for a method that takes a
 stream, one JSON value for each message. Streams are printed as one line per
 message, as they arrive.
 
+With --output FILE the content of the answer, its one field of bytes, goes into
+a file as it is, and that of a stream one message after the other. The file
+appears when all of it has come; the rest of the answer is printed.
+
 Without METHOD the methods of the subsystem are listed.`,
 		Example: `  gaia call api_client_pool.Do url=http://localhost:8080/ headers.Accept=text/html
   gaia call api_client_pool.Do method=PUT url=http://localhost:8080/a body=@a.txt
+  gaia call browser_pool.Screenshot url=https://example.com/ -o page.png
   echo '{"url":"http://localhost:8080/"}' | gaia call api_client_pool.Do --json -
   gaia call api_client_pool
   gaia call api_client_pool.Do --describe`,
@@ -51,12 +58,16 @@ Without METHOD the methods of the subsystem are listed.`,
 		Args:              takes(1, maxArguments, "SUBSYSTEM.METHOD"),
 	}
 	cmd.Flags().StringVar(&o.json, "json", "", "take the request from a `FILE` of JSON, - for standard input")
+	cmd.Flags().StringVarP(&o.output, "output", "o", "", "write the answer's content into a `FILE`, - for standard output")
+	cmd.Flags().StringVar(&o.field, "field", "", "the `FIELD` of the answer that --output writes, where it has several of bytes")
 	cmd.Flags().DurationVar(&o.timeout, "timeout", 0, "give up after this `TIME`, such as 5s; 0 leaves it to the host")
 	cmd.Flags().BoolVar(&o.describe, "describe", false, "print the fields of the request instead of calling")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		switch {
 		case o.json != "" && len(args) > 1:
 			return usageError(cmd, "the request is given twice: by --json and by %q", args[1])
+		case o.field != "" && o.output == "":
+			return usageError(cmd, "--field says what --output writes, and there is none")
 		case o.timeout < 0:
 			return usageError(cmd, "--timeout %s is negative", o.timeout)
 		}
@@ -105,15 +116,24 @@ func (c *command) call(ctx context.Context, target string, args []string, o call
 		return err
 	}
 	defer messages.close()
+	answer, err := c.answers(m, d.types, o)
+	if err != nil {
+		return err
+	}
 	ctx = metadata.AppendToOutgoingContext(ctx, subsystemHeader, subsystem)
-	return explain(c.exchange(ctx, h, m, messages, d.types), d.types, o.timeout)
+	return explain(answer.close(exchange(ctx, h, m, messages, answer.take)), d.types, o.timeout)
+}
+
+// usage is the error of a command line that is right for some other method.
+func usage(format string, args ...any) *failure {
+	f := failed(format, args...)
+	f.code = exitUsage
+	return f
 }
 
 // noMethodNamed refuses a request that is for nobody.
 func noMethodNamed(subsystem string) error {
-	f := failed("%q names a subsystem and none of its methods", subsystem).hint("gaia call %s lists them", subsystem)
-	f.code = exitUsage
-	return f
+	return usage("%q names a subsystem and none of its methods", subsystem).hint("gaia call %s lists them", subsystem)
 }
 
 // explain turns the error of a call into what a user is told. types, which may

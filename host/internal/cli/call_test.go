@@ -282,3 +282,69 @@ func TestARequestIsDescribedFieldByField(t *testing.T) {
 		}
 	}
 }
+
+func TestTheContentOfAnAnswerIsSaved(t *testing.T) {
+	t.Parallel()
+	f := startHost(t)
+	tests := []struct {
+		name          string
+		args          []string
+		input         string
+		want, content string
+	}{
+		{"and the rest is printed", []string{"rich.Rich.Echo", "blob=\x01\x02", "text=a"}, "", "{\"text\":\"a\"}\n", "\x01\x02"},
+		{"and nothing is left to print", []string{"rich.Rich.Echo", "blob=x"}, "", "", "x"},
+		{"where there is none", []string{"rich.Rich.Echo"}, "", "", ""},
+		{"of a stream, one after the other", []string{"rich.Chat", "--json", "-"}, `{"blob":"aGk="}{"count":1,"blob":"IQ=="}`, "{\"count\":1}\n", "hi!"},
+		{"of the field that is named", []string{"rich.Rich.Echo", "blob=x", "--field", "blob"}, "", "", "x"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			file := filepath.Join(t.TempDir(), "out")
+			got := f.run(t, tt.input, append([]string{"call", "-o", file}, tt.args...)...)
+			if diff := cmp.Diff(result{0, tt.want, ""}, got, cmp.AllowUnexported(result{})); diff != "" {
+				t.Errorf("gaia call -o %q (-want +got):\n%s", tt.args, diff)
+			}
+			if content, err := os.ReadFile(file); err != nil || string(content) != tt.content {
+				t.Errorf("saved: %q, %v, want %q", content, err, tt.content)
+			}
+		})
+	}
+}
+
+func TestContentOnStandardOutputIsAlone(t *testing.T) {
+	t.Parallel()
+	f := startHost(t)
+	got := f.run(t, "", "call", "rich.Rich.Echo", "blob=x", "text=a", "--output", "-")
+	if diff := cmp.Diff(result{0, "x", ""}, got, cmp.AllowUnexported(result{})); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestACallThatFailsSavesNothing(t *testing.T) {
+	t.Parallel()
+	f := startHost(t)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "out"), []byte("before"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, args := range [][]string{
+		{"rich.Refuse", "-o", filepath.Join(dir, "out")},
+		{"rich.Rich.Echo", "-o", filepath.Join(dir, "out"), "--field", "tekst"},
+		{"rich.Rich.Echo", "-o", filepath.Join(dir, "no/out")},
+		{"rich.Rich.Echo", "--field", "blob"},
+	} {
+		if got := f.run(t, "", append([]string{"call"}, args...)...); got.code == 0 {
+			t.Errorf("gaia call %q: %+v, want an error", args, got)
+		} else {
+			t.Log(got.stderr)
+		}
+	}
+	if content, err := os.ReadFile(filepath.Join(dir, "out")); err != nil || string(content) != "before" {
+		t.Errorf("the file of before: %q, %v", content, err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}

@@ -8,19 +8,16 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
-
-	"github.com/gaia-go/gaia/host/internal/request"
 )
 
-// exchange makes the call and prints what comes back.
-func (c *command) exchange(
-	ctx context.Context, conn grpc.ClientConnInterface, m protoreflect.MethodDescriptor, in messages, types request.Resolver,
+// exchange makes the call and gives take what comes back.
+func exchange(
+	ctx context.Context, conn grpc.ClientConnInterface, m protoreflect.MethodDescriptor, in messages, take func(*dynamicpb.Message) error,
 ) error {
 	if m.IsStreamingClient() || m.IsStreamingServer() {
-		return c.stream(ctx, conn, m, in, types)
+		return stream(ctx, conn, m, in, take)
 	}
 	message, err := in.next()
 	if err != nil {
@@ -30,13 +27,13 @@ func (c *command) exchange(
 	if err := conn.Invoke(ctx, methodPath(m), message, out); err != nil {
 		return err
 	}
-	return c.printMessage(out, types)
+	return take(out)
 }
 
 // stream sends and receives at the same time. It returns when the answers have
 // ended and both directions are at rest.
-func (c *command) stream(
-	ctx context.Context, conn grpc.ClientConnInterface, m protoreflect.MethodDescriptor, in messages, types request.Resolver,
+func stream(
+	ctx context.Context, conn grpc.ClientConnInterface, m protoreflect.MethodDescriptor, in messages, take func(*dynamicpb.Message) error,
 ) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -56,7 +53,7 @@ func (c *command) stream(
 		}
 		return err
 	})
-	received := c.receive(s, m.Output(), types)
+	received := receive(s, m.Output(), take)
 	cancel() // nobody listens to further requests
 	in.close()
 	sent := sender.Wait()
@@ -86,8 +83,8 @@ func send(s grpc.ClientStream, in messages) error {
 	}
 }
 
-// receive prints each message as one line.
-func (c *command) receive(s grpc.ClientStream, md protoreflect.MessageDescriptor, types request.Resolver) error {
+// receive gives take each message.
+func receive(s grpc.ClientStream, md protoreflect.MessageDescriptor, take func(*dynamicpb.Message) error) error {
 	for {
 		message := dynamicpb.NewMessage(md)
 		switch err := s.RecvMsg(message); {
@@ -96,7 +93,7 @@ func (c *command) receive(s grpc.ClientStream, md protoreflect.MessageDescriptor
 		case err != nil:
 			return err
 		}
-		if err := c.printProtoJSON(message, protojson.MarshalOptions{Resolver: types}, false); err != nil {
+		if err := take(message); err != nil {
 			return err
 		}
 	}

@@ -19,8 +19,8 @@ import (
 	"github.com/gaia-go/gaia/host/internal/request"
 )
 
-// isTerminal reports whether a person watches w.
-func isTerminal(w io.Writer) bool {
+// isTerminal reports whether a person is at the other end of w.
+func isTerminal(w any) bool {
 	file, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))
 }
@@ -28,6 +28,17 @@ func isTerminal(w io.Writer) bool {
 // color reports whether w may be given colours, see https://no-color.org.
 func (c *command) color(w io.Writer) bool {
 	return isTerminal(w) && c.Getenv("NO_COLOR") == "" && c.Getenv("TERM") != "dumb"
+}
+
+// terminalEnv is what programs that draw on a terminal want to know of it.
+func (c *command) terminalEnv() []string {
+	var env []string
+	for _, name := range []string{"TERM", "COLORTERM", "NO_COLOR", "TERM_PROGRAM", "TMUX", "SSH_TTY", "WT_SESSION"} {
+		if value := c.Getenv(name); value != "" {
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
 }
 
 // printMessage writes m in protobuf's JSON mapping: indented for a person, else

@@ -17,8 +17,9 @@ import (
 func (c *command) pluginCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plugin",
-		Short: "Show the plugins that the host can run",
+		Short: "Show, write and test plugins",
 		Example: `  gaia plugin list
+  gaia plugin new word-counter
   gaia plugin info gaia-api-client-pool`,
 		Args: cobra.ArbitraryArgs,
 		RunE: unknownCommand,
@@ -40,7 +41,8 @@ NAME is a subsystem, or a file in the plugin directory.`,
 		Args:              takes(1, 1, "the NAME of a subsystem or plugin"),
 		ValidArgsFunction: c.completePlugin,
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.pluginInfo(cmd.Context(), args[0]) },
-	})
+	}, c.pluginNewCommand(), c.pluginGenerateCommand(), c.pluginTestCommand(),
+		c.pluginLockCommand(), c.pluginKeygenCommand(), c.pluginSignCommand())
 	return cmd
 }
 

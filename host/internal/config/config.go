@@ -4,6 +4,7 @@ package config
 
 import (
 	"cmp"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -18,7 +19,9 @@ import (
 type Config struct {
 	Path       string // of the file, absolute
 	Host       Host
+	TLS        *tls.Config // of Host.GRPC, from the files of Host.TLS; nil without it
 	Subsystems []Subsystem // sorted by name
+	Clients    []Client    // sorted by name
 }
 
 // DescribeFunc returns the message type of a subsystem's config{} block; nil
@@ -66,7 +69,7 @@ func LoadHost(path string) (Host, bool) {
 	}
 	src := newSource(path, text)
 	d := decoder{evaluator: newEvaluator(src)}
-	h := d.host()
+	h, _ := d.host()
 	return h, !d.diags.HasErrors() && (len(src.faults) == 0 || src.hasWhole("host"))
 }
 
@@ -74,8 +77,11 @@ func load(src *source, describe DescribeFunc) (*Config, *Report) {
 	d := decoder{evaluator: newEvaluator(src)}
 	d.diags = slices.Concat(src.faults, src.twice)
 	d.top()
-	c := Config{Path: src.path, Host: d.host()}
-	subsystems := d.subsystems(src.body.Blocks)
+	c := Config{Path: src.path}
+	var hostAt ranges
+	c.Host, hostAt = d.host()
+	c.TLS = d.tls(&c.Host, hostAt)
+	subsystems, clients := d.subsystems(src.body.Blocks), d.clients(src.body.Blocks)
 	report := newReport(src, d.diags, d.hidden...)
 	for _, s := range subsystems {
 		if describe != nil && s.Plugin != "" && !src.broken(s.plugin.rng, s.plugin.body) {
@@ -83,20 +89,24 @@ func load(src *source, describe DescribeFunc) (*Config, *Report) {
 		}
 		c.Subsystems = append(c.Subsystems, *s)
 	}
+	for _, client := range clients {
+		c.Clients = append(c.Clients, *client)
+	}
 	if report.HasErrors() {
 		return nil, report
 	}
 	slices.SortFunc(c.Subsystems, func(a, b Subsystem) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(c.Clients, func(a, b Client) int { return cmp.Compare(a.Name, b.Name) })
 	return &c, report
 }
 
-// top refuses what is neither a host nor a subsystem block, unless a syntax
+// top refuses what is no block that a file may have, unless a syntax
 // fault may have moved it there.
 func (d *decoder) top() {
 	if d.src.broken(hcl.Range{End: hcl.Pos{Byte: len(d.src.text)}}, d.src.body) {
 		return
 	}
-	known := []string{"host", "subsystem"}
+	known := []string{"host", "client", "subsystem"}
 	for _, attr := range d.src.body.Attributes {
 		d.unknownArgument("", attr, nil, known)
 	}
@@ -107,8 +117,9 @@ func (d *decoder) top() {
 	}
 }
 
-// host decodes the host block, of which there is at most one.
-func (d *decoder) host() Host {
+// host decodes the host block, of which there is at most one, and tells where
+// its values stand.
+func (d *decoder) host() (Host, ranges) {
 	h, at := defaultHost(), ranges{}
 	for _, block := range d.src.body.Blocks {
 		if block.Type == "host" {
@@ -116,5 +127,5 @@ func (d *decoder) host() Host {
 		}
 	}
 	d.diags = append(d.diags, h.resolve(d.src, at)...)
-	return h
+	return h, at
 }

@@ -21,6 +21,11 @@ type Host struct {
 	HTTP      string // host:port; "" when there is no HTTP listener
 	PluginDir string // where the plugin files are
 	DataDir   string // what the host and its plugins keep
+	GRPC      string // host:port of gRPC over TCP; "" when there is none
+	TLS       TLS    // of GRPC
+	AuditLog  string // file of the audit lines; "" for the host's log
+
+	TrustedKeys []string // minisign's public keys; none: plugins need no signature
 }
 
 func defaultHost() Host {
@@ -34,15 +39,22 @@ func (h *Host) table() table {
 		arguments: []argument{
 			{name: "socket", doc: "Unix socket for gRPC and link, for the host's own user only. Its folder belongs to one host.", target: stringAt{&h.Socket, "path", checkPath}},
 			{name: "http", doc: "Address of `/metrics`, `/livez`, `/readyz` and `/debug/pprof`; `\"\"` turns it off.", target: stringAt{&h.HTTP, "host:port", checkAddress}},
+			{name: "grpc", doc: "Address of gRPC over TCP, for clients with a certificate; it needs a `tls` block. Without it there is none.", target: stringAt{&h.GRPC, "host:port", checkAddress}},
+			{name: "audit_log", doc: "File to which a line of JSON is added for each call of a client. Without it the lines are in the host's log. Opened anew with each reload.", target: stringAt{&h.AuditLog, "path", checkPath}},
 			{name: "plugin_dir", doc: "Folder of the plugin files.", target: stringAt{&h.PluginDir, "path", checkPath}},
+			{name: "trusted_keys", doc: "Public keys of minisign, `\"RW…\"` or `file(\"minisign.pub\")`. With them a plugin is not started unless FILE.minisig is a signature by one of them.", target: keysAt{&h.TrustedKeys}},
 			{name: "data_dir", doc: "Folder of what the host and its plugins keep.", target: stringAt{&h.DataDir, "path", checkPath}},
 		},
+		blocks: []table{h.TLS.table()},
 	}
 }
 
 // resolve makes the paths absolute and checks what can be checked only then.
 func (h *Host) resolve(src *source, at ranges) hcl.Diagnostics {
 	h.Socket, h.PluginDir, h.DataDir = src.resolve(h.Socket), src.resolve(h.PluginDir), src.resolve(h.DataDir)
+	if h.AuditLog != "" {
+		h.AuditLog = src.resolve(h.AuditLog)
+	}
 	if len(h.Socket) <= maxSocketPath {
 		return nil
 	}
@@ -73,7 +85,7 @@ func checkAddress(address string) (summary, detail, hint string) {
 	if address == "" {
 		return "", "", ""
 	}
-	const form = `An address is host:port, such as "127.0.0.1:4242" or "[::1]:4242"; "0.0.0.0:4242" listens on all interfaces, "" turns HTTP off.`
+	const form = `An address is host:port, such as "127.0.0.1:4242" or "[::1]:4242"; "0.0.0.0:4242" listens on all interfaces, "" turns it off.`
 	host, port, err := net.SplitHostPort(address)
 	switch {
 	case err != nil && isDigits(address):

@@ -8,8 +8,8 @@ import (
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 )
 
-// configText returns the texts and values on a line, if it is in a config{}
-// block. What they mean is known only once the file is read without faults, and
+// configText returns the texts and values on a line, if it is in a config{} or
+// client block. What they mean is known only once the file is read without faults, and
 // one of them may be a secret.
 func configText(tokens hclsyntax.Tokens, line int) []hcl.Range {
 	var hidden []hcl.Range
@@ -37,7 +37,7 @@ func configText(tokens hclsyntax.Tokens, line int) []hcl.Range {
 		default:
 			secret = assigned
 		}
-		if secret && t.Range.Start.Line == line && slices.Contains(blocks, "config") {
+		if secret && t.Range.Start.Line == line && (slices.Contains(blocks, "config") || len(blocks) > 0 && blocks[0] == "client") {
 			if n := len(hidden); n > 0 && assigned && hidden[n-1].End.Line == t.Range.Start.Line {
 				hidden[n-1].End = t.Range.End
 			} else {

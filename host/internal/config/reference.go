@@ -39,15 +39,16 @@ There are no variables. In text, ` + "`${`" + ` that is meant literally is writt
 func Reference() string {
 	var out strings.Builder
 	out.WriteString(referenceHead)
-	h, s := defaultHost(), defaultSubsystem("")
+	h, c, s := defaultHost(), Client{}, defaultSubsystem("")
 	writeTable(&out, h.table(), "##", "host { … }")
+	writeTable(&out, c.table(), "##", `client "name" { … }`)
 	writeTable(&out, s.table(), "##", `subsystem "name" { … }`)
 	return out.String()
 }
 
 func writeTable(out *strings.Builder, t table, heading, title string) {
 	fmt.Fprintf(out, "\n%s `%s`\n\n%s\n", heading, title, t.doc)
-	if t.name == "subsystem" {
+	if t.name == "subsystem" || t.name == "client" {
 		fmt.Fprintf(out, "A name is a lower-case letter, then lower-case letters, digits and underscores, at most %d in all. It is unique.\n", maxName)
 	}
 	if len(t.arguments) > 0 {

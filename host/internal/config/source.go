@@ -99,6 +99,8 @@ func (s *source) block(rng hcl.Range) (words, subsystem string) {
 			continue
 		case block.Type == "subsystem" && len(block.Labels) > 0:
 			return "subsystem " + strconv.Quote(block.Labels[0]), block.Labels[0]
+		case block.Type == "client" && len(block.Labels) > 0:
+			return "client " + strconv.Quote(block.Labels[0]), ""
 		case block.Type == "host":
 			return "host", ""
 		}

@@ -148,7 +148,7 @@ func (d *decoder) subsystems(blocks hclsyntax.Blocks) []*Subsystem {
 
 // subsystem decodes one block. first tells where each name was seen first.
 func (d *decoder) subsystem(block *hclsyntax.Block, first map[string]hcl.Range) *Subsystem {
-	s := defaultSubsystem(d.label(block, "name", checkName))
+	s := defaultSubsystem(d.label(block, "name", checkOwnName))
 	if before, again := first[s.Name]; again && s.Name != "" {
 		d.report(fault(block.LabelRanges[0], "Duplicate subsystem",
 			fmt.Sprintf("There is a subsystem %q on line %d already. Give one of them another name.", s.Name, before.Start.Line)))

@@ -19,6 +19,7 @@ type table struct {
 	blocks    []table
 	checks    []check
 	open      bool // holds what a plugin knows; its body is left alone here
+	secrets   bool // may hold a secret under a misspelt name
 
 	// each returns the table of one more block of this kind, given its label;
 	// nil for a block that is given once at most. See repeated.
@@ -40,6 +41,7 @@ type argument struct {
 	name     string
 	doc      string // one sentence, without the form and the default
 	required bool
+	secret   bool // its value is never quoted
 	target   target
 }
 
@@ -109,6 +111,9 @@ func (d *decoder) decode(t table, rng hcl.Range, body *hclsyntax.Body, in scope)
 			if b := t.block(name); b != nil {
 				d.blockExpected(attr, b.form())
 			} else {
+				if t.secrets {
+					d.hidden = append(d.hidden, attr.Expr.Range())
+				}
 				d.unknownArgument(t.name, attr, t.argumentNames(), t.blockNames())
 			}
 			continue
@@ -149,7 +154,10 @@ func (d *decoder) argument(a argument, attr *hclsyntax.Attribute, in scope) bool
 		return false
 	}
 	before := len(d.diags)
-	v, diags := d.evaluate(a.name, attr.Expr, false)
+	v, diags := d.evaluate(a.name, attr.Expr, a.secret)
+	if a.secret && !isReference(attr.Expr) {
+		d.hidden = append(d.hidden, attr.Expr.Range())
+	}
 	d.diags = append(d.diags, diags...)
 	switch {
 	case diags.HasErrors():

@@ -111,6 +111,15 @@ func (g *Gate) InFlight() int {
 	return int(inFlight)
 }
 
+// Limit is how many calls may be in flight at this moment; 0 is no limit.
+func (g *Gate) Limit() int {
+	limit := g.chain.Load().bulkhead.bounds.limit.Load()
+	if limit >= unlimited {
+		return 0
+	}
+	return int(limit)
+}
+
 // Queued is how many calls wait for a permit, of all or of a key.
 func (g *Gate) Queued() int { return int(g.common.queued.Load()) }
 

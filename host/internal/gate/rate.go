@@ -14,7 +14,7 @@ import (
 
 // Rate is how often calls may start, in total or for each value of a key.
 type Rate struct {
-	Name string // unique; the policy is called "rate.<name>"
+	Name string // unique; the policy is called "rate.<name>", and that without a name "rate"
 	Key  string // "": all calls share the tokens
 	Quota
 	Wait      time.Duration // how long a call waits for a token; 0 refuses it at once
@@ -44,11 +44,14 @@ type rate struct {
 }
 
 func newRate(g *common, r Rate) *rate {
-	path := "rate[" + strconv.Quote(r.Name) + "]"
+	path, policy := PolicyRate, PolicyRate
+	if r.Name != "" {
+		path, policy = "rate["+strconv.Quote(r.Name)+"]", PolicyRate+"."+r.Name
+	}
 	p := &rate{
 		common: g,
 		Rate:   r,
-		policy: PolicyRate + "." + r.Name,
+		policy: policy,
 		path:   path,
 		key:    g.key(r.Key),
 		pace:   newPace(r.Quota, path),

@@ -273,6 +273,43 @@ func TestOnlyTheEndOfAConnectionIsTakenForADeath(t *testing.T) {
 	}
 }
 
+func TestAStreamThatADrainingInstanceEndsIsNoFaultOfThePluginAndNotStartedAgain(t *testing.T) {
+	draining, err := status.New(codes.Unavailable, "ending").WithDetails(
+		&errdetails.ErrorInfo{Domain: "gaia", Reason: "DRAINING"}, &errdetails.RetryInfo{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var begun atomic.Int64
+	sub := &Subsystem{Name: "echo", Instances: always(serveEcho(t, echo{stream: func(s grpc.ServerStream) error {
+		begun.Add(1)
+		if err := s.SendMsg(wrapperspb.Bytes(nil)); err != nil {
+			return err
+		}
+		return draining.Err()
+	}})), Gate: gate.New(gate.Config{
+		Breakers: []gate.Breaker{{Failures: 1, Within: time.Minute, OpenFor: time.Minute}}, Retry: gate.Retry{Attempts: 5},
+	}, nil)}
+	h := startHost(t, Options{}, sub)
+	for n := range int64(3) {
+		s, err := dial(t, h.address).NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true}, downMethod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		send(t, s, "")
+		if _, err := receive(s); err != nil {
+			t.Fatal(err)
+		}
+		_, err = receive(s)
+		details := status.Convert(err).Details()
+		if status.Code(err) != codes.Unavailable || len(details) != 1 || begun.Load() != n+1 {
+			t.Errorf("got %v with %v after %d streams, want Unavailable with RetryInfo alone", err, details, begun.Load())
+		}
+	}
+	if got := sub.Gate.Breakers(); got != 0 {
+		t.Errorf("got %v breakers open, want none", got)
+	}
+}
+
 func TestCallersWhoVanishAreNoFaultOfThePlugin(t *testing.T) {
 	ended := make(chan struct{}, 100)
 	sub := &Subsystem{Name: "echo", Instances: always(serveEcho(t, echo{stream: func(s grpc.ServerStream) error {

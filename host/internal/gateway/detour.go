@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/gaia-go/gaia/host/internal/access"
 	"github.com/gaia-go/gaia/host/internal/gate"
 	"github.com/gaia-go/gaia/sdk/link"
 )
@@ -34,6 +35,11 @@ func (c *linkCall) detour(first *lostTry) {
 // that counts calls has counted it.
 func (c *linkCall) finish(ctx context.Context, first *lostTry) {
 	kept := &keptAnswer{}
+	c.reply(kept, c.serve(ctx, kept, first))
+}
+
+// serve takes the call through what is left of its way, and counts it.
+func (c *linkCall) serve(ctx context.Context, kept *keptAnswer, first *lostTry) error {
 	forwarded, err := c.pass(ctx, kept, first)
 	err = named(c.route.Subsystem, err)
 	if forwarded {
@@ -41,10 +47,55 @@ func (c *linkCall) finish(ctx context.Context, first *lostTry) {
 	} else {
 		c.metrics.ObserveRejected(status.Code(err))
 	}
+	return err
+}
+
+// reply sends the answer and ends the call. Another one may use c from then on.
+func (c *linkCall) reply(kept *keptAnswer, err error) {
 	incoming := c.incoming
 	c.outgoing.Payload = nil // gRPC may be writing it still, though the call was given up
 	c.recycle()
 	incoming.Reply(kept.message(err))
+}
+
+// asClient finishes a call of who shows credentials in a goroutine, given that it
+// leads nowhere if err is not nil.
+func (c *linkCall) asClient(err error) {
+	ctx, method := c.incoming.Context(), c.incoming.Method()
+	md := link.DecodeMetadata(c.incoming.Metadata())
+	c.server.running.Go(func() {
+		kept := &keptAnswer{}
+		caller, unknown := c.server.identifyLink(md, method)
+		switch {
+		case unknown != nil:
+			err = unknown
+		case err != nil:
+			caller.Refused(method, err)
+		default:
+			err = c.serveClient(ctx, caller, kept)
+		}
+		c.reply(kept, err)
+	})
+}
+
+// serveClient takes a call of a client through its own gate first.
+func (c *linkCall) serveClient(ctx context.Context, caller *access.Caller, kept *keptAnswer) (err error) {
+	defer c.server.recovered(c.route.Method.Name, &err)
+	md := link.DecodeMetadata(c.outgoing.Metadata)
+	if md == nil {
+		md = metadata.MD{}
+	}
+	md.Set(clientKey, caller.Client.Name)
+	call := &access.Call{
+		Subsystem: c.route.Subsystem, Method: c.route.Method.Name, Key: auditKey(c.route.Method, c.outgoing.Payload),
+	}
+	return caller.Do(ctx, call, func(ctx context.Context, deadline time.Time) error {
+		c.call.Start = time.Now()
+		if !deadline.IsZero() {
+			c.call.Deadline = deadline
+		}
+		return c.serve(metadata.NewOutgoingContext(ctx, md), kept, nil)
+	})
 }
 
 // pass takes the call through what is left of the gate, and to an instance as

@@ -27,26 +27,39 @@ const (
 	complainEvery = time.Second
 )
 
-// door tells apart who comes to the host's socket, by the first byte. For the
-// gRPC server it is the listener; others are handed to link.
+// door sees to those who have come to a listener before the gRPC server, whose
+// listener it is, gets to know of them.
 type door struct {
 	net.Listener
 
-	link     func(net.Conn) // serves a connection
+	// admit either hands a connection on, or serves or closes it.
+	admit    func(ctx context.Context, conn net.Conn)
 	logger   hclog.Logger
-	patience time.Duration // with who says nothing
 	grpc     chan net.Conn
 	close    sync.Once
 	reason   error          // why it is closed
 	closed   chan struct{}  // after reason is set
-	visitors sync.WaitGroup // and who sorts them
+	visitors sync.WaitGroup // and who admits them
 }
 
-func newDoor(lis net.Listener, link func(net.Conn), logger hclog.Logger) *door {
-	return &door{
-		Listener: lis, link: link, logger: logger, patience: firstByteTimeout,
-		grpc: make(chan net.Conn), closed: make(chan struct{}),
-	}
+// newDoor returns a door whose admit is to be set.
+func newDoor(lis net.Listener, logger hclog.Logger) *door {
+	return &door{Listener: lis, logger: logger, grpc: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+// socketDoor tells apart who comes to the host's socket, by the first byte:
+// those who do not speak gRPC are handed to link.
+type socketDoor struct {
+	*door
+
+	link     func(net.Conn) // serves a connection
+	patience time.Duration  // with who says nothing
+}
+
+func newSocketDoor(lis net.Listener, link func(net.Conn), logger hclog.Logger) *socketDoor {
+	d := &socketDoor{door: newDoor(lis, logger), link: link, patience: firstByteTimeout}
+	d.admit = d.sort
+	return d
 }
 
 // open lets visitors in until the listener is closed. Those who have not said
@@ -88,8 +101,8 @@ func isPassing(err error) bool {
 	return false
 }
 
-// admit hands a connection to the server of its protocol.
-func (d *door) admit(ctx context.Context, conn net.Conn) {
+// sort hands a connection to the server of its protocol.
+func (d *socketDoor) sort(ctx context.Context, conn net.Conn) {
 	first, err := d.first(ctx, conn)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil:
@@ -102,6 +115,11 @@ func (d *door) admit(ctx context.Context, conn net.Conn) {
 		d.link(conn)
 		return
 	}
+	d.hand(conn)
+}
+
+// hand gives a connection to the gRPC server.
+func (d *door) hand(conn net.Conn) {
 	select {
 	case d.grpc <- conn:
 	case <-d.closed:
@@ -111,7 +129,7 @@ func (d *door) admit(ctx context.Context, conn net.Conn) {
 
 // first waits for the first byte that a connection says, which is not taken
 // away, for as long as it may take.
-func (d *door) first(ctx context.Context, conn net.Conn) (byte, error) {
+func (d *socketDoor) first(ctx context.Context, conn net.Conn) (byte, error) {
 	if err := conn.SetReadDeadline(time.Now().Add(d.patience)); err != nil {
 		return 0, err
 	}

@@ -32,7 +32,7 @@ func (f *faulty) Accept() (net.Conn, error) {
 
 // openDoor opens a door until the end of the test. Connections for the link
 // are closed.
-func openDoor(t *testing.T, patience time.Duration, errs ...error) (d *door, address string, log *syncBuffer) {
+func openDoor(t *testing.T, patience time.Duration, errs ...error) (d *socketDoor, address string, log *syncBuffer) {
 	t.Helper()
 	lis, address := listen(t)
 	f := &faulty{Listener: lis, errs: make(chan error, len(errs))}
@@ -41,7 +41,7 @@ func openDoor(t *testing.T, patience time.Duration, errs ...error) (d *door, add
 	}
 	log = new(syncBuffer)
 	logger := hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Debug})
-	d = newDoor(f, func(conn net.Conn) { _ = conn.Close() }, logger)
+	d = newSocketDoor(f, func(conn net.Conn) { _ = conn.Close() }, logger)
 	d.patience = patience
 	ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
 	d.open(ctx)
@@ -122,7 +122,7 @@ func TestWhoSaysNothingIsSentAway(t *testing.T) {
 
 func TestWhoSaysNothingDoesNotHoldUpTheEnd(t *testing.T) {
 	lis, address := listen(t)
-	d := newDoor(lis, func(conn net.Conn) { _ = conn.Close() }, hclog.NewNullLogger())
+	d := newSocketDoor(lis, func(conn net.Conn) { _ = conn.Close() }, hclog.NewNullLogger())
 	ctx, cancel := context.WithCancel(t.Context())
 	d.open(ctx)
 	for range 20 {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/gaia-go/gaia/host/internal/access"
 	"github.com/gaia-go/gaia/host/internal/gate"
 	"github.com/gaia-go/gaia/host/internal/registry"
 )
@@ -26,24 +27,52 @@ func (s *Server) forward(_ any, stream grpc.ServerStream) error {
 }
 
 func (s *Server) call(name string, stream grpc.ServerStream) error {
-	start := time.Now()
 	ctx := stream.Context()
+	caller := access.From(ctx)
 	md, _ := metadata.FromIncomingContext(ctx)
+	route, err := s.route(name, md)
+	if err != nil {
+		if caller != nil {
+			caller.Refused(name, err)
+		}
+		return err
+	}
+	md = crossing(md)
+	if caller == nil {
+		return s.serve(metadata.NewOutgoingContext(ctx, md), stream, passage{route: route})
+	}
+	md.Set(clientKey, caller.Client.Name)
+	call := &access.Call{Subsystem: route.Subsystem, Method: route.Method.Name, Stream: !route.Method.IsUnary()}
+	return caller.Do(ctx, call, func(ctx context.Context, deadline time.Time) error {
+		return s.serve(metadata.NewOutgoingContext(ctx, md), stream, passage{route, deadline, call})
+	})
+}
+
+func (s *Server) route(method string, md metadata.MD) (registry.Route[*Subsystem], error) {
 	subsystem, err := namedSubsystem(md)
 	if err != nil {
-		return err
+		return registry.Route[*Subsystem]{}, err
 	}
-	route, err := s.registry.Route(name, subsystem)
-	if err != nil {
-		return err
-	}
-	forwarded, err := s.pass(metadata.NewOutgoingContext(ctx, crossing(md)), stream, route)
-	err = named(route.Subsystem, err)
-	metrics, code := route.Value.Metrics.Method(route.Method.Name), status.Code(err)
+	return s.registry.Route(method, subsystem)
+}
+
+// passage is what is known of a call on its way to an instance.
+type passage struct {
+	route    registry.Route[*Subsystem]
+	deadline time.Time    // that a client's own limits set; zero: none
+	call     *access.Call // of a client; nil for the operator's
+}
+
+// serve takes a call through the gate to an instance, and counts it.
+func (s *Server) serve(ctx context.Context, stream grpc.ServerStream, p passage) error {
+	start := time.Now()
+	forwarded, err := s.pass(ctx, stream, p)
+	err = named(p.route.Subsystem, err)
+	metrics, code := p.route.Value.Metrics.Method(p.route.Method.Name), status.Code(err)
 	switch {
 	case !forwarded:
 		metrics.ObserveRejected(code)
-	case route.Method.IsUnary():
+	case p.route.Method.IsUnary():
 		metrics.Observe(code, time.Since(start))
 	default:
 		metrics.ObserveStream(code, time.Since(start))
@@ -54,9 +83,10 @@ func (s *Server) call(name string, stream grpc.ServerStream) error {
 // pass takes a call through the gate to an instance, and reports whether it
 // got through the gate. A panic on the way is turned into an error here
 // already, so that it is counted.
-func (s *Server) pass(ctx context.Context, stream grpc.ServerStream, route registry.Route[*Subsystem]) (forwarded bool, err error) {
+func (s *Server) pass(ctx context.Context, stream grpc.ServerStream, p passage) (forwarded bool, err error) {
+	route := p.route
 	defer s.recovered(route.Method.Name, &err)
-	call := gate.Call{Method: route.Method.Name, Stream: !route.Method.IsUnary()}
+	call := gate.Call{Method: route.Method.Name, Stream: !route.Method.IsUnary(), Deadline: p.deadline}
 	first, err := firstMessage(stream, route.Method)
 	if err != nil {
 		return false, err
@@ -65,6 +95,9 @@ func (s *Server) pass(ctx context.Context, stream grpc.ServerStream, route regis
 		defer first.free()
 		r := &request{method: route.Method, message: first.bytes()}
 		call.Keys, call.Idempotent = r, r.Idempotent
+		if p.call != nil {
+			p.call.Key = auditKey(route.Method, r.message)
+		}
 	}
 	instances := route.Value.Instances
 	if call.Stream {

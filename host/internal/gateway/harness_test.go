@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc"
@@ -174,6 +175,9 @@ func startHost(tb testing.TB, options Options, subsystems ...*Subsystem) *host {
 		h.add(s)
 	}
 	options.Registry = h.registry
+	if options.Grace == nil {
+		options.Grace = func() time.Duration { return cutGrace }
+	}
 	options.Logger = hclog.New(&hclog.LoggerOptions{Output: h.log})
 	h.server = New(options)
 	lis, address := listen(tb)

@@ -26,6 +26,7 @@ type linkCall struct {
 	version  uint64 // of the registry when route was looked up
 	asked    string // the subsystem that was named then
 	routed   bool   // the call has a route
+	shows    bool   // the caller shows credentials
 	call     gate.Call
 	request  request
 	outgoing link.Request
@@ -58,7 +59,11 @@ func (h linkHandler) Serve(incoming *link.Call, b *link.Batch) {
 	}
 	c.incoming = incoming
 	defer c.recovered(b)
-	if err := c.find(); err != nil {
+	switch err := c.find(); {
+	case c.shows:
+		c.asClient(err)
+		return
+	case err != nil:
 		c.refuse(err, b)
 		return
 	}
@@ -101,7 +106,8 @@ func (c *linkCall) panicked(p any, a *link.Answer) {
 // bytes are the reader's.
 func (c *linkCall) find() error {
 	md := c.incoming.Metadata()
-	subsystem, err := namedIn(md, c.named)
+	subsystem, shows, err := namedIn(md, c.named)
+	c.shows = shows && c.server.clients != nil
 	if err != nil {
 		return err
 	}
@@ -288,5 +294,5 @@ func (c *linkCall) recycle() {
 	if c.outgoing.Payload == nil { // what was dropped is not held elsewhere
 		c.call, c.request.message = gate.Call{}, nil
 	}
-	c.incoming, c.routed, c.instance, c.upstream = nil, false, nil, false
+	c.incoming, c.routed, c.shows, c.instance, c.upstream = nil, false, false, nil, false
 }

@@ -49,23 +49,26 @@ func appendCrossing(b, md []byte) []byte {
 	return b
 }
 
-// namedIn is namedSubsystem for metadata as the link has it. last is what it
-// returned before: mostly that is the name again, and then nothing is allocated.
-func namedIn(md []byte, last string) (name string, err error) {
+// namedIn is namedSubsystem for metadata as the link has it, and reports whether
+// the caller shows credentials. last is what it returned before: mostly that is
+// the name again, and then nothing is allocated.
+func namedIn(md []byte, last string) (name string, credentials bool, err error) {
 	times := 0
 	for key, value := range link.Pairs(md) {
-		if string(key) != subsystemKey {
-			continue
+		switch string(key) {
+		case credentialsKey:
+			credentials = true
+		case subsystemKey:
+			if times++; string(value) != last {
+				last = string(value)
+			}
+			name = last
 		}
-		if times++; string(value) != last {
-			last = string(value)
-		}
-		name = last
 	}
 	if times > 1 {
-		return "", errNamedOften(times)
+		return "", credentials, errNamedOften(times)
 	}
-	return name, nil
+	return name, credentials, nil
 }
 
 // namedSubsystem returns the subsystem that the caller names, "" for none.

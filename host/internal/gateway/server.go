@@ -5,6 +5,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -18,6 +19,7 @@ import (
 	"google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 
+	"github.com/gaia-go/gaia/host/internal/access"
 	"github.com/gaia-go/gaia/host/internal/registry"
 	"github.com/gaia-go/gaia/sdk/link"
 	"github.com/gaia-go/gaia/sdk/wire"
@@ -27,8 +29,8 @@ import (
 // direction. It is the plugins' limit, too.
 const MaxMessage = 64 << 20
 
-// defaultGrace is how long calls may go on when the host ends.
-const defaultGrace = 10 * time.Second
+// cutGrace is how long calls may take to end when they were cancelled.
+const cutGrace = 10 * time.Second
 
 // Options are what a Server needs.
 type Options struct {
@@ -38,11 +40,14 @@ type Options struct {
 	Logger hclog.Logger
 	// Register adds the host's own services. Optional.
 	Register func(grpc.ServiceRegistrar)
+	// Clients are who may call with credentials. Optional: without them everybody
+	// who has the socket may do everything, and nobody else calls.
+	Clients *access.Clients
 	// NoLink lets all calls come by gRPC.
 	NoLink bool
-	// Grace is how long calls under way may go on when Serve ends. Optional,
-	// default 10s.
-	Grace time.Duration
+	// Grace is how long calls under way may go on when Serve ends; it is asked
+	// then. Required.
+	Grace func() time.Duration
 
 	// serverOptions let a test count the gRPC server's buffers.
 	serverOptions []grpc.ServerOption
@@ -53,7 +58,10 @@ type Options struct {
 type Server struct {
 	registry *registry.Registry[*Subsystem]
 	logger   hclog.Logger
-	grace    time.Duration
+	grace    func() time.Duration
+	clients  *access.Clients    // may be nil
+	own      map[string]bool    // services of the host itself
+	tls      func() *tls.Config // of who comes by TCP; set before anybody does
 	grpc     *grpc.Server
 	link     *link.Server // nil: all come by gRPC
 	codec    codec
@@ -63,13 +71,12 @@ type Server struct {
 
 // New returns a server that is not started.
 func New(o Options) *Server {
-	if o.Grace <= 0 {
-		o.Grace = defaultGrace
-	}
 	s := &Server{
 		registry: o.Registry,
 		logger:   o.Logger,
 		grace:    o.Grace,
+		clients:  o.Clients,
+		own:      make(map[string]bool),
 		codec:    newCodec(),
 		health:   newHealthBoard(o.Registry.Services),
 	}
@@ -80,8 +87,9 @@ func New(o Options) *Server {
 		grpc.StaticStreamWindowSize(wire.StreamWindow),
 		grpc.StaticConnWindowSize(wire.ConnWindow),
 		grpc.WaitForHandlers(true),
-		grpc.UnaryInterceptor(s.recoverUnary),
-		grpc.StreamInterceptor(s.recoverStream),
+		grpc.Creds(doorCredentials{}),
+		grpc.UnaryInterceptor(s.unary),
+		grpc.StreamInterceptor(s.streams),
 		grpc.UnknownServiceHandler(s.forward),
 	)...)
 	services := func(r grpc.ServiceRegistrar) {
@@ -92,12 +100,15 @@ func New(o Options) *Server {
 	}
 	services(s.grpc)
 	if !o.NoLink {
-		s.link = link.NewServer(link.ServerOptions{Logger: o.Logger, Handler: linkHandler{s}, Accept: link.SameUser})
+		s.link = link.NewServer(link.ServerOptions{Logger: o.Logger, Handler: linkHandler{s}, Accept: link.SameUser, Interceptor: s.unaryByLink})
 		services(s.link)
 	}
 	known := o.Registry.Reflection(s.grpc)
 	grpc_reflection_v1.RegisterServerReflectionServer(s.grpc, reflection.NewServerV1(known))
 	grpc_reflection_v1alpha.RegisterServerReflectionServer(s.grpc, reflection.NewServer(known))
+	for service := range s.grpc.GetServiceInfo() {
+		s.own[service] = true
+	}
 	return s
 }
 
@@ -120,7 +131,7 @@ func (s *Server) Health(ctx context.Context, service string) (grpc_health_v1.Hea
 func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 	linkCtx, cutLink := context.WithCancel(context.WithoutCancel(ctx))
 	defer cutLink()
-	d := newDoor(lis, func(conn net.Conn) { s.link.ServeConn(linkCtx, conn) }, s.logger)
+	d := newSocketDoor(lis, func(conn net.Conn) { s.link.ServeConn(linkCtx, conn) }, s.logger)
 	if s.link != nil {
 		d.open(ctx)
 		lis = d
@@ -148,10 +159,10 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 
 // stop ends the server, by force after the grace. It reports whether all calls
 // have ended, which they do unless one hangs outside its context.
-func (s *Server) stop(d *door, cutLink func()) bool {
+func (s *Server) stop(d *socketDoor, cutLink func()) bool {
 	s.health.shutdown()
 	stopped := make(chan struct{})
-	patience, cancel := context.WithTimeout(context.Background(), s.grace)
+	patience, cancel := context.WithTimeout(context.Background(), s.grace())
 	defer cancel()
 	go func() {
 		defer close(stopped)
@@ -172,7 +183,7 @@ func (s *Server) stop(d *door, cutLink func()) bool {
 	case <-patience.Done():
 	}
 	go s.grpc.Stop() // GracefulStop then returns, too
-	timer := time.NewTimer(s.grace)
+	timer := time.NewTimer(cutGrace)
 	defer timer.Stop()
 	select {
 	case <-stopped:

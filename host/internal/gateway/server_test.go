@@ -294,7 +294,7 @@ func callsUnderWayMayEndWhenTheHostStops(t trial) {
 }
 
 func TestStreamsThatDoNotEndAreCutAfterTheGrace(t *testing.T) {
-	h := startHost(t, Options{Grace: 50 * time.Millisecond}, &Subsystem{Name: "echo", Instances: always(serveEcho(t, echo{}))})
+	h := startHost(t, Options{Grace: func() time.Duration { return 50 * time.Millisecond }}, &Subsystem{Name: "echo", Instances: always(serveEcho(t, echo{}))})
 	s := h.open(t.Context(), bothMethod)
 	send(t, s, "x")
 	if _, err := receive(s); err != nil {

@@ -61,9 +61,13 @@ func (s *Server) stream(ctx context.Context, c *gate.Call, caller grpc.ServerStr
 	case err == nil:
 		return gate.Result{}
 	}
-	// The pump may have sent a message: never is the stream started again.
-	_, err = a.lost(ctx, instance, err)
-	return gate.Result{Err: oversize(err), Reach: gate.Lost}
+	// The pump may have sent a message: never is the stream started again. What
+	// ends because the instance does is no fault of the plugin.
+	reach, err := a.lost(ctx, instance, err)
+	if reach != gate.Unreached {
+		reach = gate.Lost
+	}
+	return gate.Result{Err: oversize(err), Reach: reach, Final: true}
 }
 
 // pumpRequests sends the caller's messages to the instance, and their end. It

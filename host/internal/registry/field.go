@@ -8,7 +8,11 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
+
+	optionsv1 "github.com/gaia-go/gaia/proto/gaia/options/v1"
 )
 
 // maxFieldDepth bounds the path of a field. Google's public APIs nest some six
@@ -27,6 +31,7 @@ type field struct {
 	kind     protoreflect.Kind
 	enum     protoreflect.EnumDescriptor // nil for any other kind
 	presence bool                        // a zero is not absent
+	secret   bool                        // it, or a message that it is in, is sensitive
 }
 
 // step is one field as its tags are on the wire. No tag is 0.
@@ -56,6 +61,7 @@ func newField(message protoreflect.MessageDescriptor, path string) (field, error
 			return field{}, fmt.Errorf("message %s has no field %q%s", message.FullName(), part, suggest(part, fieldNames(message)))
 		}
 		f.steps = append(f.steps, newStep(fd))
+		f.secret = f.secret || isSensitive(fd)
 		if i == len(parts)-1 {
 			return f, f.endAt(fd)
 		}
@@ -67,6 +73,22 @@ func newField(message protoreflect.MessageDescriptor, path string) (field, error
 		}
 	}
 	return f, nil
+}
+
+// isSensitive reports what (gaia.options.v1.field).sensitive says, in whatever
+// form a plugin's descriptors hold the option. What cannot be read is taken for
+// sensitive.
+func isSensitive(fd protoreflect.FieldDescriptor) bool {
+	wire, err := proto.Marshal(fd.Options())
+	if err != nil {
+		return true
+	}
+	options := new(descriptorpb.FieldOptions)
+	if proto.Unmarshal(wire, options) != nil {
+		return true
+	}
+	ours, _ := proto.GetExtension(options, optionsv1.E_Field).(*optionsv1.Field)
+	return ours.GetSensitive()
 }
 
 // endAt takes the type of the path's last field.

@@ -10,7 +10,8 @@ import (
 // Key is a value of a method's requests by which policies can be kept apart.
 // Immutable and safe for concurrent use.
 type Key struct {
-	Name string // as config.hcl calls it
+	Name      string // as config.hcl calls it
+	Sensitive bool   // its values are not to be shown
 
 	field field
 	as    optionsv1.Transform

@@ -159,5 +159,5 @@ func newKey(request protoreflect.MessageDescriptor, k *optionsv1.Key) (*Key, err
 	if k.GetAs() == optionsv1.Transform_URL_HOST && f.kind != protoreflect.StringKind && f.kind != protoreflect.BytesKind {
 		return nil, fmt.Errorf("URL_HOST reads a string or bytes, not %v", f.kind)
 	}
-	return &Key{Name: k.GetName(), field: f, as: k.GetAs()}, nil
+	return &Key{Name: k.GetName(), Sensitive: f.secret, field: f, as: k.GetAs()}, nil
 }

@@ -9,7 +9,7 @@ import (
 func (b *builder) content(at place, value string) ([]byte, error) {
 	name, isReference := strings.CutPrefix(value, "@")
 	switch {
-	case !isReference:
+	case !isReference || b.ReadFile == nil:
 		return []byte(value), nil
 	case strings.HasPrefix(name, "@"):
 		return []byte(name), nil

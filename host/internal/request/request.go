@@ -30,10 +30,11 @@ type Parser struct {
 	// Types resolves what JSON values name. Required.
 	Types Resolver
 
-	// ReadFile returns the content for field=@file. Required.
+	// ReadFile returns the content for field=@file. Where it is nil, as for who
+	// is on another machine, @ is a character like any other.
 	ReadFile func(name string) ([]byte, error)
 
-	// Stdin is what field=@- reads to its end. Required.
+	// Stdin is what field=@- reads to its end. Required with ReadFile.
 	Stdin io.Reader
 }
 
@@ -216,7 +217,7 @@ func (b *builder) setEntry(entries protoreflect.Map, fd protoreflect.FieldDescri
 		return err
 	}
 	keyAt := at.entry(key)
-	k, err := b.scalar(fd.MapKey(), place{path: keyAt.path + " (key)"}, escapeAt(key))
+	k, err := b.scalar(fd.MapKey(), place{path: keyAt.path + " (key)"}, b.literal(key))
 	if err != nil {
 		return err
 	}
@@ -236,9 +237,9 @@ func (b *builder) setEntry(entries protoreflect.Map, fd protoreflect.FieldDescri
 	return nil
 }
 
-// escapeAt keeps a key that starts with @ from being read as a file's name.
-func escapeAt(key string) string {
-	if strings.HasPrefix(key, "@") {
+// literal keeps a key that starts with @ from being read as a file's name.
+func (b *builder) literal(key string) string {
+	if b.ReadFile != nil && strings.HasPrefix(key, "@") {
 		return "@" + key
 	}
 	return key

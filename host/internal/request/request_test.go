@@ -367,3 +367,19 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestWithoutFilesAnAtSignIsACharacter(t *testing.T) {
+	t.Parallel()
+	m, err := request.Parser{Types: protoregistry.GlobalTypes}.Parse(everything(t),
+		[]string{"text=@hello.txt", "blob=@-", "headers.@a=@@b"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := dynamicpb.NewMessage(everything(t))
+	if err := prototext.Unmarshal([]byte(`text: "@hello.txt" blob: "@-" headers { key: "@a" value: "@@b" }`), want); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, m, protocmp.Transform()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

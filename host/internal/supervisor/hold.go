@@ -49,6 +49,8 @@ func (s *Supervisor) hold(ctx context.Context, view *snapshot, lost uint64) (*In
 		switch {
 		case view.lend(lost):
 			return view.instance, nil
+		case s.leaving.Load() && view.instance != nil: // which has sent the call away
+			return nil, status.Error(codes.Unavailable, "the host is stopping")
 		case view.State == Failed, view.State == Draining, view.State == Stopped:
 			return nil, status.Errorf(codes.Unavailable, "%s: %s", view.State, view.Reason)
 		case view.State == Quarantined:

@@ -33,6 +33,8 @@ const (
 	// cutGrace is how long a drain may take when the time for calls in flight
 	// has run out.
 	cutGrace = time.Second
+	// announceTimeout is how long a plugin may take to hear of its drain.
+	announceTimeout = 500 * time.Millisecond
 	// outputWait is how long the last words of a dead process may hold up what
 	// comes next.
 	outputWait = 5 * time.Millisecond
@@ -313,12 +315,22 @@ func (i *Instance) stop(ctx context.Context, drain, grace time.Duration) {
 	<-i.Exited()
 }
 
+// announceDrain tells the plugin that its drain is near, so that calls end which
+// would not by themselves. One that does not know of it answers Unimplemented.
+func (i *Instance) announceDrain(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, announceTimeout)
+	defer cancel()
+	// Whatever it answers, calls are waited for next.
+	_, _ = pluginv1.NewPluginClient(i).AnnounceDrain(ctx, &pluginv1.AnnounceDrainRequest{})
+}
+
 // drain waits until the calls that have the instance are over, and then for
 // what the plugin itself has to finish. The plugin is asked last: it refuses
 // new calls from then on, and some may be on their way to it.
 func (i *Instance) drain(ctx context.Context, limit time.Duration) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
+	i.announceDrain(ctx)
 	grace := limit
 	select {
 	case <-i.calls.Shut():

@@ -96,8 +96,9 @@ type Supervisor struct {
 	events  chan happening
 	ended   chan struct{} // closed when Run has returned
 
-	known known
-	alone atomic.Bool // the plugin that serves, or served last, is exclusive
+	known   known
+	leaving atomic.Bool // the host is about to stop
+	alone   atomic.Bool // the plugin that serves, or served last, is exclusive
 }
 
 // snapshot is what others see. It is never written after it is published.
@@ -134,6 +135,15 @@ func (s *Supervisor) Status() Status { return s.current.Load().Status }
 // Instance returns the ready instance, or nil. It may end at any moment, and
 // is not waited for when it does.
 func (s *Supervisor) Instance() *Instance { return s.current.Load().instance }
+
+// AnnounceDrain tells the instance that serves, within half a second, that it is
+// about to end with the host. Calls that it then sends away are not held.
+func (s *Supervisor) AnnounceDrain(ctx context.Context) {
+	s.leaving.Store(true)
+	if i := s.Instance(); i != nil {
+		i.announceDrain(ctx)
+	}
+}
 
 // Adopt puts another config into force, except for what to start. What it says
 // of restarts, health and the like holds from now on; its config{} block for

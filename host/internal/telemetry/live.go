@@ -71,19 +71,30 @@ func (l *live) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector. The processes of all subsystems are
-// found in one walk.
+// Collect implements prometheus.Collector.
 func (l *live) Collect(ch chan<- prometheus.Metric) {
+	for _, s := range l.subsystems() {
+		if from := s.live.Load(); from != nil {
+			readGauge(ch, l.inFlight, from.InFlight, s.name)
+			readGauge(ch, l.queued, from.Queued, s.name)
+			readGauge(ch, l.breaker, from.Breaker, s.name)
+		}
+	}
+	for name, used := range l.measure() {
+		ch <- prometheus.MustNewConstMetric(l.cpu, prometheus.CounterValue, used.cpuSeconds, name)
+		ch <- prometheus.MustNewConstMetric(l.resident, prometheus.GaugeValue, float64(used.resident), name)
+		ch <- prometheus.MustNewConstMetric(l.openFiles, prometheus.GaugeValue, float64(used.openFiles), name)
+	}
+}
+
+// measure tells what each subsystem's process tree uses, with the CPU time of
+// all instances there were; nil where the system has no way to tell. All trees
+// are found in one walk.
+func (l *live) measure() map[string]usage {
 	pids, roots := make(map[string]int), []int(nil)
 	for _, s := range l.subsystems() {
 		from := s.live.Load()
-		if from == nil {
-			continue
-		}
-		readGauge(ch, l.inFlight, from.InFlight, s.name)
-		readGauge(ch, l.queued, from.Queued, s.name)
-		readGauge(ch, l.breaker, from.Breaker, s.name)
-		if from.PID == nil {
+		if from == nil || from.PID == nil {
 			continue
 		}
 		pid := from.PID()
@@ -94,14 +105,15 @@ func (l *live) Collect(ch chan<- prometheus.Metric) {
 	}
 	trees := l.trees(roots)
 	if trees == nil {
-		return // this system has no way to tell
+		return nil
 	}
+	all := make(map[string]usage, len(pids))
 	for name, pid := range pids {
 		used := trees[pid] // zero for no process
-		ch <- prometheus.MustNewConstMetric(l.cpu, prometheus.CounterValue, l.spend(name, pid, used.cpuSeconds), name)
-		ch <- prometheus.MustNewConstMetric(l.resident, prometheus.GaugeValue, float64(used.resident), name)
-		ch <- prometheus.MustNewConstMetric(l.openFiles, prometheus.GaugeValue, float64(used.openFiles), name)
+		used.cpuSeconds = l.spend(name, pid, used.cpuSeconds)
+		all[name] = used
 	}
+	return all
 }
 
 func readGauge(ch chan<- prometheus.Metric, desc *prometheus.Desc, read func() int, subsystem string) {

@@ -21,21 +21,27 @@ type Metrics struct {
 	registry *prometheus.Registry
 	own      names // of all that follows
 
-	rejected      *prometheus.CounterVec
-	held          *prometheus.CounterVec
-	retries       *prometheus.CounterVec
-	streamSeconds *prometheus.HistogramVec
-	up            *prometheus.GaugeVec
-	generation    *prometheus.GaugeVec
-	starts        *prometheus.CounterVec
-	exits         *prometheus.CounterVec
-	startSeconds  *prometheus.HistogramVec
-	scrapeErrors  *prometheus.CounterVec
-	seriesDropped *prometheus.CounterVec
-	reloads       *prometheus.CounterVec
-	vectors       []vector // all of these
+	rejected        *prometheus.CounterVec
+	held            *prometheus.CounterVec
+	retries         *prometheus.CounterVec
+	streamSeconds   *prometheus.HistogramVec
+	up              *prometheus.GaugeVec
+	generation      *prometheus.GaugeVec
+	starts          *prometheus.CounterVec
+	exits           *prometheus.CounterVec
+	startSeconds    *prometheus.HistogramVec
+	scrapeErrors    *prometheus.CounterVec
+	seriesDropped   *prometheus.CounterVec
+	reloads         *prometheus.CounterVec
+	clientCalls     *prometheus.CounterVec
+	clientRejected  *prometheus.CounterVec
+	clientInFlight  *prometheus.GaugeVec
+	unauthenticated *prometheus.CounterVec
+	auditDropped    prometheus.Counter
+	vectors         []vector // all of these
 
 	lanes *lanes // of all methods
+	live  *live
 
 	mu         sync.Mutex
 	subsystems map[string]*Subsystem
@@ -116,11 +122,13 @@ func New(version string) *Metrics {
 	for _, result := range []string{ReloadApplied, ReloadUnchanged, ReloadRefused} {
 		m.reloads.WithLabelValues(result)
 	}
+	m.clientMetrics()
 	m.gauge("gaia_build_info",
 		"Version of the host and of the Go release it was built with; always 1.", "version", "go_version").
 		WithLabelValues(version, runtime.Version()).Set(1)
+	m.live = newLive(m.own, m.all)
 	m.registry.MustRegister(
-		newCalls(m.own, m.all), newLive(m.own, m.all), newSLO(m.own, m.all),
+		newCalls(m.own, m.all), m.live, newSLO(m.own, m.all),
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)

@@ -52,7 +52,7 @@ func metricsDoc(t *testing.T, m *Metrics) string {
 What the host says at ` + "`/metrics`" + `, besides the usual ` + "`go_…` and `process_…`" + ` of its own
 process. The metrics of each plugin follow under a ` + "`subsystem`" + ` label; its
 README lists them. A key, such as a domain or a path, is never a label.
-[how-to/slo.md](how-to/slo.md) makes alerts of them.
+[how-to/scrape-and-alert.md](how-to/scrape-and-alert.md) makes alerts of them.
 
 | name | type | labels | meaning |
 | --- | --- | --- | --- |

@@ -26,7 +26,7 @@ func Rules(subsystems []NamedObjectives) []byte {
 	var r ruleFile
 	r.line(0, "# Rules of the service level objectives of gaia's subsystems, for Prometheus.")
 	r.line(0, "# Printed by `gaia slo rules` from the slo blocks of the configuration: change")
-	r.line(0, "# those and print it again. docs/how-to/slo.md says what to do with it.")
+	r.line(0, "# those and print it again. docs/how-to/scrape-and-alert.md says what to do with it.")
 	groups := r.text.Len()
 	for _, s := range subsystems {
 		if s.Objectives == (Objectives{}) {

@@ -195,7 +195,7 @@ func TestNumbersAreWrittenAsPeopleDo(t *testing.T) {
 	}
 }
 
-// sloTable is the generated part of docs/how-to/slo.md.
+// sloTable is the generated part of docs/how-to/scrape-and-alert.md.
 func sloTable() string {
 	var b strings.Builder
 	b.WriteString("`GaiaCallsFail` and `GaiaCallsSlow` fire when the month's budget of bad calls is\nspent faster than evenly:\n\n" +
@@ -220,7 +220,7 @@ func sloTable() string {
 
 func TestTheDocsOfTheAlertsAreThoseOfTheRules(t *testing.T) {
 	const begin, end = "<!-- slo:begin -->\n", "<!-- slo:end -->"
-	path := filepath.Join("..", "..", "..", "docs", "how-to", "slo.md")
+	path := filepath.Join("..", "..", "..", "docs", "how-to", "scrape-and-alert.md")
 	content, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/page"
 	"github.com/gaia-go/gaia/plugins/browser-pool/internal/session"
 	browserv1 "github.com/gaia-go/gaia/proto/gaia/browser/v1"
+	"github.com/gaia-go/gaia/sdk"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -171,6 +172,9 @@ func (p *Pool) Events(request *browserv1.EventsRequest, stream grpc.ServerStream
 		return err
 	}
 	defer follower.Close()
+	ctx, stop := sdk.UntilDrain(stream.Context())
+	defer stop()
+	defer context.AfterFunc(ctx, follower.Drain)()
 	if err := stream.SendHeader(nil); err != nil {
 		return err
 	}

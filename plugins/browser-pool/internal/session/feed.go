@@ -113,14 +113,30 @@ func (f *feed) close(reason string) {
 	defer f.mu.Unlock()
 	f.isOver = true
 	for follower := range f.followers {
-		follower.settle()
-		follower.queue = append(follower.queue, &browserv1.EventsResponse{
-			Time: timestamppb.Now(), Event: &browserv1.EventsResponse_Ended{Ended: reason},
-		})
-		follower.isOver = true
-		follower.signal()
+		follower.end(reason)
 	}
 	f.followers = nil
+}
+
+// end enqueues the last event. Called with the feed's lock.
+func (f *Follower) end(reason string) {
+	f.settle()
+	f.queue = append(f.queue, &browserv1.EventsResponse{
+		Time: timestamppb.Now(), Event: &browserv1.EventsResponse_Ended{Ended: reason},
+	})
+	f.isOver = true
+	f.signal()
+}
+
+// Drain ends the following as the pool's end will: the session ends when its
+// actions have, and is out of reach for others by now.
+func (f *Follower) Drain() {
+	f.feed.mu.Lock()
+	defer f.feed.mu.Unlock()
+	if !f.isOver {
+		delete(f.feed.followers, f)
+		f.end(Draining)
+	}
 }
 
 // settle tells how many were missed, after those that were not. Called with the

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gaia-go/gaia/plugins/file-manager/internal/lease"
 	filev1 "github.com/gaia-go/gaia/proto/gaia/file/v1"
+	"github.com/gaia-go/gaia/sdk"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -58,6 +59,8 @@ func (m *Manager) Lock(ctx context.Context, request *filev1.LockRequest) (*filev
 
 // waitForLock grants a lock as soon as nobody's is in the way.
 func (t *tree) waitForLock(ctx context.Context, target string, request *filev1.LockRequest, ttl time.Duration) (lease.Lock, error) {
+	waiting, stop := sdk.UntilDrain(ctx) // the next manager knows the locks, too
+	defer stop()
 	deadline := time.Now().Add(request.GetWait().AsDuration())
 	for {
 		changed := t.state.leases.Changed()
@@ -74,11 +77,11 @@ func (t *tree) waitForLock(ctx context.Context, target string, request *filev1.L
 		select {
 		case <-changed:
 		case <-timer.C:
-		case <-ctx.Done():
+		case <-waiting.Done():
 		}
 		timer.Stop()
-		if ctx.Err() != nil {
-			return lease.Lock{}, ctx.Err()
+		if waiting.Err() != nil {
+			return lease.Lock{}, context.Cause(waiting)
 		}
 	}
 }

@@ -1,8 +1,11 @@
 package files
 
 import (
+	"context"
+
 	"github.com/gaia-go/gaia/plugins/file-manager/internal/watch"
 	filev1 "github.com/gaia-go/gaia/proto/gaia/file/v1"
+	"github.com/gaia-go/gaia/sdk"
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -12,7 +15,7 @@ import (
 // defaultMaxWatched is what config.proto promises, in directories.
 const defaultMaxWatched = 8192
 
-// Watch reports changes until the caller leaves.
+// Watch reports changes until the caller leaves, or the manager is about to end.
 func (m *Manager) Watch(request *filev1.WatchRequest, stream grpc.ServerStreamingServer[filev1.WatchResponse]) error {
 	t, err := m.enter(stream.Context(), request.GetRoot())
 	if err != nil {
@@ -24,7 +27,9 @@ func (m *Manager) Watch(request *filev1.WatchRequest, stream grpc.ServerStreamin
 		return err
 	}
 	found.Close() // else it would stay in the file system for as long as it is watched
-	err = m.watches.Watch(stream.Context(), t.jail, watch.Options{
+	ctx, stop := sdk.UntilDrain(stream.Context())
+	defer stop()
+	err = m.watches.Watch(ctx, t.jail, watch.Options{
 		Path:      found.Path,
 		Recursive: request.GetRecursive(),
 		Existing:  request.GetExisting(),
@@ -32,6 +37,9 @@ func (m *Manager) Watch(request *filev1.WatchRequest, stream grpc.ServerStreamin
 		Check:     t.stillThere,
 		Entry:     t.entryFor,
 	}, stream.Send)
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
 	return t.explain(request.GetPath(), err)
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/logs"
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/spawn"
 	processv1 "github.com/gaia-go/gaia/proto/gaia/process/v1"
+	"github.com/gaia-go/gaia/sdk"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -25,7 +26,8 @@ type attached struct {
 	next    int64 // offset of the log from which on nothing is sent yet
 }
 
-// Attach connects to the terminal of a process until its present run ends. What
+// Attach connects to the terminal of a process until its present run ends, or the
+// manager is about to: the process lives on, and Attach may be called again. What
 // it writes is read from the log, so that a slow caller holds up nobody; one that
 // is slower than the log is kept gets DataLoss.
 func (m *Manager) Attach(stream attachStream) error {
@@ -42,7 +44,9 @@ func (m *Manager) Attach(stream attachStream) error {
 		return err
 	}
 	_, a.next, _ = a.log.Bounds()
-	ctx, cancel := context.WithCancelCause(stream.Context())
+	ctx, stop := sdk.UntilDrain(stream.Context())
+	defer stop()
+	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() { // until the call has returned: nothing else ends Recv
 		if err := a.takeInput(ctx, first); err != nil {

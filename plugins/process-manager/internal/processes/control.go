@@ -10,6 +10,7 @@ import (
 
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/life"
 	processv1 "github.com/gaia-go/gaia/proto/gaia/process/v1"
+	"github.com/gaia-go/gaia/sdk"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -38,6 +39,8 @@ func (m *Manager) Wait(ctx context.Context, r *processv1.WaitRequest) (*processv
 	if err != nil {
 		return nil, err
 	}
+	ctx, stop := sdk.UntilDrain(ctx) // the next manager knows the process, too
+	defer stop()
 	_, err = p.await(ctx, func(now life.Machine) bool {
 		return now.State.Ended() || slices.Contains(r.GetStates(), stateOf(now.State))
 	})

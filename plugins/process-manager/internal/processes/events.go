@@ -4,6 +4,7 @@ import (
 	"sync"
 
 	processv1 "github.com/gaia-go/gaia/proto/gaia/process/v1"
+	"github.com/gaia-go/gaia/sdk"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -85,6 +86,8 @@ func (m *Manager) Events(r *processv1.EventsRequest, stream grpc.ServerStreaming
 			return err
 		}
 	}
+	ctx, stop := sdk.UntilDrain(stream.Context())
+	defer stop()
 	l := m.hub.listen(r.GetName())
 	defer m.hub.drop(l)
 	var sequence uint64
@@ -118,8 +121,8 @@ func (m *Manager) Events(r *processv1.EventsRequest, stream grpc.ServerStreaming
 			if err := send(c.event); err != nil {
 				return err
 			}
-		case <-stream.Context().Done():
-			return status.FromContextError(stream.Context().Err()).Err()
+		case <-ctx.Done():
+			return over(ctx)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/gaia-go/gaia/plugins/process-manager/internal/logs"
 	processv1 "github.com/gaia-go/gaia/proto/gaia/process/v1"
+	"github.com/gaia-go/gaia/sdk"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -28,12 +29,18 @@ func (m *Manager) Logs(r *processv1.LogsRequest, stream grpc.ServerStreamingServ
 	if log == nil {
 		return nil // nothing was ever written
 	}
-	err = log.Read(stream.Context(), from, r.GetFollow(), func(c logs.Chunk) error {
+	ctx := stream.Context()
+	if r.GetFollow() {
+		var stop context.CancelFunc
+		ctx, stop = sdk.UntilDrain(ctx)
+		defer stop()
+	}
+	err = log.Read(ctx, from, r.GetFollow(), func(c logs.Chunk) error {
 		return stream.Send(&processv1.LogsResponse{
 			Offset: uint64(c.Offset), Content: c.Content, Time: timestamp(c.Time), Missing: uint64(c.Missing), //nolint:gosec // G115: offsets are not negative
 		})
 	})
-	return readFault(stream.Context(), p.name, err)
+	return readFault(ctx, p.name, err)
 }
 
 // fromOf reads where to begin.
@@ -62,19 +69,22 @@ func fromOf(r *processv1.LogsRequest) (logs.From, error) {
 
 // readFault is the error of a call that reads a log.
 func readFault(ctx context.Context, name string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case ctx.Err() != nil:
-		err = context.Cause(ctx)
+	if err != nil && ctx.Err() != nil {
+		return over(ctx)
 	}
-	if s, ok := status.FromError(err); ok { // of the stream
+	if s, ok := status.FromError(err); ok { // nil, or of the stream
 		return s.Err()
 	}
-	if ctx.Err() != nil {
-		return status.FromContextError(err).Err()
-	}
 	return status.Errorf(codes.Internal, "log of process %q: %v", name, err)
+}
+
+// over is the error of a call whose context has ended.
+func over(ctx context.Context) error {
+	cause := context.Cause(ctx)
+	if s, ok := status.FromError(cause); ok {
+		return s.Err()
+	}
+	return status.FromContextError(cause).Err()
 }
 
 func (p *process) openedLog() *logs.Log {

@@ -223,7 +223,7 @@ func (p *process) await(ctx context.Context, wanted func(life.Machine) bool) (li
 		case <-p.done:
 			return machine, p.gone()
 		case <-ctx.Done():
-			return machine, status.FromContextError(ctx.Err()).Err()
+			return machine, over(ctx)
 		}
 	}
 }

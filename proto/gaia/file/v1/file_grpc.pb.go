@@ -120,7 +120,8 @@ type FileManagerClient interface {
 	// Search finds files by name, and lines in them by content, in the order of
 	// List.
 	Search(ctx context.Context, in *SearchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[SearchResponse], error)
-	// Watch reports changes until the caller leaves. Nothing is lost silently:
+	// Watch reports changes until the caller leaves, or the plugin is about to end:
+	// then with Unavailable, and it may be called again. Nothing is lost silently:
 	// where the system has dropped events, OVERFLOW comes, and then the
 	// differences that a new scan finds.
 	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchResponse], error)
@@ -474,7 +475,8 @@ type FileManagerServer interface {
 	// Search finds files by name, and lines in them by content, in the order of
 	// List.
 	Search(*SearchRequest, grpc.ServerStreamingServer[SearchResponse]) error
-	// Watch reports changes until the caller leaves. Nothing is lost silently:
+	// Watch reports changes until the caller leaves, or the plugin is about to end:
+	// then with Unavailable, and it may be called again. Nothing is lost silently:
 	// where the system has dropped events, OVERFLOW comes, and then the
 	// differences that a new scan finds.
 	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchResponse]) error

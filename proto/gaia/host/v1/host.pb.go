@@ -439,6 +439,332 @@ func (x *Subsystem) GetTransport() string {
 	return ""
 }
 
+// StatsRequest is empty.
+type StatsRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatsRequest) Reset() {
+	*x = StatsRequest{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatsRequest) ProtoMessage() {}
+
+func (x *StatsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatsRequest.ProtoReflect.Descriptor instead.
+func (*StatsRequest) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{3}
+}
+
+// StatsResponse is what was counted since the host began, and what is used now.
+type StatsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// status of the host and all subsystems at the same moment.
+	Status *StatusResponse `protobuf:"bytes,1,opt,name=status,proto3" json:"status,omitempty"`
+	// uptime of the host, by a clock that nobody sets.
+	Uptime *durationpb.Duration `protobuf:"bytes,2,opt,name=uptime,proto3" json:"uptime,omitempty"`
+	// edges are the upper ends of the buckets of MethodStats, ascending; calls
+	// that took longer than the last are in one bucket more.
+	Edges []*durationpb.Duration `protobuf:"bytes,3,rep,name=edges,proto3" json:"edges,omitempty"`
+	// subsystems, one for each of the status, in its order.
+	Subsystems    []*SubsystemStats `protobuf:"bytes,4,rep,name=subsystems,proto3" json:"subsystems,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StatsResponse) Reset() {
+	*x = StatsResponse{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StatsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StatsResponse) ProtoMessage() {}
+
+func (x *StatsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StatsResponse.ProtoReflect.Descriptor instead.
+func (*StatsResponse) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *StatsResponse) GetStatus() *StatusResponse {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
+func (x *StatsResponse) GetUptime() *durationpb.Duration {
+	if x != nil {
+		return x.Uptime
+	}
+	return nil
+}
+
+func (x *StatsResponse) GetEdges() []*durationpb.Duration {
+	if x != nil {
+		return x.Edges
+	}
+	return nil
+}
+
+func (x *StatsResponse) GetSubsystems() []*SubsystemStats {
+	if x != nil {
+		return x.Subsystems
+	}
+	return nil
+}
+
+// SubsystemStats is what a subsystem has counted, and what its instance and
+// all descendants of it use.
+type SubsystemStats struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the subsystem.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// limit of calls in flight at this moment; 0 for none.
+	Limit uint32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// breaker is 0 for closed, 1 for half-open, 2 for open; of those kept by key
+	// the largest; -1 without a breaker.
+	Breaker int32 `protobuf:"varint,3,opt,name=breaker,proto3" json:"breaker,omitempty"`
+	// rejected calls by policy.
+	Rejected map[string]uint64 `protobuf:"bytes,4,rep,name=rejected,proto3" json:"rejected,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// retries is how often calls were sent to an instance again.
+	Retries uint64 `protobuf:"varint,5,opt,name=retries,proto3" json:"retries,omitempty"`
+	// held is how many calls waited for an instance.
+	Held uint64 `protobuf:"varint,6,opt,name=held,proto3" json:"held,omitempty"`
+	// measured is whether the system can tell what the processes use; if not,
+	// the next three are 0.
+	Measured bool `protobuf:"varint,7,opt,name=measured,proto3" json:"measured,omitempty"`
+	// cpu_seconds that the processes have spent, as seen at readings of this and
+	// of /metrics.
+	CpuSeconds float64 `protobuf:"fixed64,8,opt,name=cpu_seconds,json=cpuSeconds,proto3" json:"cpu_seconds,omitempty"`
+	// resident_bytes of memory; shared pages count once per process.
+	ResidentBytes uint64 `protobuf:"varint,9,opt,name=resident_bytes,json=residentBytes,proto3" json:"resident_bytes,omitempty"`
+	// open_files is how many file descriptors are open.
+	OpenFiles uint64 `protobuf:"varint,10,opt,name=open_files,json=openFiles,proto3" json:"open_files,omitempty"`
+	// methods that were called, sorted by name.
+	Methods       []*MethodStats `protobuf:"bytes,11,rep,name=methods,proto3" json:"methods,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubsystemStats) Reset() {
+	*x = SubsystemStats{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubsystemStats) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubsystemStats) ProtoMessage() {}
+
+func (x *SubsystemStats) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubsystemStats.ProtoReflect.Descriptor instead.
+func (*SubsystemStats) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *SubsystemStats) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SubsystemStats) GetLimit() uint32 {
+	if x != nil {
+		return x.Limit
+	}
+	return 0
+}
+
+func (x *SubsystemStats) GetBreaker() int32 {
+	if x != nil {
+		return x.Breaker
+	}
+	return 0
+}
+
+func (x *SubsystemStats) GetRejected() map[string]uint64 {
+	if x != nil {
+		return x.Rejected
+	}
+	return nil
+}
+
+func (x *SubsystemStats) GetRetries() uint64 {
+	if x != nil {
+		return x.Retries
+	}
+	return 0
+}
+
+func (x *SubsystemStats) GetHeld() uint64 {
+	if x != nil {
+		return x.Held
+	}
+	return 0
+}
+
+func (x *SubsystemStats) GetMeasured() bool {
+	if x != nil {
+		return x.Measured
+	}
+	return false
+}
+
+func (x *SubsystemStats) GetCpuSeconds() float64 {
+	if x != nil {
+		return x.CpuSeconds
+	}
+	return 0
+}
+
+func (x *SubsystemStats) GetResidentBytes() uint64 {
+	if x != nil {
+		return x.ResidentBytes
+	}
+	return 0
+}
+
+func (x *SubsystemStats) GetOpenFiles() uint64 {
+	if x != nil {
+		return x.OpenFiles
+	}
+	return 0
+}
+
+func (x *SubsystemStats) GetMethods() []*MethodStats {
+	if x != nil {
+		return x.Methods
+	}
+	return nil
+}
+
+// MethodStats is what a method's calls have counted.
+type MethodStats struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name, such as "gaia.api.v1.APIClientPool/Do".
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// calls that ended, rejected ones and streams included.
+	Calls uint64 `protobuf:"varint,2,opt,name=calls,proto3" json:"calls,omitempty"`
+	// failures are those of them by which the service failed its callers, as in
+	// the objectives of slo blocks.
+	Failures uint64 `protobuf:"varint,3,opt,name=failures,proto3" json:"failures,omitempty"`
+	// buckets count the unary calls that were not rejected by how long they
+	// took, each call in one bucket.
+	Buckets       []uint64 `protobuf:"varint,4,rep,packed,name=buckets,proto3" json:"buckets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MethodStats) Reset() {
+	*x = MethodStats{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MethodStats) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MethodStats) ProtoMessage() {}
+
+func (x *MethodStats) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MethodStats.ProtoReflect.Descriptor instead.
+func (*MethodStats) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *MethodStats) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *MethodStats) GetCalls() uint64 {
+	if x != nil {
+		return x.Calls
+	}
+	return 0
+}
+
+func (x *MethodStats) GetFailures() uint64 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *MethodStats) GetBuckets() []uint64 {
+	if x != nil {
+		return x.Buckets
+	}
+	return nil
+}
+
 // LogsRequest selects log entries.
 type LogsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -455,7 +781,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[3]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -467,7 +793,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[3]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -480,7 +806,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{3}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *LogsRequest) GetSubsystem() string {
@@ -527,7 +853,7 @@ type LogsResponse struct {
 
 func (x *LogsResponse) Reset() {
 	*x = LogsResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[4]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -539,7 +865,7 @@ func (x *LogsResponse) String() string {
 func (*LogsResponse) ProtoMessage() {}
 
 func (x *LogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[4]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -552,7 +878,7 @@ func (x *LogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsResponse.ProtoReflect.Descriptor instead.
 func (*LogsResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{4}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LogsResponse) GetTime() *timestamppb.Timestamp {
@@ -613,7 +939,7 @@ type ListPluginsRequest struct {
 
 func (x *ListPluginsRequest) Reset() {
 	*x = ListPluginsRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[5]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -625,7 +951,7 @@ func (x *ListPluginsRequest) String() string {
 func (*ListPluginsRequest) ProtoMessage() {}
 
 func (x *ListPluginsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[5]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -638,7 +964,7 @@ func (x *ListPluginsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPluginsRequest.ProtoReflect.Descriptor instead.
 func (*ListPluginsRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{5}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{9}
 }
 
 // ListPluginsResponse lists the executables in the plugin directory.
@@ -652,7 +978,7 @@ type ListPluginsResponse struct {
 
 func (x *ListPluginsResponse) Reset() {
 	*x = ListPluginsResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[6]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -664,7 +990,7 @@ func (x *ListPluginsResponse) String() string {
 func (*ListPluginsResponse) ProtoMessage() {}
 
 func (x *ListPluginsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[6]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -677,7 +1003,7 @@ func (x *ListPluginsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPluginsResponse.ProtoReflect.Descriptor instead.
 func (*ListPluginsResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{6}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListPluginsResponse) GetPlugins() []*PluginFile {
@@ -709,7 +1035,7 @@ type PluginFile struct {
 
 func (x *PluginFile) Reset() {
 	*x = PluginFile{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[7]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -721,7 +1047,7 @@ func (x *PluginFile) String() string {
 func (*PluginFile) ProtoMessage() {}
 
 func (x *PluginFile) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[7]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -734,7 +1060,7 @@ func (x *PluginFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PluginFile.ProtoReflect.Descriptor instead.
 func (*PluginFile) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{7}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *PluginFile) GetFile() string {
@@ -790,7 +1116,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[8]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -802,7 +1128,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[8]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -815,7 +1141,7 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{8}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DescribeRequest) GetName() string {
@@ -849,7 +1175,7 @@ type DescribeResponse struct {
 
 func (x *DescribeResponse) Reset() {
 	*x = DescribeResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[9]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -861,7 +1187,7 @@ func (x *DescribeResponse) String() string {
 func (*DescribeResponse) ProtoMessage() {}
 
 func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[9]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -874,7 +1200,7 @@ func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeResponse.ProtoReflect.Descriptor instead.
 func (*DescribeResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{9}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DescribeResponse) GetFile() string {
@@ -942,7 +1268,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[10]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -954,7 +1280,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[10]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -967,7 +1293,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{10}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *EventsRequest) GetSubsystem() string {
@@ -1014,7 +1340,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[11]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1026,7 +1352,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[11]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1039,7 +1365,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{11}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *EventsResponse) GetTime() *timestamppb.Timestamp {
@@ -1093,7 +1419,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[12]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1105,7 +1431,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[12]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1118,7 +1444,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{12}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{16}
 }
 
 // ReloadResponse says what a reload did.
@@ -1138,7 +1464,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[13]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1150,7 +1476,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[13]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1163,7 +1489,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{13}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ReloadResponse) GetApplied() bool {
@@ -1198,7 +1524,7 @@ type RestartRequest struct {
 
 func (x *RestartRequest) Reset() {
 	*x = RestartRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[14]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1210,7 +1536,7 @@ func (x *RestartRequest) String() string {
 func (*RestartRequest) ProtoMessage() {}
 
 func (x *RestartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[14]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1223,7 +1549,7 @@ func (x *RestartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartRequest.ProtoReflect.Descriptor instead.
 func (*RestartRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{14}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *RestartRequest) GetSubsystem() string {
@@ -1244,7 +1570,7 @@ type RestartResponse struct {
 
 func (x *RestartResponse) Reset() {
 	*x = RestartResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[15]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1256,7 +1582,7 @@ func (x *RestartResponse) String() string {
 func (*RestartResponse) ProtoMessage() {}
 
 func (x *RestartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[15]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1269,7 +1595,7 @@ func (x *RestartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartResponse.ProtoReflect.Descriptor instead.
 func (*RestartResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{15}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RestartResponse) GetSubsystem() *Subsystem {
@@ -1293,7 +1619,7 @@ type SwapRequest struct {
 
 func (x *SwapRequest) Reset() {
 	*x = SwapRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[16]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1305,7 +1631,7 @@ func (x *SwapRequest) String() string {
 func (*SwapRequest) ProtoMessage() {}
 
 func (x *SwapRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[16]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1318,7 +1644,7 @@ func (x *SwapRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwapRequest.ProtoReflect.Descriptor instead.
 func (*SwapRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{16}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SwapRequest) GetSubsystem() string {
@@ -1346,7 +1672,7 @@ type SwapResponse struct {
 
 func (x *SwapResponse) Reset() {
 	*x = SwapResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[17]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1358,7 +1684,7 @@ func (x *SwapResponse) String() string {
 func (*SwapResponse) ProtoMessage() {}
 
 func (x *SwapResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[17]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1371,7 +1697,7 @@ func (x *SwapResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwapResponse.ProtoReflect.Descriptor instead.
 func (*SwapResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{17}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SwapResponse) GetSubsystem() *Subsystem {
@@ -1397,7 +1723,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[18]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1409,7 +1735,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[18]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1422,7 +1748,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{18}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ExplainRequest) GetSubsystem() string {
@@ -1460,7 +1786,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[19]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1472,7 +1798,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[19]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1485,7 +1811,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{19}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ExplainResponse) GetPolicies() []*Policy {
@@ -1519,7 +1845,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[20]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1531,7 +1857,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[20]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1544,7 +1870,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{20}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Policy) GetName() string {
@@ -1590,7 +1916,7 @@ type Setting struct {
 
 func (x *Setting) Reset() {
 	*x = Setting{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[21]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1602,7 +1928,7 @@ func (x *Setting) String() string {
 func (*Setting) ProtoMessage() {}
 
 func (x *Setting) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[21]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1615,7 +1941,7 @@ func (x *Setting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setting.ProtoReflect.Descriptor instead.
 func (*Setting) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{21}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Setting) GetPath() string {
@@ -1678,7 +2004,38 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\bservices\x18\x0e \x03(\tR\bservices\x12\x16\n" +
 	"\x06spares\x18\x0f \x01(\rR\x06spares\x12 \n" +
 	"\vconfinement\x18\x10 \x01(\tR\vconfinement\x12\x1c\n" +
-	"\ttransport\x18\x11 \x01(\tR\ttransport\"W\n" +
+	"\ttransport\x18\x11 \x01(\tR\ttransport\"\x0e\n" +
+	"\fStatsRequest\"\xe7\x01\n" +
+	"\rStatsResponse\x124\n" +
+	"\x06status\x18\x01 \x01(\v2\x1c.gaia.host.v1.StatusResponseR\x06status\x121\n" +
+	"\x06uptime\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06uptime\x12/\n" +
+	"\x05edges\x18\x03 \x03(\v2\x19.google.protobuf.DurationR\x05edges\x12<\n" +
+	"\n" +
+	"subsystems\x18\x04 \x03(\v2\x1c.gaia.host.v1.SubsystemStatsR\n" +
+	"subsystems\"\xbf\x03\n" +
+	"\x0eSubsystemStats\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x18\n" +
+	"\abreaker\x18\x03 \x01(\x05R\abreaker\x12F\n" +
+	"\brejected\x18\x04 \x03(\v2*.gaia.host.v1.SubsystemStats.RejectedEntryR\brejected\x12\x18\n" +
+	"\aretries\x18\x05 \x01(\x04R\aretries\x12\x12\n" +
+	"\x04held\x18\x06 \x01(\x04R\x04held\x12\x1a\n" +
+	"\bmeasured\x18\a \x01(\bR\bmeasured\x12\x1f\n" +
+	"\vcpu_seconds\x18\b \x01(\x01R\n" +
+	"cpuSeconds\x12%\n" +
+	"\x0eresident_bytes\x18\t \x01(\x04R\rresidentBytes\x12\x1d\n" +
+	"\n" +
+	"open_files\x18\n" +
+	" \x01(\x04R\topenFiles\x123\n" +
+	"\amethods\x18\v \x03(\v2\x19.gaia.host.v1.MethodStatsR\amethods\x1a;\n" +
+	"\rRejectedEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\"m\n" +
+	"\vMethodStats\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05calls\x18\x02 \x01(\x04R\x05calls\x12\x1a\n" +
+	"\bfailures\x18\x03 \x01(\x04R\bfailures\x12\x18\n" +
+	"\abuckets\x18\x04 \x03(\x04R\abuckets\"W\n" +
 	"\vLogsRequest\x12\x1c\n" +
 	"\tsubsystem\x18\x01 \x01(\tR\tsubsystem\x12\x12\n" +
 	"\x04tail\x18\x02 \x01(\rR\x04tail\x12\x16\n" +
@@ -1773,7 +2130,7 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\aBACKOFF\x10\x05\x12\x0f\n" +
 	"\vQUARANTINED\x10\x06\x12\n" +
 	"\n" +
-	"\x06FAILED\x10\a2\xaa\x05\n" +
+	"\x06FAILED\x10\a2\xf1\x05\n" +
 	"\x04Host\x12H\n" +
 	"\x06Status\x12\x1b.gaia.host.v1.StatusRequest\x1a\x1c.gaia.host.v1.StatusResponse\"\x03\x90\x02\x01\x12D\n" +
 	"\x04Logs\x12\x19.gaia.host.v1.LogsRequest\x1a\x1a.gaia.host.v1.LogsResponse\"\x03\x90\x02\x010\x01\x12W\n" +
@@ -1782,7 +2139,8 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\x06Reload\x12\x1b.gaia.host.v1.ReloadRequest\x1a\x1c.gaia.host.v1.ReloadResponse\"\x00\x12H\n" +
 	"\aRestart\x12\x1c.gaia.host.v1.RestartRequest\x1a\x1d.gaia.host.v1.RestartResponse\"\x00\x12?\n" +
 	"\x04Swap\x12\x19.gaia.host.v1.SwapRequest\x1a\x1a.gaia.host.v1.SwapResponse\"\x00\x12K\n" +
-	"\aExplain\x12\x1c.gaia.host.v1.ExplainRequest\x1a\x1d.gaia.host.v1.ExplainResponse\"\x03\x90\x02\x01\x12N\n" +
+	"\aExplain\x12\x1c.gaia.host.v1.ExplainRequest\x1a\x1d.gaia.host.v1.ExplainResponse\"\x03\x90\x02\x01\x12E\n" +
+	"\x05Stats\x12\x1a.gaia.host.v1.StatsRequest\x1a\x1b.gaia.host.v1.StatsResponse\"\x03\x90\x02\x01\x12N\n" +
 	"\bDescribe\x12\x1d.gaia.host.v1.DescribeRequest\x1a\x1e.gaia.host.v1.DescribeResponse\"\x03\x90\x02\x01B3Z1github.com/gaia-go/gaia/proto/gaia/host/v1;hostv1b\x06proto3"
 
 var (
@@ -1798,74 +2156,87 @@ func file_gaia_host_v1_host_proto_rawDescGZIP() []byte {
 }
 
 var file_gaia_host_v1_host_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_gaia_host_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_gaia_host_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_gaia_host_v1_host_proto_goTypes = []any{
 	(State)(0),                             // 0: gaia.host.v1.State
 	(*StatusRequest)(nil),                  // 1: gaia.host.v1.StatusRequest
 	(*StatusResponse)(nil),                 // 2: gaia.host.v1.StatusResponse
 	(*Subsystem)(nil),                      // 3: gaia.host.v1.Subsystem
-	(*LogsRequest)(nil),                    // 4: gaia.host.v1.LogsRequest
-	(*LogsResponse)(nil),                   // 5: gaia.host.v1.LogsResponse
-	(*ListPluginsRequest)(nil),             // 6: gaia.host.v1.ListPluginsRequest
-	(*ListPluginsResponse)(nil),            // 7: gaia.host.v1.ListPluginsResponse
-	(*PluginFile)(nil),                     // 8: gaia.host.v1.PluginFile
-	(*DescribeRequest)(nil),                // 9: gaia.host.v1.DescribeRequest
-	(*DescribeResponse)(nil),               // 10: gaia.host.v1.DescribeResponse
-	(*EventsRequest)(nil),                  // 11: gaia.host.v1.EventsRequest
-	(*EventsResponse)(nil),                 // 12: gaia.host.v1.EventsResponse
-	(*ReloadRequest)(nil),                  // 13: gaia.host.v1.ReloadRequest
-	(*ReloadResponse)(nil),                 // 14: gaia.host.v1.ReloadResponse
-	(*RestartRequest)(nil),                 // 15: gaia.host.v1.RestartRequest
-	(*RestartResponse)(nil),                // 16: gaia.host.v1.RestartResponse
-	(*SwapRequest)(nil),                    // 17: gaia.host.v1.SwapRequest
-	(*SwapResponse)(nil),                   // 18: gaia.host.v1.SwapResponse
-	(*ExplainRequest)(nil),                 // 19: gaia.host.v1.ExplainRequest
-	(*ExplainResponse)(nil),                // 20: gaia.host.v1.ExplainResponse
-	(*Policy)(nil),                         // 21: gaia.host.v1.Policy
-	(*Setting)(nil),                        // 22: gaia.host.v1.Setting
-	nil,                                    // 23: gaia.host.v1.LogsResponse.FieldsEntry
-	(*timestamppb.Timestamp)(nil),          // 24: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),            // 25: google.protobuf.Duration
-	(*descriptorpb.FileDescriptorSet)(nil), // 26: google.protobuf.FileDescriptorSet
+	(*StatsRequest)(nil),                   // 4: gaia.host.v1.StatsRequest
+	(*StatsResponse)(nil),                  // 5: gaia.host.v1.StatsResponse
+	(*SubsystemStats)(nil),                 // 6: gaia.host.v1.SubsystemStats
+	(*MethodStats)(nil),                    // 7: gaia.host.v1.MethodStats
+	(*LogsRequest)(nil),                    // 8: gaia.host.v1.LogsRequest
+	(*LogsResponse)(nil),                   // 9: gaia.host.v1.LogsResponse
+	(*ListPluginsRequest)(nil),             // 10: gaia.host.v1.ListPluginsRequest
+	(*ListPluginsResponse)(nil),            // 11: gaia.host.v1.ListPluginsResponse
+	(*PluginFile)(nil),                     // 12: gaia.host.v1.PluginFile
+	(*DescribeRequest)(nil),                // 13: gaia.host.v1.DescribeRequest
+	(*DescribeResponse)(nil),               // 14: gaia.host.v1.DescribeResponse
+	(*EventsRequest)(nil),                  // 15: gaia.host.v1.EventsRequest
+	(*EventsResponse)(nil),                 // 16: gaia.host.v1.EventsResponse
+	(*ReloadRequest)(nil),                  // 17: gaia.host.v1.ReloadRequest
+	(*ReloadResponse)(nil),                 // 18: gaia.host.v1.ReloadResponse
+	(*RestartRequest)(nil),                 // 19: gaia.host.v1.RestartRequest
+	(*RestartResponse)(nil),                // 20: gaia.host.v1.RestartResponse
+	(*SwapRequest)(nil),                    // 21: gaia.host.v1.SwapRequest
+	(*SwapResponse)(nil),                   // 22: gaia.host.v1.SwapResponse
+	(*ExplainRequest)(nil),                 // 23: gaia.host.v1.ExplainRequest
+	(*ExplainResponse)(nil),                // 24: gaia.host.v1.ExplainResponse
+	(*Policy)(nil),                         // 25: gaia.host.v1.Policy
+	(*Setting)(nil),                        // 26: gaia.host.v1.Setting
+	nil,                                    // 27: gaia.host.v1.SubsystemStats.RejectedEntry
+	nil,                                    // 28: gaia.host.v1.LogsResponse.FieldsEntry
+	(*timestamppb.Timestamp)(nil),          // 29: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),            // 30: google.protobuf.Duration
+	(*descriptorpb.FileDescriptorSet)(nil), // 31: google.protobuf.FileDescriptorSet
 }
 var file_gaia_host_v1_host_proto_depIdxs = []int32{
-	24, // 0: gaia.host.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	29, // 0: gaia.host.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
 	3,  // 1: gaia.host.v1.StatusResponse.subsystems:type_name -> gaia.host.v1.Subsystem
 	0,  // 2: gaia.host.v1.Subsystem.state:type_name -> gaia.host.v1.State
-	24, // 3: gaia.host.v1.Subsystem.ready_since:type_name -> google.protobuf.Timestamp
-	25, // 4: gaia.host.v1.Subsystem.start_duration:type_name -> google.protobuf.Duration
-	24, // 5: gaia.host.v1.LogsResponse.time:type_name -> google.protobuf.Timestamp
-	23, // 6: gaia.host.v1.LogsResponse.fields:type_name -> gaia.host.v1.LogsResponse.FieldsEntry
-	8,  // 7: gaia.host.v1.ListPluginsResponse.plugins:type_name -> gaia.host.v1.PluginFile
-	26, // 8: gaia.host.v1.DescribeResponse.files:type_name -> google.protobuf.FileDescriptorSet
-	24, // 9: gaia.host.v1.EventsResponse.time:type_name -> google.protobuf.Timestamp
-	3,  // 10: gaia.host.v1.RestartResponse.subsystem:type_name -> gaia.host.v1.Subsystem
-	3,  // 11: gaia.host.v1.SwapResponse.subsystem:type_name -> gaia.host.v1.Subsystem
-	21, // 12: gaia.host.v1.ExplainResponse.policies:type_name -> gaia.host.v1.Policy
-	22, // 13: gaia.host.v1.Policy.settings:type_name -> gaia.host.v1.Setting
-	1,  // 14: gaia.host.v1.Host.Status:input_type -> gaia.host.v1.StatusRequest
-	4,  // 15: gaia.host.v1.Host.Logs:input_type -> gaia.host.v1.LogsRequest
-	6,  // 16: gaia.host.v1.Host.ListPlugins:input_type -> gaia.host.v1.ListPluginsRequest
-	11, // 17: gaia.host.v1.Host.Events:input_type -> gaia.host.v1.EventsRequest
-	13, // 18: gaia.host.v1.Host.Reload:input_type -> gaia.host.v1.ReloadRequest
-	15, // 19: gaia.host.v1.Host.Restart:input_type -> gaia.host.v1.RestartRequest
-	17, // 20: gaia.host.v1.Host.Swap:input_type -> gaia.host.v1.SwapRequest
-	19, // 21: gaia.host.v1.Host.Explain:input_type -> gaia.host.v1.ExplainRequest
-	9,  // 22: gaia.host.v1.Host.Describe:input_type -> gaia.host.v1.DescribeRequest
-	2,  // 23: gaia.host.v1.Host.Status:output_type -> gaia.host.v1.StatusResponse
-	5,  // 24: gaia.host.v1.Host.Logs:output_type -> gaia.host.v1.LogsResponse
-	7,  // 25: gaia.host.v1.Host.ListPlugins:output_type -> gaia.host.v1.ListPluginsResponse
-	12, // 26: gaia.host.v1.Host.Events:output_type -> gaia.host.v1.EventsResponse
-	14, // 27: gaia.host.v1.Host.Reload:output_type -> gaia.host.v1.ReloadResponse
-	16, // 28: gaia.host.v1.Host.Restart:output_type -> gaia.host.v1.RestartResponse
-	18, // 29: gaia.host.v1.Host.Swap:output_type -> gaia.host.v1.SwapResponse
-	20, // 30: gaia.host.v1.Host.Explain:output_type -> gaia.host.v1.ExplainResponse
-	10, // 31: gaia.host.v1.Host.Describe:output_type -> gaia.host.v1.DescribeResponse
-	23, // [23:32] is the sub-list for method output_type
-	14, // [14:23] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	29, // 3: gaia.host.v1.Subsystem.ready_since:type_name -> google.protobuf.Timestamp
+	30, // 4: gaia.host.v1.Subsystem.start_duration:type_name -> google.protobuf.Duration
+	2,  // 5: gaia.host.v1.StatsResponse.status:type_name -> gaia.host.v1.StatusResponse
+	30, // 6: gaia.host.v1.StatsResponse.uptime:type_name -> google.protobuf.Duration
+	30, // 7: gaia.host.v1.StatsResponse.edges:type_name -> google.protobuf.Duration
+	6,  // 8: gaia.host.v1.StatsResponse.subsystems:type_name -> gaia.host.v1.SubsystemStats
+	27, // 9: gaia.host.v1.SubsystemStats.rejected:type_name -> gaia.host.v1.SubsystemStats.RejectedEntry
+	7,  // 10: gaia.host.v1.SubsystemStats.methods:type_name -> gaia.host.v1.MethodStats
+	29, // 11: gaia.host.v1.LogsResponse.time:type_name -> google.protobuf.Timestamp
+	28, // 12: gaia.host.v1.LogsResponse.fields:type_name -> gaia.host.v1.LogsResponse.FieldsEntry
+	12, // 13: gaia.host.v1.ListPluginsResponse.plugins:type_name -> gaia.host.v1.PluginFile
+	31, // 14: gaia.host.v1.DescribeResponse.files:type_name -> google.protobuf.FileDescriptorSet
+	29, // 15: gaia.host.v1.EventsResponse.time:type_name -> google.protobuf.Timestamp
+	3,  // 16: gaia.host.v1.RestartResponse.subsystem:type_name -> gaia.host.v1.Subsystem
+	3,  // 17: gaia.host.v1.SwapResponse.subsystem:type_name -> gaia.host.v1.Subsystem
+	25, // 18: gaia.host.v1.ExplainResponse.policies:type_name -> gaia.host.v1.Policy
+	26, // 19: gaia.host.v1.Policy.settings:type_name -> gaia.host.v1.Setting
+	1,  // 20: gaia.host.v1.Host.Status:input_type -> gaia.host.v1.StatusRequest
+	8,  // 21: gaia.host.v1.Host.Logs:input_type -> gaia.host.v1.LogsRequest
+	10, // 22: gaia.host.v1.Host.ListPlugins:input_type -> gaia.host.v1.ListPluginsRequest
+	15, // 23: gaia.host.v1.Host.Events:input_type -> gaia.host.v1.EventsRequest
+	17, // 24: gaia.host.v1.Host.Reload:input_type -> gaia.host.v1.ReloadRequest
+	19, // 25: gaia.host.v1.Host.Restart:input_type -> gaia.host.v1.RestartRequest
+	21, // 26: gaia.host.v1.Host.Swap:input_type -> gaia.host.v1.SwapRequest
+	23, // 27: gaia.host.v1.Host.Explain:input_type -> gaia.host.v1.ExplainRequest
+	4,  // 28: gaia.host.v1.Host.Stats:input_type -> gaia.host.v1.StatsRequest
+	13, // 29: gaia.host.v1.Host.Describe:input_type -> gaia.host.v1.DescribeRequest
+	2,  // 30: gaia.host.v1.Host.Status:output_type -> gaia.host.v1.StatusResponse
+	9,  // 31: gaia.host.v1.Host.Logs:output_type -> gaia.host.v1.LogsResponse
+	11, // 32: gaia.host.v1.Host.ListPlugins:output_type -> gaia.host.v1.ListPluginsResponse
+	16, // 33: gaia.host.v1.Host.Events:output_type -> gaia.host.v1.EventsResponse
+	18, // 34: gaia.host.v1.Host.Reload:output_type -> gaia.host.v1.ReloadResponse
+	20, // 35: gaia.host.v1.Host.Restart:output_type -> gaia.host.v1.RestartResponse
+	22, // 36: gaia.host.v1.Host.Swap:output_type -> gaia.host.v1.SwapResponse
+	24, // 37: gaia.host.v1.Host.Explain:output_type -> gaia.host.v1.ExplainResponse
+	5,  // 38: gaia.host.v1.Host.Stats:output_type -> gaia.host.v1.StatsResponse
+	14, // 39: gaia.host.v1.Host.Describe:output_type -> gaia.host.v1.DescribeResponse
+	30, // [30:40] is the sub-list for method output_type
+	20, // [20:30] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_gaia_host_v1_host_proto_init() }
@@ -1879,7 +2250,7 @@ func file_gaia_host_v1_host_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gaia_host_v1_host_proto_rawDesc), len(file_gaia_host_v1_host_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   23,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -30,6 +30,7 @@ const (
 	Host_Restart_FullMethodName     = "/gaia.host.v1.Host/Restart"
 	Host_Swap_FullMethodName        = "/gaia.host.v1.Host/Swap"
 	Host_Explain_FullMethodName     = "/gaia.host.v1.Host/Explain"
+	Host_Stats_FullMethodName       = "/gaia.host.v1.Host/Stats"
 	Host_Describe_FullMethodName    = "/gaia.host.v1.Host/Describe"
 )
 
@@ -59,6 +60,10 @@ type HostClient interface {
 	Swap(ctx context.Context, in *SwapRequest, opts ...grpc.CallOption) (*SwapResponse, error)
 	// Explain reports the policies that apply to a call of a method.
 	Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error)
+	// Stats reports what the host has counted and what the process trees use, as
+	// /metrics does. Two readings tell what happened between them; the host does
+	// nothing for it in the meantime.
+	Stats(ctx context.Context, in *StatsRequest, opts ...grpc.CallOption) (*StatsResponse, error)
 	// Describe reports what a plugin serves, with its descriptors. A plugin
 	// whose description is not known yet is started for it and stopped again.
 	Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*DescribeResponse, error)
@@ -170,6 +175,16 @@ func (c *hostClient) Explain(ctx context.Context, in *ExplainRequest, opts ...gr
 	return out, nil
 }
 
+func (c *hostClient) Stats(ctx context.Context, in *StatsRequest, opts ...grpc.CallOption) (*StatsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(StatsResponse)
+	err := c.cc.Invoke(ctx, Host_Stats_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *hostClient) Describe(ctx context.Context, in *DescribeRequest, opts ...grpc.CallOption) (*DescribeResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(DescribeResponse)
@@ -206,6 +221,10 @@ type HostServer interface {
 	Swap(context.Context, *SwapRequest) (*SwapResponse, error)
 	// Explain reports the policies that apply to a call of a method.
 	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
+	// Stats reports what the host has counted and what the process trees use, as
+	// /metrics does. Two readings tell what happened between them; the host does
+	// nothing for it in the meantime.
+	Stats(context.Context, *StatsRequest) (*StatsResponse, error)
 	// Describe reports what a plugin serves, with its descriptors. A plugin
 	// whose description is not known yet is started for it and stopped again.
 	Describe(context.Context, *DescribeRequest) (*DescribeResponse, error)
@@ -242,6 +261,9 @@ func (UnimplementedHostServer) Swap(context.Context, *SwapRequest) (*SwapRespons
 }
 func (UnimplementedHostServer) Explain(context.Context, *ExplainRequest) (*ExplainResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Explain not implemented")
+}
+func (UnimplementedHostServer) Stats(context.Context, *StatsRequest) (*StatsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Stats not implemented")
 }
 func (UnimplementedHostServer) Describe(context.Context, *DescribeRequest) (*DescribeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Describe not implemented")
@@ -397,6 +419,24 @@ func _Host_Explain_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Host_Stats_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(StatsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(HostServer).Stats(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Host_Stats_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(HostServer).Stats(ctx, req.(*StatsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Host_Describe_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DescribeRequest)
 	if err := dec(in); err != nil {
@@ -445,6 +485,10 @@ var Host_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Explain",
 			Handler:    _Host_Explain_Handler,
+		},
+		{
+			MethodName: "Stats",
+			Handler:    _Host_Stats_Handler,
 		},
 		{
 			MethodName: "Describe",

@@ -502,6 +502,80 @@ func (x *Diagnostic) GetDetail() string {
 	return ""
 }
 
+// AnnounceDrainRequest is empty.
+type AnnounceDrainRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnnounceDrainRequest) Reset() {
+	*x = AnnounceDrainRequest{}
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnnounceDrainRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnnounceDrainRequest) ProtoMessage() {}
+
+func (x *AnnounceDrainRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnnounceDrainRequest.ProtoReflect.Descriptor instead.
+func (*AnnounceDrainRequest) Descriptor() ([]byte, []int) {
+	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{7}
+}
+
+// AnnounceDrainResponse is empty.
+type AnnounceDrainResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AnnounceDrainResponse) Reset() {
+	*x = AnnounceDrainResponse{}
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AnnounceDrainResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AnnounceDrainResponse) ProtoMessage() {}
+
+func (x *AnnounceDrainResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AnnounceDrainResponse.ProtoReflect.Descriptor instead.
+func (*AnnounceDrainResponse) Descriptor() ([]byte, []int) {
+	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{8}
+}
+
 // DrainRequest asks for an orderly end.
 type DrainRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -514,7 +588,7 @@ type DrainRequest struct {
 
 func (x *DrainRequest) Reset() {
 	*x = DrainRequest{}
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[7]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -526,7 +600,7 @@ func (x *DrainRequest) String() string {
 func (*DrainRequest) ProtoMessage() {}
 
 func (x *DrainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[7]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -539,7 +613,7 @@ func (x *DrainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainRequest.ProtoReflect.Descriptor instead.
 func (*DrainRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{7}
+	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *DrainRequest) GetGrace() *durationpb.Duration {
@@ -560,7 +634,7 @@ type DrainResponse struct {
 
 func (x *DrainResponse) Reset() {
 	*x = DrainResponse{}
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[8]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -572,7 +646,7 @@ func (x *DrainResponse) String() string {
 func (*DrainResponse) ProtoMessage() {}
 
 func (x *DrainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[8]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -585,7 +659,7 @@ func (x *DrainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DrainResponse.ProtoReflect.Descriptor instead.
 func (*DrainResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{8}
+	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *DrainResponse) GetUnfinished() uint32 {
@@ -604,7 +678,7 @@ type CollectMetricsRequest struct {
 
 func (x *CollectMetricsRequest) Reset() {
 	*x = CollectMetricsRequest{}
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[9]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -616,7 +690,7 @@ func (x *CollectMetricsRequest) String() string {
 func (*CollectMetricsRequest) ProtoMessage() {}
 
 func (x *CollectMetricsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[9]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -629,7 +703,7 @@ func (x *CollectMetricsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectMetricsRequest.ProtoReflect.Descriptor instead.
 func (*CollectMetricsRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{9}
+	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{11}
 }
 
 // CollectMetricsResponse is one exposition of the plugin's metrics.
@@ -647,7 +721,7 @@ type CollectMetricsResponse struct {
 
 func (x *CollectMetricsResponse) Reset() {
 	*x = CollectMetricsResponse{}
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[10]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -659,7 +733,7 @@ func (x *CollectMetricsResponse) String() string {
 func (*CollectMetricsResponse) ProtoMessage() {}
 
 func (x *CollectMetricsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[10]
+	mi := &file_gaia_plugin_v1_plugin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -672,7 +746,7 @@ func (x *CollectMetricsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CollectMetricsResponse.ProtoReflect.Descriptor instead.
 func (*CollectMetricsResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{10}
+	return file_gaia_plugin_v1_plugin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CollectMetricsResponse) GetContentType() string {
@@ -724,7 +798,9 @@ const file_gaia_plugin_v1_plugin_proto_rawDesc = "" +
 	"Diagnostic\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x18\n" +
 	"\asummary\x18\x02 \x01(\tR\asummary\x12\x16\n" +
-	"\x06detail\x18\x03 \x01(\tR\x06detail\"?\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"\x16\n" +
+	"\x14AnnounceDrainRequest\"\x17\n" +
+	"\x15AnnounceDrainResponse\"?\n" +
 	"\fDrainRequest\x12/\n" +
 	"\x05grace\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05grace\"/\n" +
 	"\rDrainResponse\x12\x1e\n" +
@@ -734,10 +810,11 @@ const file_gaia_plugin_v1_plugin_proto_rawDesc = "" +
 	"\x15CollectMetricsRequest\"O\n" +
 	"\x16CollectMetricsResponse\x12!\n" +
 	"\fcontent_type\x18\x01 \x01(\tR\vcontentType\x12\x12\n" +
-	"\x04body\x18\x02 \x01(\fR\x04body2\xe4\x02\n" +
+	"\x04body\x18\x02 \x01(\fR\x04body2\xc7\x03\n" +
 	"\x06Plugin\x12R\n" +
 	"\bDescribe\x12\x1f.gaia.plugin.v1.DescribeRequest\x1a .gaia.plugin.v1.DescribeResponse\"\x03\x90\x02\x01\x12U\n" +
-	"\tConfigure\x12 .gaia.plugin.v1.ConfigureRequest\x1a!.gaia.plugin.v1.ConfigureResponse\"\x03\x90\x02\x02\x12I\n" +
+	"\tConfigure\x12 .gaia.plugin.v1.ConfigureRequest\x1a!.gaia.plugin.v1.ConfigureResponse\"\x03\x90\x02\x02\x12a\n" +
+	"\rAnnounceDrain\x12$.gaia.plugin.v1.AnnounceDrainRequest\x1a%.gaia.plugin.v1.AnnounceDrainResponse\"\x03\x90\x02\x02\x12I\n" +
 	"\x05Drain\x12\x1c.gaia.plugin.v1.DrainRequest\x1a\x1d.gaia.plugin.v1.DrainResponse\"\x03\x90\x02\x02\x12d\n" +
 	"\x0eCollectMetrics\x12%.gaia.plugin.v1.CollectMetricsRequest\x1a&.gaia.plugin.v1.CollectMetricsResponse\"\x03\x90\x02\x01B7Z5github.com/gaia-go/gaia/proto/gaia/plugin/v1;pluginv1b\x06proto3"
 
@@ -753,7 +830,7 @@ func file_gaia_plugin_v1_plugin_proto_rawDescGZIP() []byte {
 	return file_gaia_plugin_v1_plugin_proto_rawDescData
 }
 
-var file_gaia_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_gaia_plugin_v1_plugin_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_gaia_plugin_v1_plugin_proto_goTypes = []any{
 	(*DescribeRequest)(nil),                // 0: gaia.plugin.v1.DescribeRequest
 	(*DescribeResponse)(nil),               // 1: gaia.plugin.v1.DescribeResponse
@@ -762,30 +839,34 @@ var file_gaia_plugin_v1_plugin_proto_goTypes = []any{
 	(*Place)(nil),                          // 4: gaia.plugin.v1.Place
 	(*ConfigureResponse)(nil),              // 5: gaia.plugin.v1.ConfigureResponse
 	(*Diagnostic)(nil),                     // 6: gaia.plugin.v1.Diagnostic
-	(*DrainRequest)(nil),                   // 7: gaia.plugin.v1.DrainRequest
-	(*DrainResponse)(nil),                  // 8: gaia.plugin.v1.DrainResponse
-	(*CollectMetricsRequest)(nil),          // 9: gaia.plugin.v1.CollectMetricsRequest
-	(*CollectMetricsResponse)(nil),         // 10: gaia.plugin.v1.CollectMetricsResponse
-	(*descriptorpb.FileDescriptorSet)(nil), // 11: google.protobuf.FileDescriptorSet
-	(*durationpb.Duration)(nil),            // 12: google.protobuf.Duration
+	(*AnnounceDrainRequest)(nil),           // 7: gaia.plugin.v1.AnnounceDrainRequest
+	(*AnnounceDrainResponse)(nil),          // 8: gaia.plugin.v1.AnnounceDrainResponse
+	(*DrainRequest)(nil),                   // 9: gaia.plugin.v1.DrainRequest
+	(*DrainResponse)(nil),                  // 10: gaia.plugin.v1.DrainResponse
+	(*CollectMetricsRequest)(nil),          // 11: gaia.plugin.v1.CollectMetricsRequest
+	(*CollectMetricsResponse)(nil),         // 12: gaia.plugin.v1.CollectMetricsResponse
+	(*descriptorpb.FileDescriptorSet)(nil), // 13: google.protobuf.FileDescriptorSet
+	(*durationpb.Duration)(nil),            // 14: google.protobuf.Duration
 }
 var file_gaia_plugin_v1_plugin_proto_depIdxs = []int32{
-	11, // 0: gaia.plugin.v1.DescribeResponse.files:type_name -> google.protobuf.FileDescriptorSet
+	13, // 0: gaia.plugin.v1.DescribeResponse.files:type_name -> google.protobuf.FileDescriptorSet
 	2,  // 1: gaia.plugin.v1.DescribeResponse.defaults:type_name -> gaia.plugin.v1.Defaults
-	12, // 2: gaia.plugin.v1.Defaults.timeout:type_name -> google.protobuf.Duration
+	14, // 2: gaia.plugin.v1.Defaults.timeout:type_name -> google.protobuf.Duration
 	4,  // 3: gaia.plugin.v1.ConfigureRequest.places:type_name -> gaia.plugin.v1.Place
 	6,  // 4: gaia.plugin.v1.ConfigureResponse.diagnostics:type_name -> gaia.plugin.v1.Diagnostic
-	12, // 5: gaia.plugin.v1.DrainRequest.grace:type_name -> google.protobuf.Duration
+	14, // 5: gaia.plugin.v1.DrainRequest.grace:type_name -> google.protobuf.Duration
 	0,  // 6: gaia.plugin.v1.Plugin.Describe:input_type -> gaia.plugin.v1.DescribeRequest
 	3,  // 7: gaia.plugin.v1.Plugin.Configure:input_type -> gaia.plugin.v1.ConfigureRequest
-	7,  // 8: gaia.plugin.v1.Plugin.Drain:input_type -> gaia.plugin.v1.DrainRequest
-	9,  // 9: gaia.plugin.v1.Plugin.CollectMetrics:input_type -> gaia.plugin.v1.CollectMetricsRequest
-	1,  // 10: gaia.plugin.v1.Plugin.Describe:output_type -> gaia.plugin.v1.DescribeResponse
-	5,  // 11: gaia.plugin.v1.Plugin.Configure:output_type -> gaia.plugin.v1.ConfigureResponse
-	8,  // 12: gaia.plugin.v1.Plugin.Drain:output_type -> gaia.plugin.v1.DrainResponse
-	10, // 13: gaia.plugin.v1.Plugin.CollectMetrics:output_type -> gaia.plugin.v1.CollectMetricsResponse
-	10, // [10:14] is the sub-list for method output_type
-	6,  // [6:10] is the sub-list for method input_type
+	7,  // 8: gaia.plugin.v1.Plugin.AnnounceDrain:input_type -> gaia.plugin.v1.AnnounceDrainRequest
+	9,  // 9: gaia.plugin.v1.Plugin.Drain:input_type -> gaia.plugin.v1.DrainRequest
+	11, // 10: gaia.plugin.v1.Plugin.CollectMetrics:input_type -> gaia.plugin.v1.CollectMetricsRequest
+	1,  // 11: gaia.plugin.v1.Plugin.Describe:output_type -> gaia.plugin.v1.DescribeResponse
+	5,  // 12: gaia.plugin.v1.Plugin.Configure:output_type -> gaia.plugin.v1.ConfigureResponse
+	8,  // 13: gaia.plugin.v1.Plugin.AnnounceDrain:output_type -> gaia.plugin.v1.AnnounceDrainResponse
+	10, // 14: gaia.plugin.v1.Plugin.Drain:output_type -> gaia.plugin.v1.DrainResponse
+	12, // 15: gaia.plugin.v1.Plugin.CollectMetrics:output_type -> gaia.plugin.v1.CollectMetricsResponse
+	11, // [11:16] is the sub-list for method output_type
+	6,  // [6:11] is the sub-list for method input_type
 	6,  // [6:6] is the sub-list for extension type_name
 	6,  // [6:6] is the sub-list for extension extendee
 	0,  // [0:6] is the sub-list for field type_name
@@ -802,7 +883,7 @@ func file_gaia_plugin_v1_plugin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gaia_plugin_v1_plugin_proto_rawDesc), len(file_gaia_plugin_v1_plugin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   11,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -25,6 +25,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	Plugin_Describe_FullMethodName       = "/gaia.plugin.v1.Plugin/Describe"
 	Plugin_Configure_FullMethodName      = "/gaia.plugin.v1.Plugin/Configure"
+	Plugin_AnnounceDrain_FullMethodName  = "/gaia.plugin.v1.Plugin/AnnounceDrain"
 	Plugin_Drain_FullMethodName          = "/gaia.plugin.v1.Plugin/Drain"
 	Plugin_CollectMetrics_FullMethodName = "/gaia.plugin.v1.Plugin/CollectMetrics"
 )
@@ -46,6 +47,12 @@ type PluginClient interface {
 	// cannot use is answered with diagnostics, not with an error; then the one
 	// before stays in force.
 	Configure(ctx context.Context, in *ConfigureRequest, opts ...grpc.CallOption) (*ConfigureResponse, error)
+	// AnnounceDrain tells the plugin that its Drain is near: the next instance has
+	// taken over, or the host is stopping. The plugin answers at once. Calls go on
+	// and some may still come, but those that last for as long as their callers
+	// like, such as streams of events, should end now, with Unavailable or in
+	// their own way: the host waits for them before it drains.
+	AnnounceDrain(ctx context.Context, in *AnnounceDrainRequest, opts ...grpc.CallOption) (*AnnounceDrainResponse, error)
 	// Drain asks the plugin to refuse new calls and returns when the calls in
 	// flight have ended. The request's deadline bounds the wait.
 	Drain(ctx context.Context, in *DrainRequest, opts ...grpc.CallOption) (*DrainResponse, error)
@@ -77,6 +84,16 @@ func (c *pluginClient) Configure(ctx context.Context, in *ConfigureRequest, opts
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ConfigureResponse)
 	err := c.cc.Invoke(ctx, Plugin_Configure_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *pluginClient) AnnounceDrain(ctx context.Context, in *AnnounceDrainRequest, opts ...grpc.CallOption) (*AnnounceDrainResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AnnounceDrainResponse)
+	err := c.cc.Invoke(ctx, Plugin_AnnounceDrain_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -120,6 +137,12 @@ type PluginServer interface {
 	// cannot use is answered with diagnostics, not with an error; then the one
 	// before stays in force.
 	Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error)
+	// AnnounceDrain tells the plugin that its Drain is near: the next instance has
+	// taken over, or the host is stopping. The plugin answers at once. Calls go on
+	// and some may still come, but those that last for as long as their callers
+	// like, such as streams of events, should end now, with Unavailable or in
+	// their own way: the host waits for them before it drains.
+	AnnounceDrain(context.Context, *AnnounceDrainRequest) (*AnnounceDrainResponse, error)
 	// Drain asks the plugin to refuse new calls and returns when the calls in
 	// flight have ended. The request's deadline bounds the wait.
 	Drain(context.Context, *DrainRequest) (*DrainResponse, error)
@@ -142,6 +165,9 @@ func (UnimplementedPluginServer) Describe(context.Context, *DescribeRequest) (*D
 }
 func (UnimplementedPluginServer) Configure(context.Context, *ConfigureRequest) (*ConfigureResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Configure not implemented")
+}
+func (UnimplementedPluginServer) AnnounceDrain(context.Context, *AnnounceDrainRequest) (*AnnounceDrainResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AnnounceDrain not implemented")
 }
 func (UnimplementedPluginServer) Drain(context.Context, *DrainRequest) (*DrainResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Drain not implemented")
@@ -206,6 +232,24 @@ func _Plugin_Configure_Handler(srv interface{}, ctx context.Context, dec func(in
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Plugin_AnnounceDrain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AnnounceDrainRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PluginServer).AnnounceDrain(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Plugin_AnnounceDrain_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PluginServer).AnnounceDrain(ctx, req.(*AnnounceDrainRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _Plugin_Drain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(DrainRequest)
 	if err := dec(in); err != nil {
@@ -256,6 +300,10 @@ var Plugin_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Configure",
 			Handler:    _Plugin_Configure_Handler,
+		},
+		{
+			MethodName: "AnnounceDrain",
+			Handler:    _Plugin_AnnounceDrain_Handler,
 		},
 		{
 			MethodName: "Drain",

@@ -86,7 +86,8 @@ type ProcessManagerClient interface {
 	// names the process. It ends with the present run.
 	Attach(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AttachRequest, AttachResponse], error)
 	// Events streams what happens to processes: first all of them as they are,
-	// then every change.
+	// then every change. Events, Attach, and Logs with follow end with Unavailable
+	// when the plugin is about to end, and may be called again.
 	Events(ctx context.Context, in *EventsRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[EventsResponse], error)
 }
 
@@ -298,7 +299,8 @@ type ProcessManagerServer interface {
 	// names the process. It ends with the present run.
 	Attach(grpc.BidiStreamingServer[AttachRequest, AttachResponse]) error
 	// Events streams what happens to processes: first all of them as they are,
-	// then every change.
+	// then every change. Events, Attach, and Logs with follow end with Unavailable
+	// when the plugin is about to end, and may be called again.
 	Events(*EventsRequest, grpc.ServerStreamingServer[EventsResponse]) error
 	mustEmbedUnimplementedProcessManagerServer()
 }

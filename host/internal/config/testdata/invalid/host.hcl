@@ -9,7 +9,7 @@ host "main" { # ERROR: Unexpected name
   plugin_dir = 5            # ERROR: Text expected
   data_dir   = ["data"]     # ERROR: Text expected
   httpp      = "127.0.0.1:1" # ERROR: Unsupported argument
-  tls {                     # ERROR: Unsupported block
+  tsl {                     # ERROR: Unsupported block
   }
 }
 
