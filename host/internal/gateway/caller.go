@@ -46,13 +46,17 @@ type guest struct {
 	caller  Caller
 	headed  bool           // the header was sent, or is not to be sent any more
 	running sync.WaitGroup // the pump of requests
+	stopped sync.Once
 }
 
 // end waits until nothing is received any more.
 func (g *guest) end() {
-	g.caller.Stop()
+	g.stop()
 	g.running.Wait()
 }
+
+// stop lets nothing be received any more.
+func (g *guest) stop() { g.stopped.Do(g.caller.Stop) }
 
 // Context implements grpc.ServerStream.
 func (g *guest) Context() context.Context { return g.caller.Context() }

@@ -34,8 +34,9 @@ func (s *Server) stream(ctx context.Context, c *gate.Call, caller grpc.ServerStr
 	// already ended the call. It then ends when this handler returns, which
 	// ends the caller's stream; Serve, or Call, waits for it.
 	running := &s.running
-	if g, ok := caller.(*guest); ok {
-		running = &g.running
+	visitor, isGuest := caller.(*guest)
+	if isGuest {
+		running = &visitor.running
 	}
 	pumped := make(chan error, 1) // the caller's fault, or nil
 	own := first.ref()            // the handler may return, and free it, while it is sent
@@ -52,6 +53,9 @@ func (s *Server) stream(ctx context.Context, c *gate.Call, caller grpc.ServerStr
 		gone = cmp.Or(fault, gone)
 	default:
 		if caller.Context().Err() != nil && gone == nil {
+			if isGuest {
+				visitor.stop()
+			}
 			gone = <-pumped // at once: gRPC has ended the caller's stream, and says there why
 		}
 	}

@@ -74,8 +74,11 @@ func (c *caller) Receive() ([]byte, error) {
 	m := new(message)
 	if err := c.conn.Receive(m); err != nil {
 		c.ended.Store(true)
-		if errors.Is(err, io.EOF) {
+		switch ended := c.ctx.Err(); {
+		case errors.Is(err, io.EOF):
 			return nil, io.EOF
+		case ended != nil: // and Stop has ended the reading
+			return nil, status.FromContextError(ended).Err()
 		}
 		return nil, statusOf(err)
 	}
