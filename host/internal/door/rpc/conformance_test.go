@@ -124,6 +124,7 @@ func TestConnectsConformanceSuitePasses(t *testing.T) {
 			files := "testdata/conformance/" + door
 			run := exec.CommandContext(t.Context(), runner, "--mode", "server", "--conf", files+".yaml",
 				"--known-failing", "@"+files+"-known-failing.txt", "--known-flaky", "@"+files+"-known-flaky.txt",
+				"--max-servers", "1", // each has a few seconds to start
 				"-v", "--", os.Args[0])
 			run.Env = append(os.Environ(), "SUITES_PROGRAM=server", "SUITES_DOOR="+door, "SUITES_PLUGIN_DIR="+plugins)
 			output, err := run.CombinedOutput()
