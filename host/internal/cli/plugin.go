@@ -42,7 +42,7 @@ NAME is a subsystem, or a file in the plugin directory.`,
 		ValidArgsFunction: c.completePlugin,
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.pluginInfo(cmd.Context(), args[0]) },
 	}, c.pluginNewCommand(), c.pluginGenerateCommand(),
-		c.pluginLockCommand(), c.pluginKeygenCommand(), c.pluginSignCommand())
+		c.pluginAttachCommand(), c.pluginLockCommand(), c.pluginKeygenCommand(), c.pluginSignCommand())
 	return cmd
 }
 
