@@ -76,6 +76,7 @@ config, 130 interrupted.`,
 	if !isFile(c.configPath) && isFile(systemConfig) { // a package was installed
 		c.configPath = systemConfig
 	}
+	_ = root.MarkPersistentFlagFilename("config", "hcl") // the flag is there
 	root.PersistentFlags().StringVar(&c.socket, "socket", "", "socket of the host, a `PATH`; default $GAIA_SOCKET, else what the config says")
 	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON")
 	root.SetFlagErrorFunc(flagError)
