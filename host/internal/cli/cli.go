@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/gaia-go/gaia/host/internal/progress"
 )
 
 // Env is the process that a command runs in.
@@ -53,6 +55,7 @@ type command struct {
 	configPath string
 	socket     string // as given by a flag; "" when it was not
 	json       bool
+	progress   *progress.Line // of long work; nil where nobody watches
 }
 
 func (c *command) root() *cobra.Command {
