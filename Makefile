@@ -37,7 +37,7 @@ build: ## Build the host and every plugin into bin/
 	@mkdir -p bin/plugins
 	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/gaia ./host/cmd/gaia
 	@for p in $(PLUGINS); do CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/plugins/gaia-$$p ./plugins/$$p; done
-	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/plugins/hello ./examples/hello
+	@for e in hello memory-file-manager; do CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/plugins/$$e ./examples/$$e; done
 
 .PHONY: run
 run: build browser ## Build, then run the host on config.hcl in the foreground
@@ -96,7 +96,9 @@ generate: $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc $(BIN)/proto
 	@$(BIN)/buf generate
 	@$(foreach p,$(PLUGINS),$(call descriptors,$(p)) -o plugins/$(p)/descriptors.binpb && ) true
 	@$(BIN)/buf build examples/hello/proto -o examples/hello-python/hello.binpb
+	@cp examples/hello-python/gaia_plugin.py host/internal/scaffold/templates/python/
 	@go test -run 'Docs' ./host/internal/cli ./host/internal/config ./host/internal/supervisor ./host/internal/telemetry -update >/dev/null
+	@go test -run TheReferenceOfTheServices ./host/cmd/gaia -update >/dev/null
 
 .PHONY: generate-check
 generate-check: $(BIN)/buf $(BIN)/protoc-gen-go $(BIN)/protoc-gen-go-grpc $(BIN)/protovalidate
@@ -116,7 +118,7 @@ compiler: # of C, which the race detector needs
 # library it is a file.
 BROWSER := /usr/lib/chromium/chromium-headless-shell:chromium-headless-shell
 GRPCIO  := /usr/lib/python3/dist-packages/grpc/__init__.py:python3-grpcio
-DRIVEN  := promtool:prometheus curl:curl pdftotext:poppler-utils node:nodejs npm:npm $(GRPCIO) $(BROWSER)
+DRIVEN  := promtool:prometheus curl:curl pdftotext:poppler-utils node:nodejs npm:npm minisign:minisign $(GRPCIO) $(BROWSER)
 
 # Installs those of $(1) that are missing, where that can be done; $(2) says what goes without.
 define install

@@ -37,7 +37,10 @@ require (
 	google.golang.org/protobuf v1.36.12
 )
 
-require github.com/bufbuild/protocompile v0.14.1
+require (
+	aead.dev/minisign v0.3.0
+	github.com/bufbuild/protocompile v0.14.1
+)
 
 require (
 	github.com/charmbracelet/colorprofile v0.4.3 // indirect
@@ -55,6 +58,8 @@ require (
 	github.com/russross/blackfriday/v2 v2.1.0 // indirect
 	github.com/xo/terminfo v1.0.0 // indirect
 )
+
+require golang.org/x/crypto v0.58.0 // indirect
 
 require (
 	cel.dev/cel-go v0.32.0 // indirect
