@@ -35,6 +35,7 @@ help: ## List the targets
 .PHONY: build
 build: ## Build the host and every plugin into bin/
 	@mkdir -p bin/plugins
+	@echo "building bin/gaia and $(words $(PLUGINS)) plugins; the first time this takes a minute or more"
 	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/gaia ./host/cmd/gaia
 	@for p in $(PLUGINS); do CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/plugins/gaia-$$p ./plugins/$$p; done
 	@for e in hello memory-file-manager; do CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/plugins/$$e ./examples/$$e; done
