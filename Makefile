@@ -119,7 +119,7 @@ compiler: # of C, which the race detector needs
 # library it is a file.
 BROWSER := /usr/lib/chromium/chromium-headless-shell:chromium-headless-shell
 GRPCIO  := /usr/lib/python3/dist-packages/grpc/__init__.py:python3-grpcio
-DRIVEN  := promtool:prometheus curl:curl pdftotext:poppler-utils node:nodejs npm:npm minisign:minisign $(GRPCIO) $(BROWSER)
+DRIVEN  := promtool:prometheus curl:curl jq:jq openssl:openssl pkill:procps pdftotext:poppler-utils node:nodejs npm:npm minisign:minisign $(GRPCIO) $(BROWSER)
 
 # Installs those of $(1) that are missing, where that can be done; $(2) says what goes without.
 define install
