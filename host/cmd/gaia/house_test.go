@@ -45,6 +45,7 @@ type house struct {
 // table is what `gaia run --json` prints once.
 type table struct {
 	Socket     string `json:"socket"`
+	GRPC       string `json:"grpc"`
 	HTTP       string `json:"http"`
 	Subsystems []struct {
 		Name   string `json:"name"`
@@ -65,6 +66,7 @@ func programs() map[string]string {
 		"plugins/gaia-network-coordinator": "../../../plugins/network-coordinator",
 		"plugins/gaia-process-manager":     "../../../plugins/process-manager",
 		"plugins/hello":                    "../../../examples/hello",
+		"plugins/memory-file-manager":      "../../../examples/memory-file-manager",
 	}
 }
 

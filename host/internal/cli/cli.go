@@ -28,6 +28,9 @@ type Env struct {
 	Version string
 }
 
+// systemConfig is the config of a host that a package has installed.
+const systemConfig = "/etc/gaia/config.hcl"
+
 // Main runs the command that args give, without the program's name, and
 // returns the exit code of the process: 0 when all went well, 1 after an error
 // at run time, 2 for a command line that is wrong, 3 for a config that is, 130
@@ -69,7 +72,10 @@ config, 130 interrupted.`,
 		SilenceUsage:  true,
 		RunE:          unknownCommand,
 	}
-	root.PersistentFlags().StringVar(&c.configPath, "config", "config.hcl", "config `FILE` of the host")
+	root.PersistentFlags().StringVar(&c.configPath, "config", "config.hcl", "config `FILE` of the host; where it is not there, "+systemConfig)
+	if !isFile(c.configPath) && isFile(systemConfig) { // a package was installed
+		c.configPath = systemConfig
+	}
 	root.PersistentFlags().StringVar(&c.socket, "socket", "", "socket of the host, a `PATH`; default $GAIA_SOCKET, else what the config says")
 	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON")
 	root.SetFlagErrorFunc(flagError)
@@ -78,7 +84,7 @@ config, 130 interrupted.`,
 		c.statusCommand(), c.topCommand(), c.callCommand(), c.logsCommand(), c.eventsCommand(),
 		c.reloadCommand(), c.restartCommand(), c.swapCommand(),
 		c.pluginCommand(), c.policyCommand(), c.sloCommand(), c.benchCommand(),
-		c.versionCommand(),
+		c.versionCommand(), c.docsCommand(),
 	)
 	return root
 }

@@ -125,7 +125,7 @@ func bytesWithin(md protoreflect.MessageDescriptor, at []protoreflect.FieldDescr
 	var found [][]protoreflect.FieldDescriptor
 	for i := range md.Fields().Len() {
 		fd := md.Fields().Get(i)
-		path := append(at[:len(at):len(at)], fd)
+		path := append(slices.Clip(at), fd)
 		switch {
 		case fd.Cardinality() == protoreflect.Repeated || holds(at, fd.Message()):
 		case fd.Kind() == protoreflect.BytesKind:
