@@ -23,7 +23,7 @@ type row struct {
 	// method is SUBSYSTEM.METHOD, as `gaia call` has it.
 	method string
 	// good is the request in JSON; for a stream its messages, one after the
-	// other. $way is the name of the way that it goes, $url the server's, and
+	// other. $way is the name of the program that calls, $url the server's, and
 	// others are what rows before have kept.
 	good string
 	// want is JSON that one of the answers holds; see holds.
@@ -61,14 +61,14 @@ func serviceOf(t *testing.T, subsystem string) protoreflect.ServiceDescriptor {
 
 func TestEveryMethodIsCalledByCurlGrpcurlAndGaiaCall(t *testing.T) {
 	house := openEvery(t)
-	for name, by := range map[string]func(*testing.T, *everyHouse) way{"curl": byCurl, "grpcurl": byGrpcurl, "gaia": byGaiaCall} {
+	for name, by := range map[string]func(*testing.T, *everyHouse) driver{"curl": byCurl, "grpcurl": byGrpcurl, "gaia": byGaiaCall} {
 		t.Run(name, func(t *testing.T) {
-			way := by(t, house)
+			driver := by(t, house)
 			values := map[string]string{"way": name, "url": house.url, "port": house.port}
 			house.tunnel(t, name)
 			for _, r := range rows() {
 				if subsystem, _, _ := strings.Cut(r.method, "."); subsystem != "browser_pool" || house.hasBrowser {
-					r.try(t, way, values)
+					r.try(t, driver, values)
 				}
 			}
 		})
@@ -97,7 +97,7 @@ func TestTheTableHasEveryMethod(t *testing.T) {
 }
 
 // try makes both calls of a row.
-func (r row) try(t *testing.T, by way, values map[string]string) {
+func (r row) try(t *testing.T, by driver, values map[string]string) {
 	t.Helper()
 	var found any
 	enough := func(answer any) bool {

@@ -20,8 +20,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// way is a program that calls methods.
-type way struct {
+// driver is a program that calls methods.
+type driver struct {
 	// command makes the call of a method with messages in JSON.
 	command func(ctx context.Context, t *testing.T, method, messages string) *exec.Cmd
 	// code is that with which the call ended, which the program tells somehow.
@@ -38,11 +38,11 @@ type outcome struct {
 
 // call runs the program. It is ended as soon as there was an answer that is
 // enough; the call is fine then. enough may be nil.
-func (w way) call(t *testing.T, method, messages string, enough func(answer any) bool) outcome {
+func (d driver) call(t *testing.T, method, messages string, enough func(answer any) bool) outcome {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	cmd := w.command(ctx, t, method, messages)
+	cmd := d.command(ctx, t, method, messages)
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	stdout, err := cmd.StdoutPipe()
@@ -75,21 +75,21 @@ func (w way) call(t *testing.T, method, messages string, enough func(answer any)
 		o.code, o.errors = codes.DeadlineExceeded, fmt.Sprintf("not ended after %v; %s", patience, o.errors)
 		return o
 	}
-	if o.code, err = w.code(o); err != nil {
+	if o.code, err = d.code(o); err != nil {
 		t.Errorf("%s: %v\n%s\n%s", cmd, err, o.output, o.errors)
 	}
 	return o
 }
 
 // byCurl posts JSON to the HTTP door.
-func byCurl(t *testing.T, h *everyHouse) way {
+func byCurl(t *testing.T, h *everyHouse) driver {
 	t.Helper()
 	curl := needed(t, "curl", "apt-get install curl")
 	token, err := os.ReadFile(filepath.Join(h.dir, "run/token"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return way{func(ctx context.Context, _ *testing.T, method, messages string) *exec.Cmd {
+	return driver{func(ctx context.Context, _ *testing.T, method, messages string) *exec.Cmd {
 		cmd := exec.CommandContext(ctx, curl, "--silent", "--show-error", "--no-buffer", "--json", "@-",
 			"--header", "Authorization: Bearer "+strings.TrimSpace(string(token)), "--write-out", "%{stderr}%{http_code}",
 			"http://"+h.table.HTTP+"/v1/"+strings.Replace(method, ".", "/", 1))
@@ -123,10 +123,10 @@ func curlCode(o outcome) (codes.Code, error) {
 }
 
 // byGrpcurl calls over the socket, with what reflection tells.
-func byGrpcurl(t *testing.T, h *everyHouse) way {
+func byGrpcurl(t *testing.T, h *everyHouse) driver {
 	t.Helper()
 	grpcurl := needed(t, "grpcurl", "make tools")
-	return way{func(ctx context.Context, _ *testing.T, method, messages string) *exec.Cmd {
+	return driver{func(ctx context.Context, _ *testing.T, method, messages string) *exec.Cmd {
 		subsystem, name, _ := strings.Cut(method, ".")
 		cmd := exec.CommandContext(ctx, grpcurl, "-plaintext", "-unix", "-d", "@",
 			h.table.Socket, string(subsystems()[subsystem])+"/"+name)
@@ -151,9 +151,9 @@ func grpcurlCode(o outcome) (codes.Code, error) {
 }
 
 // byGaiaCall calls with field=value, and streams with JSON.
-func byGaiaCall(_ *testing.T, h *everyHouse) way {
+func byGaiaCall(_ *testing.T, h *everyHouse) driver {
 	gaia := filepath.Join(h.dir, "bin/gaia")
-	return way{func(ctx context.Context, t *testing.T, method, messages string) *exec.Cmd {
+	return driver{func(ctx context.Context, t *testing.T, method, messages string) *exec.Cmd {
 		t.Helper()
 		subsystem, name, _ := strings.Cut(method, ".")
 		m := serviceOf(t, subsystem).Methods().ByName(protoreflect.Name(name))
