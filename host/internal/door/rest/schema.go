@@ -167,8 +167,9 @@ func (s *schemas) value(fd protoreflect.FieldDescriptor) jsonObject {
 		return s.message(fd.Message())
 	case protoreflect.EnumKind:
 		return s.enum(fd.Enum())
+	default:
+		return scalar(fd.Kind())
 	}
-	return scalar(fd.Kind())
 }
 
 func scalar(kind protoreflect.Kind) jsonObject {
