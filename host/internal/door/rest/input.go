@@ -101,7 +101,7 @@ func (in *input) encode(raw []byte) ([]byte, error) {
 	if err := in.addArguments(m); err != nil {
 		return nil, err
 	}
-	return proto.Marshal(m)
+	return proto.MarshalOptions{AllowPartial: true}.Marshal(m) // the parser has checked
 }
 
 // addArguments adds what the query says, once.

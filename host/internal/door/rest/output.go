@@ -36,7 +36,7 @@ func (a *answer) json(message []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := protojson.MarshalOptions{Resolver: a.room.types}.Marshal(m)
+	raw, err := protojson.MarshalOptions{Resolver: a.room.types, AllowPartial: true}.Marshal(m)
 	if err == nil {
 		raw, err = compact(raw)
 	}
@@ -48,7 +48,7 @@ func (a *answer) json(message []byte) ([]byte, error) {
 
 func (a *answer) decode(message []byte) (*dynamicpb.Message, error) {
 	m := dynamicpb.NewMessage(a.method.Descriptor.Output())
-	if err := (proto.UnmarshalOptions{Resolver: a.room.types}).Unmarshal(message, m); err != nil {
+	if err := (proto.UnmarshalOptions{Resolver: a.room.types, AllowPartial: true}).Unmarshal(message, m); err != nil {
 		return nil, status.Errorf(codes.Internal, "the plugin's answer is no %s: %v", m.Descriptor().FullName(), err)
 	}
 	return m, nil
