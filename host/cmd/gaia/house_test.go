@@ -45,6 +45,7 @@ type house struct {
 // table is what `gaia run --json` prints once.
 type table struct {
 	Socket     string `json:"socket"`
+	GRPC       string `json:"grpc"`
 	HTTP       string `json:"http"`
 	Subsystems []struct {
 		Name   string `json:"name"`
@@ -65,6 +66,7 @@ func programs() map[string]string {
 		"plugins/gaia-network-coordinator": "../../../plugins/network-coordinator",
 		"plugins/gaia-process-manager":     "../../../plugins/process-manager",
 		"plugins/hello":                    "../../../examples/hello",
+		"plugins/memory-file-manager":      "../../../examples/memory-file-manager",
 	}
 }
 
@@ -278,6 +280,19 @@ func (h *house) get(t testing.TB, path string) string {
 		t.Fatal(err)
 	}
 	return string(body)
+}
+
+// eventually reports whether something becomes true.
+func eventually(t *testing.T, is func() bool) bool {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !is(); <-tick.C {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 // withSubsystem chooses among subsystems that serve the same service.
