@@ -48,7 +48,7 @@ type input struct {
 	piece    []byte // room to read into
 }
 
-func newInput(w http.ResponseWriter, r *http.Request, s *room, m *method, arguments []string) *input {
+func newInput(w http.ResponseWriter, r *http.Request, s *subsystem, m *method, arguments []string) *input {
 	in := &input{
 		method: m, parser: request.Parser{Types: s.types}, arguments: arguments, length: r.ContentLength,
 		body: &body{reader: r.Body, control: http.NewResponseController(w)},
