@@ -428,8 +428,8 @@ func BenchmarkMethod(b *testing.B) {
 }
 
 func TestAKeyOfASensitiveFieldIsMarked(t *testing.T) {
-	request := new(filev1.WriteFileRequest).ProtoReflect().Descriptor()
-	for field, want := range map[string]bool{"lock": true, "root": false} {
+	request := new(filev1.WriteOptions).ProtoReflect().Descriptor()
+	for field, want := range map[string]bool{"lock": true, "if_match": false} {
 		k, err := newKey(request, &optionsv1.Key{Name: "key", Field: field})
 		if err != nil {
 			t.Fatal(err)
