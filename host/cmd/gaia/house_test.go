@@ -66,6 +66,7 @@ func programs() map[string]string {
 		"plugins/gaia-network-coordinator": "../../../plugins/network-coordinator",
 		"plugins/gaia-process-manager":     "../../../plugins/process-manager",
 		"plugins/hello":                    "../../../examples/hello",
+		"plugins/memory-file-manager":      "../../../examples/memory-file-manager",
 	}
 }
 
@@ -279,6 +280,19 @@ func (h *house) get(t testing.TB, path string) string {
 		t.Fatal(err)
 	}
 	return string(body)
+}
+
+// eventually reports whether something becomes true.
+func eventually(t *testing.T, is func() bool) bool {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !is(); <-tick.C {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 // withSubsystem chooses among subsystems that serve the same service.

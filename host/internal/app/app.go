@@ -25,6 +25,7 @@ import (
 	"github.com/gaia-go/gaia/host/internal/nearest"
 	"github.com/gaia-go/gaia/host/internal/registry"
 	"github.com/gaia-go/gaia/host/internal/supervisor"
+	"github.com/gaia-go/gaia/host/internal/trust"
 )
 
 // Options are what `gaia run` was told.
@@ -58,7 +59,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	defer out.close()
 	o.Stderr = out
 	logger = newLogger(o)
-	cfg, report := check(ctx, o.ConfigPath, logger, supervisor.Ties{})
+	cfg, policy, report := check(ctx, o.ConfigPath, logger, supervisor.Ties{})
 	if report.HasErrors() {
 		return &ConfigError{Report: report}
 	}
@@ -79,7 +80,7 @@ func Run(ctx context.Context, o Options) (err error) {
 	logger.Debug("limits of process trees", "by", confiner.Mechanism(), "warnings", strings.Join(confiner.Warnings(), "; "))
 	keep, stopKeeper := startKeeper(ctx, logger)
 	defer func() { err = errors.Join(err, stopKeeper()) }()
-	return newHost(cfg, o, logger, socketDir, confiner, keep).run(ctx)
+	return newHost(cfg, policy, o, logger, socketDir, confiner, keep).run(ctx)
 }
 
 // startKeeper runs the keeper until stop, which ends the processes that are
@@ -114,12 +115,13 @@ func warn(o Options, report *config.Report) error {
 // whose description is not known yet is asked for it and ended. The config is
 // nil if the report has errors.
 func Check(ctx context.Context, path string) (*config.Config, *config.Report) {
-	return check(ctx, path, hclog.NewNullLogger(), supervisor.Ties{})
+	cfg, _, report := check(ctx, path, hclog.NewNullLogger(), supervisor.Ties{})
+	return cfg, report
 }
 
 // check is Check within a host, which binds the plugins that are asked as it
-// binds its own.
-func check(ctx context.Context, path string, logger hclog.Logger, ties supervisor.Ties) (*config.Config, *config.Report) {
+// binds its own. It returns, too, which plugins that config trusts.
+func check(ctx context.Context, path string, logger hclog.Logger, ties supervisor.Ties) (*config.Config, *trust.Policy, *config.Report) {
 	// Not beside the host's socket: a host may be running there.
 	socketDir, err := os.MkdirTemp("", "gaia")
 	if err != nil { // then what is not cached cannot be asked
@@ -129,7 +131,10 @@ func check(ctx context.Context, path string, logger hclog.Logger, ties superviso
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
+	trusted, _ := config.LoadHost(path)
+	policy, lockFaults := trust.Open(path, trusted)
 	executables := supervisor.NewExecutables()
+	executables.Trust(policy.Check)
 	describe := func(h config.Host, s *config.Subsystem) (*registry.Description, error) {
 		d, _, err := newCatalog(h, executables, socketDir, logger, ties).describe(ctx, s.Plugin, s.SHA256)
 		return d, err
@@ -141,8 +146,9 @@ func check(ctx context.Context, path string, logger hclog.Logger, ties superviso
 		}
 		return d.ConfigMessage(), nil
 	}))
-	if cfg == nil {
-		return nil, report
+	report.Add(lockFaults)
+	if report.HasErrors() {
+		return nil, nil, report
 	}
 	described := func(s *config.Subsystem) *registry.Description {
 		d, _ := describe(cfg.Host, s) // that it cannot be described was said
@@ -160,7 +166,7 @@ func check(ctx context.Context, path string, logger hclog.Logger, ties superviso
 	for i := range cfg.Clients {
 		report.Add(unknownPermissions(cfg, &cfg.Clients[i], described))
 	}
-	return cfg, report
+	return cfg, policy, report
 }
 
 // unknownKeys warns of policies that are kept apart by a key which no method

@@ -33,8 +33,8 @@ func (c *catalog) describe(ctx context.Context, plugin, sha256 string) (*registr
 	if err != nil {
 		return nil, "", err
 	}
-	defer exe.Close() //nolint:errcheck // opened for reading
-	if d, ok := c.cache.Load(exe.SHA256); ok {
+	defer exe.Close()                                         //nolint:errcheck // opened for reading
+	if d, ok := c.cache.Load(exe.SHA256); ok && !exe.Script { // the checksum of a script says nothing of what it loads
 		return d, exe.SHA256, nil
 	}
 	d, err := supervisor.Probe(ctx, c.executables, path, exe.SHA256, c.socketDir, c.ties)

@@ -22,6 +22,7 @@ import (
 	"github.com/gaia-go/gaia/host/internal/registry"
 	"github.com/gaia-go/gaia/host/internal/supervisor"
 	"github.com/gaia-go/gaia/host/internal/telemetry"
+	"github.com/gaia-go/gaia/host/internal/trust"
 )
 
 // firstLight is how long the table waits for subsystems that neither start nor
@@ -57,6 +58,7 @@ type host struct {
 	stopping    chan struct{} // closed when the host begins to stop
 
 	config     atomic.Pointer[config.Config]
+	trusts     atomic.Pointer[trust.Policy] // of config
 	subsystems atomic.Pointer[[]*subsystem] // sorted by name; replaced as a whole
 
 	mu      sync.Mutex // held by who changes config or subsystems, or starts a supervisor
@@ -64,8 +66,9 @@ type host struct {
 	plugins errgroup.Group // supervisors that run
 }
 
-func newHost(cfg *config.Config, o Options, logger hclog.Logger, socketDir string, confiner *confine.Confiner, keep *keeper.Keeper) *host {
+func newHost(cfg *config.Config, policy *trust.Policy, o Options, logger hclog.Logger, socketDir string, confiner *confine.Confiner, keep *keeper.Keeper) *host {
 	executables := supervisor.NewExecutables()
+	executables.Trust(policy.Check)
 	h := &host{
 		options:   o,
 		logger:    logger,
@@ -101,6 +104,7 @@ func newHost(cfg *config.Config, o Options, logger hclog.Logger, socketDir strin
 		Event:       h.events.Add,
 	}
 	h.config.Store(cfg)
+	h.trusts.Store(policy)
 	h.subsystems.Store(new([]*subsystem))
 	for i := range cfg.Subsystems {
 		h.add(&cfg.Subsystems[i])

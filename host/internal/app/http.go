@@ -50,6 +50,7 @@ func (h *host) openHTTP() (serve func(ctx context.Context) error, err error) {
 		Authenticate: h.clients.Authenticate,
 		Token:        h.token,
 		Host:         name,
+		Grace:        h.callGrace,
 		Logger:       h.logger,
 	})
 	return func(ctx context.Context) error { return server.Serve(ctx, listener) }, nil

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -49,13 +50,14 @@ func (h *host) reload(ctx context.Context) *hostv1.ReloadResponse {
 	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
 	defer cancel()
 	old := h.config.Load()
-	cfg, report := check(ctx, old.Path, h.logger, h.catalog.ties)
+	cfg, policy, report := check(ctx, old.Path, h.logger, h.catalog.ties)
 	r := &hostv1.ReloadResponse{Diagnostics: text(report)}
 	if report.HasErrors() {
 		h.refused("the config has faults: " + report.Err().Error())
 		return r
 	}
 	changes, err := h.compare(cfg)
+	before := h.supervise.Executables.Trust(policy.Check) // instances that are to take over start by it
 	var audit *os.File
 	if err == nil {
 		audit, err = access.OpenFile(cfg.Host.AuditLog)
@@ -66,11 +68,13 @@ func (h *host) reload(ctx context.Context) *hostv1.ReloadResponse {
 		}
 	}
 	if err != nil {
+		h.supervise.Executables.Trust(before)
 		r.Diagnostics += refusal(err)
 		h.refused(err.Error())
 		return r
 	}
 	h.audit.Use(audit)
+	h.trusts.Store(policy)
 	r.Applied, r.Changes = true, h.commit(ctx, cfg, changes)
 	h.applied(r.GetChanges())
 	return r
@@ -235,8 +239,8 @@ func (h *host) commit(ctx context.Context, cfg *config.Config, changes []*change
 // needsRestart reports whether something has changed that is not put into force
 // while the host runs.
 func needsRestart(before, after config.Host) bool {
-	before.AuditLog, before.TLS = after.AuditLog, after.TLS
-	return before != after
+	before.AuditLog, before.TLS, before.TrustedKeys = after.AuditLog, after.TLS, after.TrustedKeys
+	return !reflect.DeepEqual(before, after)
 }
 
 func (h *host) commitChange(ctx context.Context, c *change) string {

@@ -24,6 +24,8 @@ type Host struct {
 	GRPC      string // host:port of gRPC over TCP; "" when there is none
 	TLS       TLS    // of GRPC
 	AuditLog  string // file of the audit lines; "" for the host's log
+
+	TrustedKeys []string // minisign's public keys; none: plugins need no signature
 }
 
 func defaultHost() Host {
@@ -40,6 +42,7 @@ func (h *Host) table() table {
 			{name: "grpc", doc: "Address of gRPC over TCP, for clients with a certificate; it needs a `tls` block. Without it there is none.", target: stringAt{&h.GRPC, "host:port", checkAddress}},
 			{name: "audit_log", doc: "File to which a line of JSON is added for each call of a client. Without it the lines are in the host's log. Opened anew with each reload.", target: stringAt{&h.AuditLog, "path", checkPath}},
 			{name: "plugin_dir", doc: "Folder of the plugin files.", target: stringAt{&h.PluginDir, "path", checkPath}},
+			{name: "trusted_keys", doc: "Public keys of minisign, `\"RW…\"` or `file(\"minisign.pub\")`. With them a plugin is not started unless FILE.minisig is a signature by one of them.", target: keysAt{&h.TrustedKeys}},
 			{name: "data_dir", doc: "Folder of what the host and its plugins keep.", target: stringAt{&h.DataDir, "path", checkPath}},
 		},
 		blocks: []table{h.TLS.table()},

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -81,6 +82,9 @@ func (p *pluginConfig) start() hcl.Range {
 // checkConfig decodes the config{} block for its diagnostics alone.
 func (s *Subsystem) checkConfig(h Host, describe DescribeFunc) *Report {
 	md, err := describe(h, s)
+	if refused, ok := errors.AsType[*PluginError](err); ok {
+		return newReport(s.plugin.src, hcl.Diagnostics{fault(s.plugin.plugin, refused.Summary, refused.Detail)})
+	}
 	if err != nil {
 		return newReport(s.plugin.src, hcl.Diagnostics{warning(s.plugin.plugin, "Config not checked",
 			fmt.Sprintf("What %q takes in its config block is not known: %v.", s.Plugin, err))})
