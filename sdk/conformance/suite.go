@@ -233,6 +233,10 @@ func isUnary(d protoreflect.MethodDescriptor) bool {
 	return !d.IsStreamingClient() && !d.IsStreamingServer()
 }
 
+func isServerStream(d protoreflect.MethodDescriptor) bool {
+	return d.IsStreamingServer() && !d.IsStreamingClient()
+}
+
 func isAny(protoreflect.MethodDescriptor) bool { return true }
 
 // errNoHarmless is why a check has nothing to call.
