@@ -25,7 +25,7 @@ func (i *instance) drain(ctx context.Context, grace time.Duration) (uint32, erro
 // orderly checks the exit of a process that was asked to end.
 func orderly(exit wire.Exit) error {
 	if exit.Code != 0 {
-		return fail("exit code 0 after SIGTERM", "it "+exit.String(), "end with 0 when all went well: the host takes other codes for crashes")
+		return fail("exit code 0 after SIGTERM", exit.String(), "end with 0 when all went well: the host takes other codes for crashes")
 	}
 	return nil
 }
@@ -130,7 +130,7 @@ func endsInOrder(ctx context.Context, s *suite) error {
 		return err
 	}
 	defer i.Close() //nolint:errcheck // as above
-	one := func(ctx context.Context) error { _, err := i.describe(ctx); return err }
+	one := func(ctx context.Context) error { _, err := s.describe(ctx, i); return err }
 	if methods := s.harmless(isUnary); len(methods) > 0 {
 		one = func(ctx context.Context) error { return call(ctx, i.Conn(), methods[0], newRequest(methods[0])) }
 	}
