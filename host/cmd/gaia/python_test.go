@@ -26,7 +26,7 @@ func pythonHouse(t *testing.T) string {
 	}
 	for plugin, script := range map[string]string{"hello-python": "hello.py", "moody": "moody.py"} {
 		path := filepath.Join(python, script)
-		if err := errors.Join(os.Chmod(path, 0o700), os.Symlink(path, filepath.Join(dir, "bin/plugins", plugin))); err != nil { //nolint:gosec // G302: a program
+		if err := errors.Join(os.Chmod(path, 0o700), os.Symlink(path, filepath.Join(dir, "bin/plugins", plugin))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -106,7 +106,9 @@ func TestAPluginInPythonEndsWithItsHost(t *testing.T) {
 	if err := h.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	<-h.ended
+	if err := <-h.ended; err == nil {
+		t.Error("the host ended well, and not by the signal")
+	}
 	if !eventually(t, func() bool { return syscall.Kill(pid, 0) != nil }) {
 		t.Errorf("process %d still runs without its host", pid)
 	}
