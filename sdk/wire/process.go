@@ -43,6 +43,8 @@ type Command struct {
 	// Env is the whole environment, "key=value", besides the variables of the
 	// handshake. The host's own environment is not inherited.
 	Env []string
+	// Dir is the working directory. Optional; without it, it is the host's own.
+	Dir string
 	// SocketDir is the directory in which the plugin gets a private directory
 	// for its sockets. It must exist, be closed to others and short: at most
 	// 65 bytes, because the path of a socket has to be. Required.

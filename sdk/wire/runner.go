@@ -149,6 +149,7 @@ func (r *processRunner) Start(context.Context) error {
 	r.cmd = &exec.Cmd{
 		Path:        executable(r.command),
 		Args:        []string{r.command.Path},
+		Dir:         r.command.Dir,
 		Env:         append(env, EnvHostPID+"="+strconv.Itoa(os.Getpid()), EnvWatchStdin+"=1", EnvLinkFD+"="+strconv.Itoa(firstExtraFile+len(files)-1)),
 		Stdin:       stdinR,
 		Stdout:      stdoutW,

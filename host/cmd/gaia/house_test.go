@@ -45,6 +45,7 @@ type house struct {
 // table is what `gaia run --json` prints once.
 type table struct {
 	Socket     string `json:"socket"`
+	GRPC       string `json:"grpc"`
 	HTTP       string `json:"http"`
 	Subsystems []struct {
 		Name   string `json:"name"`
@@ -279,6 +280,19 @@ func (h *house) get(t testing.TB, path string) string {
 		t.Fatal(err)
 	}
 	return string(body)
+}
+
+// eventually reports whether something becomes true.
+func eventually(t *testing.T, is func() bool) bool {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !is(); <-tick.C {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
 }
 
 // withSubsystem chooses among subsystems that serve the same service.

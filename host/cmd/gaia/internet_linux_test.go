@@ -155,8 +155,7 @@ func furnish(dir string, command []string) (int, error) {
 	cmd := exec.Command(command[0], command[1:]...) //nolint:noctx // all processes end with this one, which the test ends
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	err := cmd.Run()
-	var ended *exec.ExitError
-	if errors.As(err, &ended) {
+	if ended, ok := errors.AsType[*exec.ExitError](err); ok {
 		return ended.ExitCode(), nil
 	}
 	return 0, err
@@ -220,7 +219,7 @@ func internet() http.Handler {
 	mux.HandleFunc("/", page("<h1>Example Domain</h1><p>This domain is for use in documents."))
 	mux.HandleFunc("/login", page(`<form action="/in"><input id="user"><input id="password" type="password"><button>Sign in</button></form>`))
 	mux.HandleFunc("/in", func(w http.ResponseWriter, r *http.Request) {
-		http.SetCookie(w, &http.Cookie{Name: "login", Value: "ada", Path: "/", MaxAge: 3600})
+		http.SetCookie(w, &http.Cookie{Name: "login", Value: "ada", Path: "/", MaxAge: 3600, Secure: true, HttpOnly: true, SameSite: http.SameSiteLaxMode})
 		http.Redirect(w, r, "/orders", http.StatusFound)
 	})
 	mux.HandleFunc("/orders", func(w http.ResponseWriter, r *http.Request) {

@@ -79,7 +79,7 @@ func (c *Caller) Do(ctx context.Context, call *Call, forward func(ctx context.Co
 	defer c.Client.flights.remove(f)
 	var answer error
 	forwarded := false
-	err = c.Client.gate.Do(ctx, &gate.Call{Method: call.Method, Stream: call.Stream, Start: start},
+	err = c.Client.passes(call).Do(ctx, &gate.Call{Method: call.Method, Stream: call.Stream, Start: start},
 		func(ctx context.Context, g *gate.Call) gate.Result {
 			forwarded = true
 			c.Client.metrics.Entered()

@@ -34,10 +34,11 @@ type Client struct {
 	rule        string // "config.hcl:12", where the block is
 
 	// Of all clients of that name.
-	gate    *gate.Gate
-	metrics *telemetry.Client
-	flights *flights
-	audit   *Log
+	gate      *gate.Gate
+	inquiries *gate.Gate // of reflection and health: a client that looks around does not use up its rate
+	metrics   *telemetry.Client
+	flights   *flights
+	audit     *Log
 }
 
 // Allows reports whether the client may call a method ("/pkg.Service/Method") of
@@ -84,6 +85,18 @@ func ruleOf(c *config.Client) string {
 		return "the config"
 	}
 	return fmt.Sprintf("%s:%d", filepath.Base(file), line)
+}
+
+// maxInquiries is how many calls of reflection and health of one client may be
+// open: some per connection, of which there are few.
+const maxInquiries = 100
+
+// passes is the gate that a call has to pass.
+func (c *Client) passes(call *Call) *gate.Gate {
+	if call.Subsystem == "" {
+		return c.inquiries
+	}
+	return c.gate
 }
 
 // gateConfig is what a client's own gate holds it to.

@@ -73,11 +73,12 @@ func (c *Clients) client(before []*Client, cfg *config.Client) *Client {
 		audit: c.audit,
 	}
 	if i := slices.IndexFunc(before, func(b *Client) bool { return b.Name == cfg.Name }); i >= 0 {
-		n.gate, n.metrics, n.flights = before[i].gate, before[i].metrics, before[i].flights
+		n.gate, n.inquiries, n.metrics, n.flights = before[i].gate, before[i].inquiries, before[i].metrics, before[i].flights
 		n.gate.Update(gateConfig(cfg))
 	} else {
 		n.metrics = c.metrics.Client(cfg.Name)
 		n.gate = gate.New(gateConfig(cfg), n.metrics)
+		n.inquiries = gate.New(gate.Config{Limits: gate.Limits{Concurrency: maxInquiries}}, n.metrics)
 		n.flights = &flights{all: make(map[*flight]struct{})}
 	}
 	n.metrics.Policies(policyAllow)

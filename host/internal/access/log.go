@@ -37,7 +37,7 @@ type Log struct {
 	file      *os.File   // nil: there is none
 	retired   []*os.File // that were before, to be closed
 	waiting   []byte     // lines
-	lost      int // lines, since the writer looked
+	lost      int        // lines, since the writer looked
 	strangers strangers
 	closed    bool
 }

@@ -150,14 +150,21 @@ func check(ctx context.Context, path string, logger hclog.Logger, ties superviso
 	if report.HasErrors() {
 		return nil, nil, report
 	}
+	described := func(s *config.Subsystem) *registry.Description {
+		d, _ := describe(cfg.Host, s) // that it cannot be described was said
+		return d
+	}
 	for i := range cfg.Subsystems {
 		s := &cfg.Subsystems[i]
 		if len(s.KeysUsed()) == 0 {
 			continue
 		}
-		if d, err := describe(cfg.Host, s); err == nil { // that it cannot be described was said
+		if d := described(s); d != nil {
 			report.Add(unknownKeys(s, d))
 		}
+	}
+	for i := range cfg.Clients {
+		report.Add(unknownPermissions(cfg, &cfg.Clients[i], described))
 	}
 	return cfg, policy, report
 }

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
 
+	"github.com/gaia-go/gaia/host/internal/access"
 	"github.com/gaia-go/gaia/host/internal/config"
 	"github.com/gaia-go/gaia/host/internal/confine"
 	"github.com/gaia-go/gaia/host/internal/gateway"
@@ -42,11 +43,15 @@ type host struct {
 	logger      hclog.Logger
 	startedAt   time.Time
 	httpAddress string // as bound; "" when the listener is off
+	grpcAddress string // likewise, of gRPC over TCP
+	token       string // the host's own
 	tokenPath   string
 	catalog     *catalog
 	registry    *registry.Registry[*gateway.Subsystem]
 	metrics     *telemetry.Metrics
 	events      *supervisor.Book[supervisor.Event]
+	audit       *access.Log
+	clients     *access.Clients
 	gateway     *gateway.Server
 	supervise   supervisor.Options // what all supervisors have in common
 	keeper      *keeper.Keeper
@@ -78,8 +83,11 @@ func newHost(cfg *config.Config, policy *trust.Policy, o Options, logger hclog.L
 		stopping: make(chan struct{}),
 		keeper:   keep,
 	}
+	h.audit = access.OpenLog(logger, h.metrics.AuditDropped)
+	h.clients = access.New(h.metrics, h.audit)
 	h.gateway = gateway.New(gateway.Options{
 		Registry: h.registry,
+		Clients:  h.clients,
 		Logger:   logger,
 		NoLink:   o.NoLink,
 		Grace:    h.callGrace,
@@ -109,15 +117,27 @@ func (h *host) all() []*subsystem { return *h.subsystems.Load() }
 
 // run serves until ctx ends and then takes everything down: first the doors,
 // then the plugins.
-func (h *host) run(ctx context.Context) error {
+func (h *host) run(ctx context.Context) (err error) {
+	defer h.audit.Close()
+	if err := h.openAccess(); err != nil {
+		return err
+	}
 	socket := h.config.Load().Host.Socket
 	lis, err := listenUnix(socket)
 	if err != nil {
 		return fmt.Errorf("listen on %s: %w", socket, err)
 	}
-	serveHTTP, err := h.openHTTP()
+	tcp, err := h.listenTCP()
 	if err != nil {
 		return errors.Join(err, lis.Close())
+	}
+	serveHTTP, err := h.openHTTP()
+	if err != nil {
+		err = errors.Join(err, lis.Close())
+		if tcp != nil {
+			err = errors.Join(err, tcp.Close())
+		}
+		return err
 	}
 	// Plugins outlive the doors: calls in flight still need them.
 	pluginCtx, stopPlugins := context.WithCancel(context.WithoutCancel(ctx))
@@ -125,6 +145,7 @@ func (h *host) run(ctx context.Context) error {
 	h.startPlugins(pluginCtx)
 	doors, doorCtx := errgroup.WithContext(ctx)
 	doors.Go(func() error { return h.gateway.Serve(doorCtx, lis) })
+	doors.Go(func() error { return h.serveTCP(doorCtx, tcp) })
 	doors.Go(func() error { return serveHTTP(doorCtx) })
 	doors.Go(func() error { return h.metrics.Run(doorCtx) })
 	doors.Go(func() error { return h.watchdog(doorCtx) })

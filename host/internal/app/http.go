@@ -29,11 +29,6 @@ func (h *host) openHTTP() (serve func(ctx context.Context) error, err error) {
 		return nil, fmt.Errorf("listen on %s: %w", address, err)
 	}
 	h.httpAddress = listener.Addr().String()
-	token, path, err := writeToken(h.config.Load().Host.Socket)
-	if err != nil {
-		return nil, errors.Join(err, listener.Close())
-	}
-	h.tokenPath = path
 	name, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
@@ -52,9 +47,11 @@ func (h *host) openHTTP() (serve func(ctx context.Context) error, err error) {
 			Subsystems: h.listed,
 			Version:    h.options.Version,
 		}),
-		Token:  token,
-		Host:   name,
-		Logger: h.logger,
+		Authenticate: h.clients.Authenticate,
+		Token:        h.token,
+		Host:         name,
+		Grace:        h.callGrace,
+		Logger:       h.logger,
 	})
 	return func(ctx context.Context) error { return server.Serve(ctx, listener) }, nil
 }

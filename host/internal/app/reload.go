@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	hostv1 "github.com/gaia-go/gaia/proto/gaia/host/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/gaia-go/gaia/host/internal/access"
 	"github.com/gaia-go/gaia/host/internal/config"
 	"github.com/gaia-go/gaia/host/internal/supervisor"
 	"github.com/gaia-go/gaia/host/internal/telemetry"
@@ -56,8 +58,14 @@ func (h *host) reload(ctx context.Context) *hostv1.ReloadResponse {
 	}
 	changes, err := h.compare(cfg)
 	before := h.supervise.Executables.Trust(policy.Check) // instances that are to take over start by it
+	var audit *os.File
 	if err == nil {
-		err = prepare(ctx, changes)
+		audit, err = access.OpenFile(cfg.Host.AuditLog)
+	}
+	if err == nil {
+		if err = prepare(ctx, changes); err != nil && audit != nil {
+			err = errors.Join(err, audit.Close())
+		}
 	}
 	if err != nil {
 		h.supervise.Executables.Trust(before)
@@ -65,6 +73,7 @@ func (h *host) reload(ctx context.Context) *hostv1.ReloadResponse {
 		h.refused(err.Error())
 		return r
 	}
+	h.audit.Use(audit)
 	h.trusts.Store(policy)
 	r.Applied, r.Changes = true, h.commit(ctx, cfg, changes)
 	h.applied(r.GetChanges())
@@ -202,9 +211,11 @@ func (c *change) withdraw(ctx context.Context) error {
 // concerns one subsystem, which then stays as it was.
 func (h *host) commit(ctx context.Context, cfg *config.Config, changes []*change) (done []string) {
 	before := h.config.Swap(cfg)
-	if hostDiffers(before.Host, cfg.Host) {
+	if needsRestart(before.Host, cfg.Host) {
 		done = append(done, "host: what changed in this block holds from the next start of the host on")
 	}
+	h.clients.Set(config.NewToken(h.token), cfg.Clients)
+	done = append(done, clientChanges(before.Clients, cfg.Clients)...)
 	for _, s := range h.all() {
 		if !slices.ContainsFunc(cfg.Subsystems, func(c config.Subsystem) bool { return c.Name == s.name }) {
 			h.remove(s)
@@ -225,10 +236,11 @@ func (h *host) commit(ctx context.Context, cfg *config.Config, changes []*change
 	return done
 }
 
-// hostDiffers reports whether the host blocks differ in what holds from a start on.
-func hostDiffers(a, b config.Host) bool {
-	a.TrustedKeys, b.TrustedKeys = nil, nil // they hold at once
-	return !reflect.DeepEqual(a, b)
+// needsRestart reports whether something has changed that is not put into force
+// while the host runs.
+func needsRestart(before, after config.Host) bool {
+	before.AuditLog, before.TLS, before.TrustedKeys = after.AuditLog, after.TLS, after.TrustedKeys
+	return !reflect.DeepEqual(before, after)
 }
 
 func (h *host) commitChange(ctx context.Context, c *change) string {

@@ -30,6 +30,9 @@ func (h *host) printTable() error {
 	}
 	row()
 	row("gRPC", "unix:"+h.config.Load().Host.Socket)
+	if h.grpcAddress != "" {
+		row("gRPC", h.grpcAddress, "(with a certificate)")
+	}
 	if h.httpAddress != "" {
 		row("HTTP", "http://"+h.httpAddress, "(token in "+h.tokenPath+")")
 	}
@@ -55,10 +58,11 @@ func (h *host) printJSON() error {
 	}
 	table := struct {
 		Socket     string `json:"socket"`
+		GRPC       string `json:"grpc,omitempty"`
 		HTTP       string `json:"http,omitempty"`
 		Token      string `json:"token_file,omitempty"`
 		Subsystems []row  `json:"subsystems"`
-	}{Socket: h.config.Load().Host.Socket, HTTP: h.httpAddress, Token: h.tokenPath, Subsystems: []row{}}
+	}{Socket: h.config.Load().Host.Socket, GRPC: h.grpcAddress, HTTP: h.httpAddress, Token: h.tokenPath, Subsystems: []row{}}
 	for _, s := range h.all() {
 		st := s.supervisor.Status()
 		table.Subsystems = append(table.Subsystems, row{

@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/gaia-go/gaia/host/internal/progress"
 )
 
 // Env is the process that a command runs in.
@@ -27,6 +29,9 @@ type Env struct {
 	// Version of this build, such as "v1.4.0"; "" lets the build info speak.
 	Version string
 }
+
+// systemConfig is the config of a host that a package has installed.
+const systemConfig = "/etc/gaia/config.hcl"
 
 // Main runs the command that args give, without the program's name, and
 // returns the exit code of the process: 0 when all went well, 1 after an error
@@ -50,6 +55,7 @@ type command struct {
 	configPath string
 	socket     string // as given by a flag; "" when it was not
 	json       bool
+	progress   *progress.Line // of long work; nil where nobody watches
 }
 
 func (c *command) root() *cobra.Command {
@@ -69,7 +75,11 @@ config, 130 interrupted.`,
 		SilenceUsage:  true,
 		RunE:          unknownCommand,
 	}
-	root.PersistentFlags().StringVar(&c.configPath, "config", "config.hcl", "config `FILE` of the host")
+	root.PersistentFlags().StringVar(&c.configPath, "config", "config.hcl", "config `FILE` of the host; where it is not there, "+systemConfig)
+	if !isFile(c.configPath) && isFile(systemConfig) { // a package was installed
+		c.configPath = systemConfig
+	}
+	_ = root.MarkPersistentFlagFilename("config", "hcl") // the flag is there
 	root.PersistentFlags().StringVar(&c.socket, "socket", "", "socket of the host, a `PATH`; default $GAIA_SOCKET, else what the config says")
 	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON")
 	root.SetFlagErrorFunc(flagError)
@@ -78,7 +88,7 @@ config, 130 interrupted.`,
 		c.statusCommand(), c.topCommand(), c.callCommand(), c.logsCommand(), c.eventsCommand(),
 		c.reloadCommand(), c.restartCommand(), c.swapCommand(),
 		c.pluginCommand(), c.policyCommand(), c.sloCommand(), c.benchCommand(),
-		c.versionCommand(),
+		c.versionCommand(), c.docsCommand(),
 	)
 	return root
 }

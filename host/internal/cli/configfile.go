@@ -113,3 +113,8 @@ func plural(n int, noun string) string {
 	}
 	return fmt.Sprintf("%d %s", n, noun+"s")
 }
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}

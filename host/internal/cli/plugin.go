@@ -41,8 +41,8 @@ NAME is a subsystem, or a file in the plugin directory.`,
 		Args:              takes(1, 1, "the NAME of a subsystem or plugin"),
 		ValidArgsFunction: c.completePlugin,
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.pluginInfo(cmd.Context(), args[0]) },
-	}, c.pluginNewCommand(), c.pluginGenerateCommand(),
-		c.pluginAttachCommand(), c.pluginLockCommand(), c.pluginKeygenCommand(), c.pluginSignCommand())
+	}, c.pluginNewCommand(), c.pluginGenerateCommand(), c.pluginTestCommand(), c.pluginAttachCommand(),
+		c.pluginLockCommand(), c.pluginKeygenCommand(), c.pluginSignCommand())
 	return cmd
 }
 

@@ -44,7 +44,12 @@ func (c *command) answers(m protoreflect.MethodDescriptor, types request.Resolve
 		return answers{}, err
 	}
 	take := func(message *dynamicpb.Message) error {
-		if _, err := to.Write(cut(message, path)); err != nil {
+		content := cut(message, path)
+		c.progress.Received(len(content))
+		if o.output == "-" {
+			c.progress.Erase()
+		}
+		if _, err := to.Write(content); err != nil {
 			return fmt.Errorf("--output: %w", err)
 		}
 		rest := false // of the message, to be shown
@@ -125,7 +130,7 @@ func bytesWithin(md protoreflect.MessageDescriptor, at []protoreflect.FieldDescr
 	var found [][]protoreflect.FieldDescriptor
 	for i := range md.Fields().Len() {
 		fd := md.Fields().Get(i)
-		path := append(at[:len(at):len(at)], fd)
+		path := append(slices.Clip(at), fd)
 		switch {
 		case fd.Cardinality() == protoreflect.Repeated || holds(at, fd.Message()):
 		case fd.Kind() == protoreflect.BytesKind:

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -103,6 +104,14 @@ func (c *Client) Source(path string) (file string, line int, ok bool) {
 		at, ok = c.header, c.src != nil
 	}
 	return at.Filename, at.Start.Line, ok
+}
+
+// SettingsEqual reports whether c and other have the same settings, whether
+// written or by default.
+func (c *Client) SettingsEqual(other *Client) bool {
+	return c.Name == other.Name && c.Token == other.Token && c.Certificate == other.Certificate &&
+		c.Rate == other.Rate && c.Limits == other.Limits &&
+		slices.EqualFunc(c.Allow, other.Allow, func(a, b Permission) bool { return a.String() == b.String() })
 }
 
 // WarnAt returns a warning about one of Allow, by its index.

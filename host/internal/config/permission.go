@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -96,15 +95,3 @@ func (t listAt) set(v value) (diag *hcl.Diagnostic) {
 
 func (t listAt) form() string    { return t.kind }
 func (t listAt) current() string { return "" }
-
-// Describe is the permissions in words, for who is refused.
-func Describe(all []Permission) string {
-	if len(all) == 0 {
-		return "nothing"
-	}
-	var words []string
-	for _, p := range all {
-		words = append(words, p.String())
-	}
-	return fmt.Sprintf("[%s]", strings.Join(words, ", "))
-}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"google.golang.org/grpc/codes"
@@ -40,6 +41,9 @@ type Config struct {
 	// Host is the host name in the configured address, if it has one: with the
 	// loopback names and IP addresses it is what a Host header may say.
 	Host string
+	// Grace is how long calls may go on when Serve ends; it is asked then.
+	// Required.
+	Grace func() time.Duration
 	// Logger gets what goes wrong. Required.
 	Logger hclog.Logger
 }

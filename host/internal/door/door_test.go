@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
@@ -29,6 +30,7 @@ func testConfig() Config {
 		REST:     answering("rest"),
 		Token:    "s3cret",
 		Host:     "Gaia.Internal",
+		Grace:    func() time.Duration { return time.Minute },
 		Logger:   hclog.NewNullLogger(),
 	}
 }

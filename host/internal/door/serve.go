@@ -18,8 +18,6 @@ const (
 	maxHeaderBytes    = 64 << 10
 	readHeaderTimeout = 5 * time.Second
 	idleTimeout       = 2 * time.Minute
-	// grace is how long calls may go on when the host ends, the gateway's own.
-	grace = 10 * time.Second
 	// lastWords is how long those that were cancelled then have to say so, and
 	// their callers to read it.
 	lastWords = 2 * time.Second
@@ -79,7 +77,7 @@ func (s *Server) stop(server *http.Server, cancelCalls func()) bool {
 		defer close(closed)
 		_ = server.Shutdown(patience)
 	}()
-	if !await(finished, grace) {
+	if !await(finished, s.config.Grace()) {
 		cancelCalls()
 		await(finished, lastWords)
 	}

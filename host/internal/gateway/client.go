@@ -7,7 +7,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
@@ -25,13 +24,6 @@ const credentialsKey = "authorization"
 // calls. A caller's own never crosses the host.
 const clientKey = "gaia-client"
 
-// socketInfo is the AuthInfo of who came by the host's socket, which only the
-// host's own user can open.
-type socketInfo struct{}
-
-// AuthType implements credentials.AuthInfo.
-func (socketInfo) AuthType() string { return "socket" }
-
 // identify says who makes a call that came by gRPC; nil for the operator.
 func (s *Server) identify(ctx context.Context, method string) (*access.Caller, error) {
 	if s.clients == nil {
@@ -47,10 +39,8 @@ func (s *Server) identify(ctx context.Context, method string) (*access.Caller, e
 	switch info := p.AuthInfo.(type) {
 	case socketInfo:
 		v.Door, v.Peer = access.DoorGRPC, socketPeer
-	case credentials.TLSInfo:
-		if chains := info.State.VerifiedChains; len(chains) > 0 {
-			v.Certificate = chains[0][0]
-		}
+	case *tcpInfo:
+		v.Certificate = info.certificate(s.tls())
 	}
 	return s.clients.Identify(&v)
 }

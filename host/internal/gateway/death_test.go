@@ -218,7 +218,7 @@ func anInstancesOwnUnavailableIsPassedOnAtOnce(t trial) {
 		return nil, status.Error(codes.Unavailable, "upstream is down")
 	}})
 	_, err := h.call(t.Context(), nil)
-	if st := status.Convert(err); st.Code() != codes.Unavailable || st.Message() != "echo: upstream is down" {
+	if st := status.Convert(err); st.Code() != codes.Unavailable || st.Message() != "upstream is down" {
 		t.Errorf("got %v", err)
 	}
 }
@@ -361,7 +361,7 @@ func unavailableAfterAHeaderIsTheInstancesOwnWord(t trial) {
 			}}))
 			sub := &Subsystem{Name: "echo", Instances: g, Gate: gate.New(gate.Config{Retry: gate.Retry{Attempts: 3, Budget: 1}}, nil)}
 			_, err := startHost(t, Options{}, sub).call(t.Context(), nil)
-			if status.Convert(err).Message() != "echo: upstream is down" || tries.Load() != 1 {
+			if status.Convert(err).Message() != "upstream is down" || tries.Load() != 1 {
 				t.Errorf("got %v after %d tries, want the plugin's error after one: the method is not idempotent", err, tries.Load())
 			}
 		})

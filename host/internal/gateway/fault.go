@@ -25,11 +25,24 @@ import (
 // of the one arrives up to 3 ms after the other (reference measurements).
 const exitWait = 10 * time.Millisecond
 
-// named puts the subsystem's name before an error's text, once, and keeps code
-// and details.
+// words are what a plugin itself says of a call: they are passed on as they are,
+// so that the host is not seen by who has always called the plugin.
+type words struct{ error }
+
+// GRPCStatus implements what the status package looks for.
+func (w words) GRPCStatus() *status.Status { return status.Convert(w.error) }
+
+// Unwrap lets the error be found.
+func (w words) Unwrap() error { return w.error }
+
+// named puts the subsystem's name before the text of an error that is the
+// host's own, once, and keeps code and details.
 func named(subsystem string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if own, ok := errors.AsType[words](err); ok {
+		return own.error
 	}
 	p := statusOf(err).Proto()
 	p.Details = slices.DeleteFunc(p.GetDetails(), isDrainingDetail)
@@ -72,7 +85,9 @@ func (a answer) lost(ctx context.Context, instance Instance, err error) (gate.Re
 	switch {
 	case code == codes.Unavailable && isDraining(err):
 		return gate.Unreached, err
-	case a.isComplete() || code != codes.Unavailable && !closed:
+	case a.isComplete() || code != codes.Unavailable && !closed && ctx.Err() == nil:
+		return gate.Answered, words{err}
+	case code != codes.Unavailable && !closed:
 		return gate.Answered, err
 	}
 	reach := gate.Lost
@@ -84,8 +99,8 @@ func (a answer) lost(ctx context.Context, instance Instance, err error) (gate.Re
 		return reach, exited(instance)
 	case closed && a.header == nil: // it was not the instance that said so
 		return reach, closedConnection(instance)
-	case a.header != nil: // it is alive and has begun to answer: these are its own words
-		return gate.Answered, err
+	case a.header != nil: // it is alive and has begun to answer
+		return gate.Answered, words{err}
 	}
 	return reach, err
 }
@@ -114,7 +129,7 @@ func linkReach(ctx context.Context, instance Instance, reach link.Reach, err err
 	case isDraining(err), reach == link.Unreached && instance.Link().Err() == nil: // it lives, and has refused the call
 		return gate.Unreached, err
 	case reach == link.Answered:
-		return gate.Answered, err
+		return gate.Answered, words{err}
 	}
 	to := gate.Lost
 	if reach == link.Unreached {

@@ -256,7 +256,7 @@ func (c *linkCall) failed(a *link.Answer) (tell bool) {
 		return false
 	}
 	c.release()
-	err = c.route.Value.Gate.Leave(&c.call, gate.Result{Err: err, Reach: gate.Answered})
+	err = c.route.Value.Gate.Leave(&c.call, gate.Result{Err: words{err}, Reach: gate.Answered})
 	err = named(c.route.Subsystem, oversize(err))
 	c.metrics.Observe(status.Code(err), a.Batch.Now().Sub(c.call.Start))
 	a.SetErr(err)

@@ -5,6 +5,7 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -58,8 +59,9 @@ type Server struct {
 	registry *registry.Registry[*Subsystem]
 	logger   hclog.Logger
 	grace    func() time.Duration
-	clients  *access.Clients // may be nil
-	own      map[string]bool // services of the host itself
+	clients  *access.Clients    // may be nil
+	own      map[string]bool    // services of the host itself
+	tls      func() *tls.Config // of who comes by TCP; set before anybody does
 	grpc     *grpc.Server
 	link     *link.Server // nil: all come by gRPC
 	codec    codec

@@ -110,7 +110,7 @@ func TestTheHeaderOfAStreamComesBeforeItsMessages(t *testing.T) {
 		t.Errorf("header (-want +got):\n%s", diff)
 	}
 	close(proceed)
-	if _, err := receive(s); status.Code(err) != codes.Aborted || status.Convert(err).Message() != "echo: enough" {
+	if _, err := receive(s); status.Code(err) != codes.Aborted || status.Convert(err).Message() != "enough" {
 		t.Errorf("got %v", err)
 	}
 	if diff := cmp.Diff(metadata.MD{"t": {"2"}, "t-bin": {"\xff"}}, s.Trailer()); diff != "" {

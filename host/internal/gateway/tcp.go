@@ -25,6 +25,7 @@ const (
 // certificate, beside those of Serve and as long as these. config is asked
 // for each connection: it may change.
 func (s *Server) ServeTCP(ctx context.Context, lis net.Listener, config func() *tls.Config) error {
+	s.tls = config
 	seats := make(chan struct{}, maxTCP)
 	d := newDoor(&seatedListener{Listener: lis, seats: seats, closed: make(chan struct{})}, s.logger)
 	d.admit = func(ctx context.Context, conn net.Conn) {
@@ -39,14 +40,18 @@ func (s *Server) ServeTCP(ctx context.Context, lis net.Listener, config func() *
 	err := s.grpc.Serve(d) // until Serve stops the server
 	_ = d.Close()          // it may be closed already
 	d.visitors.Wait()
-	if ctx.Err() != nil || err == nil || errors.Is(err, grpc.ErrServerStopped) {
-		return nil
+	if err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+		return fmt.Errorf("gateway: %w", err)
 	}
-	return fmt.Errorf("gateway: %w", err)
+	return nil
 }
 
 // tcpConn is a connection whose handshake is done.
-type tcpConn struct{ *tls.Conn }
+type tcpConn struct {
+	*tls.Conn
+
+	config *tls.Config // of the handshake
+}
 
 // handshake lets both ends prove who they are.
 func handshake(ctx context.Context, conn net.Conn, config *tls.Config) (*tcpConn, error) {
@@ -62,7 +67,7 @@ func handshake(ctx context.Context, conn net.Conn, config *tls.Config) (*tcpConn
 	if got := secure.ConnectionState().NegotiatedProtocol; got != "h2" {
 		return nil, fmt.Errorf("the peer speaks %q, want h2 by ALPN", got)
 	}
-	return &tcpConn{secure}, nil
+	return &tcpConn{secure, config}, nil
 }
 
 // seatedListener bounds how many of its connections are open.

@@ -81,11 +81,11 @@ func metadataCrossesTheHostInBothDirections(t trial) {
 	}
 }
 
-func TestAnErrorKeepsCodeDetailsAndMetadataAndGetsTheName(t *testing.T) {
-	overEach(t, anErrorKeepsCodeDetailsAndMetadataAndGetsTheName)
+func TestAPluginsErrorIsPassedOnAsItIs(t *testing.T) {
+	overEach(t, aPluginsErrorIsPassedOnAsItIs)
 }
 
-func anErrorKeepsCodeDetailsAndMetadataAndGetsTheName(t trial) {
+func aPluginsErrorIsPassedOnAsItIs(t trial) {
 	detail := &errdetails.ErrorInfo{Reason: "R", Domain: "d", Metadata: map[string]string{"a": "b"}}
 	h := echoHost(t, echo{unary: func(ctx context.Context, _ *wrapperspb.BytesValue) (*wrapperspb.BytesValue, error) {
 		if err := grpc.SetTrailer(ctx, metadata.Pairs("t", "3")); err != nil {
@@ -100,7 +100,7 @@ func anErrorKeepsCodeDetailsAndMetadataAndGetsTheName(t trial) {
 	var trailer metadata.MD
 	_, err := h.call(t.Context(), nil, grpc.Trailer(&trailer))
 	st := status.Convert(err)
-	if st.Code() != codes.FailedPrecondition || st.Message() != "echo: not \u2013 now" {
+	if st.Code() != codes.FailedPrecondition || st.Message() != "not \u2013 now" {
 		t.Errorf("got %v", err)
 	}
 	if diff := cmp.Diff([]any{detail}, st.Details(), protocmp.Transform()); diff != "" {
@@ -111,7 +111,7 @@ func anErrorKeepsCodeDetailsAndMetadataAndGetsTheName(t trial) {
 	}
 }
 
-func TestTheSubsystemsNameIsAddedOnce(t *testing.T) {
+func TestTheSubsystemsNameIsAddedOnceToTheHostsOwnErrors(t *testing.T) {
 	for given, want := range map[string]string{
 		"boom":       "echo: boom",
 		"echo: boom": "echo: boom",
@@ -120,6 +120,9 @@ func TestTheSubsystemsNameIsAddedOnce(t *testing.T) {
 		if got := status.Convert(named("echo", status.Error(codes.Internal, given))).Message(); got != want {
 			t.Errorf("%q became %q, want %q", given, got, want)
 		}
+	}
+	if got := status.Convert(named("echo", fmt.Errorf("x: %w", words{status.Error(codes.Internal, "boom")}))).Message(); got != "boom" {
+		t.Errorf("a plugin's words became %q", got)
 	}
 	if named("echo", nil) != nil {
 		t.Error("nil became an error")

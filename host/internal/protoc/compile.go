@@ -21,7 +21,7 @@ import (
 	"google.golang.org/protobuf/types/descriptorpb"
 
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate" // to be imported by plugins
-	_ "github.com/gaia-go/gaia/proto/gaia/options/v1"                          // likewise
+	_ "github.com/gaia-go/gaia/proto/gaia/options/v1"                           // likewise
 )
 
 // Compiled are the .proto files of one folder.
@@ -49,12 +49,14 @@ func Compile(ctx context.Context, root string) (*Compiled, error) {
 		}),
 		SourceInfoMode: protocompile.SourceInfoStandard,
 		Reporter: reporter.NewReporter(func(fault reporter.ErrorWithPos) error {
-			p := fault.GetPosition()
-			faults = append(faults, fmt.Errorf("%s:%d:%d: %w", filepath.Join(root, p.Filename), p.Line, p.Col, fault.Unwrap()))
+			faults = append(faults, placed(root, fault))
 			return nil // go on, for more
 		}, nil),
 	}
 	files, err := compiler.Compile(ctx, own...)
+	if fault, ok := errors.AsType[reporter.ErrorWithPos](err); ok { // an import that is not found goes another way
+		faults = append(faults, placed(root, fault))
+	}
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)
 	}
@@ -62,6 +64,12 @@ func Compile(ctx context.Context, root string) (*Compiled, error) {
 		return nil, err
 	}
 	return &Compiled{Own: own, Set: set(files)}, nil
+}
+
+// placed is a fault with the path of its file as the user knows it.
+func placed(root string, fault reporter.ErrorWithPos) error {
+	p := fault.GetPosition()
+	return fmt.Errorf("%s:%d:%d: %w", filepath.Join(root, p.Filename), p.Line, p.Col, fault.Unwrap())
 }
 
 // linkedIn finds the files whose Go is part of this program. A copy in the

@@ -80,7 +80,7 @@ func descriptors(c *Compiled, ownOnly bool) ([]byte, error) {
 func generateGo(ctx context.Context, dir string, c *Compiled, files map[string][]byte) error {
 	request, err := proto.Marshal(&pluginpb.CodeGeneratorRequest{
 		FileToGenerate: c.Own,
-		Parameter:      proto.String("paths=source_relative"),
+		Parameter:      new("paths=source_relative"),
 		ProtoFile:      c.Set.GetFile(),
 	})
 	if err != nil {

@@ -162,11 +162,11 @@ func findMessage(files *protoregistry.Files, name string) (protoreflect.MessageD
 }
 
 // IsReserved reports whether a service is never forwarded: go-plugin's control
-// services (anyone who reached them could shut the plugin down), gRPC's own
-// (the host answers those for all), and gaia's contract with its plugins and
-// operators.
+// services (anyone who reached them could shut the plugin down), those that
+// gRPC's libraries add to every server (the host answers them for all), and
+// gaia's contract with its plugins and operators.
 func IsReserved(service string) bool {
-	for _, prefix := range [...]string{"plugin.", "grpc.", "gaia.plugin.", "gaia.host."} {
+	for _, prefix := range [...]string{"plugin.", "grpc.health.", "grpc.reflection.", "grpc.channelz.", "gaia.plugin.", "gaia.host."} {
 		if strings.HasPrefix(service, prefix) {
 			return true
 		}

@@ -204,7 +204,7 @@ func TestReservedServicesAreRefused(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
-	if IsReserved("plugins.v1.Shop") || IsReserved("gaia.api.v1.APIClientPool") {
+	if IsReserved("plugins.v1.Shop") || IsReserved("grpc.testing.TestService") || IsReserved("gaia.api.v1.APIClientPool") {
 		t.Error("a name that only looks alike is reserved")
 	}
 }

@@ -126,24 +126,34 @@ func render(dir, lang string, n names) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
-		t, err := template.ParseFS(templates, path)
+		content, err := content(path, n)
 		if err != nil {
 			return err
 		}
-		var content bytes.Buffer
-		if err := t.Execute(&content, n); err != nil {
-			return err
-		}
 		mode := fs.FileMode(0o644)
-		if bytes.HasPrefix(content.Bytes(), []byte("#!")) {
+		if bytes.HasPrefix(content, []byte("#!")) {
 			mode = 0o755
 		}
 		target := filepath.Join(dir, paths.Replace(strings.TrimSuffix(strings.TrimPrefix(path, root+"/"), ".tmpl")))
 		if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil { //nolint:gosec // G301: a folder of source code
 			return err
 		}
-		return os.WriteFile(target, content.Bytes(), mode)
+		return os.WriteFile(target, content, mode)
 	})
+}
+
+// content is a file as it is or, if it is a template, what that makes of names.
+func content(path string, n names) ([]byte, error) {
+	if !strings.HasSuffix(path, ".tmpl") {
+		return templates.ReadFile(path)
+	}
+	t, err := template.ParseFS(templates, path)
+	if err != nil {
+		return nil, err
+	}
+	var b bytes.Buffer
+	err = t.Execute(&b, n)
+	return b.Bytes(), err
 }
 
 // tidy completes go.mod and writes go.sum.

@@ -13,6 +13,9 @@ import (
 // them slowly may mean to.
 const patience = 2 * time.Minute
 
+// lastWords is how long it may take to tell a caller that the time is over.
+const lastWords = 2 * time.Second
+
 // call is the side of the caller of one call. It implements gateway.Caller.
 type call struct {
 	ctx context.Context //nolint:containedctx // of the call, which this is
@@ -42,10 +45,27 @@ func (h *handler) call(w http.ResponseWriter, r *http.Request, s *room, m *metho
 	} else {
 		_ = control.SetReadDeadline(time.Now().Add(patience))
 	}
-	_ = control.SetWriteDeadline(time.Time{})
-	defer context.AfterFunc(ctx, in.body.stop)()
+	defer unblock(ctx, control, in.body)()
 	err = h.Calls.Call(m.Name, &call{ctx: ctx, in: in, out: out})
 	out.end(err)
+}
+
+// unblock lets nothing wait for the caller any more when ctx ends, but for a
+// moment in which they may read how the call ended. It has no effect on the
+// connection after release.
+func unblock(ctx context.Context, control *http.ResponseController, b *body) (release func()) {
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		b.stop()
+		_ = control.SetWriteDeadline(time.Now().Add(lastWords))
+	})
+	return func() {
+		if !stop() {
+			<-ended
+			_ = control.SetWriteDeadline(time.Time{})
+		}
+	}
 }
 
 // callContext is the context of a call: with the deadline that the caller asks

@@ -45,7 +45,7 @@ type method struct {
 }
 
 // visit returns what there is now.
-func (h *house) visit(reg *registry.Registry[*gateway.Subsystem]) *rooms {
+func (h *house) visit(reg *registry.Registry[*gateway.Subsystem], hostVersion string) *rooms {
 	last := h.current.Load()
 	version := reg.Version()
 	if last != nil && last.version == version {
@@ -63,6 +63,7 @@ func (h *house) visit(reg *registry.Registry[*gateway.Subsystem]) *rooms {
 		}
 		next.byName[name] = newRoom(name, d)
 	}
+	next.document = documentOf(next, hostVersion)
 	h.current.Store(next) // two visitors may do the same work at once, which does no harm
 	return next
 }

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -143,7 +144,7 @@ func describeMessage(md protoreflect.MessageDescriptor, raw []bytesField) descri
 // describeFields describes the fields of md, which lies within other messages.
 // Those of a message within itself are left out.
 func describeFields(md protoreflect.MessageDescriptor, within []protoreflect.FullName) []describedField {
-	within = append(within[:len(within):len(within)], md.FullName())
+	within = append(slices.Clip(within), md.FullName())
 	all := []describedField{}
 	for i := range md.Fields().Len() {
 		all = append(all, describeField(md.Fields().Get(i), within))
@@ -171,12 +172,9 @@ func describeField(fd protoreflect.FieldDescriptor, within []protoreflect.FullNa
 		}
 	}
 	if md := value.Message(); md != nil && !isWellKnown(md) && len(within) < maxDescribedDepth {
-		for _, outer := range within {
-			if outer == md.FullName() {
-				return f
-			}
+		if !slices.Contains(within, md.FullName()) {
+			f.Fields = describeFields(md, within)
 		}
-		f.Fields = describeFields(md, within)
 	}
 	return f
 }

@@ -42,6 +42,7 @@ type input struct {
 	field     *bytesField // that the body is; nil: it is JSON
 
 	received int
+	large    bool          // a message was over the limit
 	values   *json.Decoder // of the body of a stream of JSON
 	allowed  *io.LimitedReader
 	piece    []byte // room to read into
@@ -148,8 +149,11 @@ func (in *input) whole() ([]byte, error) {
 
 // readAll reads the body.
 func (in *input) readAll() ([]byte, error) {
-	if in.body.ended.Load() {
+	switch {
+	case in.body.ended.Load():
 		return nil, nil
+	case in.length > maxMessage:
+		return nil, &http.MaxBytesError{Limit: maxMessage}
 	}
 	var b bytes.Buffer
 	b.Grow(int(min(max(in.length, 0), trust)) + bytes.MinRead)
@@ -216,6 +220,7 @@ func (in *input) explain(ctx context.Context, err error) error {
 	case errors.As(err, &wrong):
 		return in.invalid(wrong)
 	case errors.As(err, &large):
+		in.large = true
 		return status.Errorf(codes.ResourceExhausted, "the request is larger than %d bytes, the limit for one message: send it in parts, by a method that takes a stream", large.Limit)
 	case ctx.Err() != nil:
 		return status.FromContextError(ctx.Err()).Err()

@@ -64,11 +64,11 @@ func negotiate(w http.ResponseWriter, r *http.Request, s *room, m *method) (*inp
 	switch {
 	case accepted != "":
 		field, f := chooseAnswer(m, q.field)
-		return in, &rawAnswer{answer: answer{w, s, m}, field: field, accepted: accepted}, f
+		return in, &rawAnswer{answer: answer{w, s, m, in}, field: field, accepted: accepted}, f
 	case m.ServerStreams:
-		return in, &lines{answer: answer{w, s, m}}, nil
+		return in, &lines{answer: answer{w, s, m, in}}, nil
 	default:
-		return in, &object{answer: answer{w, s, m}}, nil
+		return in, &object{answer: answer{w, s, m, in}}, nil
 	}
 }
 

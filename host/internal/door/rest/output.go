@@ -27,6 +27,7 @@ type answer struct {
 	w      http.ResponseWriter
 	room   *room
 	method *method
+	in     *input // of the request
 }
 
 // json is a message as JSON in one line.
@@ -54,7 +55,13 @@ func (a *answer) decode(message []byte) (*dynamicpb.Message, error) {
 }
 
 // fail answers a call that came to nothing.
-func (a *answer) fail(err error) { writeError(a.w, err, a.room.types) }
+func (a *answer) fail(err error) {
+	code := httpStatus(status.Code(err))
+	if a.in.large { // it is of no use to try again later
+		code = http.StatusRequestEntityTooLarge
+	}
+	writeErrorAs(a.w, code, err, a.room.types)
+}
 
 // write sends the whole of an answer within the patience.
 func (a *answer) write(contentType string, body []byte) {

@@ -7,6 +7,7 @@ package rest
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc/codes"
@@ -56,7 +57,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	subsystem, method, _ := strings.Cut(strings.Trim(strings.TrimPrefix(r.URL.Path, "/v1"), "/"), "/")
-	rooms := h.house.visit(h.Registry)
+	rooms := h.house.visit(h.Registry, h.Version)
 	switch {
 	case method != "":
 		h.serveMethod(w, r, rooms, subsystem, method)
@@ -123,10 +124,8 @@ func (s *room) method(name string) (*method, error) {
 
 // allow refuses requests with other verbs than these.
 func allow(w http.ResponseWriter, r *http.Request, verbs ...string) bool {
-	for _, verb := range verbs {
-		if r.Method == verb {
-			return true
-		}
+	if slices.Contains(verbs, r.Method) {
+		return true
 	}
 	w.Header().Set("Allow", strings.Join(verbs, ", "))
 	refuse(w, http.StatusMethodNotAllowed, codes.Unimplemented, "%s takes %s, not %s", r.URL.Path, strings.Join(verbs, ", "), r.Method)

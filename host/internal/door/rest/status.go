@@ -136,7 +136,7 @@ func writeBody(w http.ResponseWriter, code int, contentType string, body []byte)
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(code)
-	_, _ = w.Write(body) // the caller may have gone
+	_, _ = w.Write(body) //nolint:gosec // of a type that the caller asked for, and no browser guesses another one; the caller may have gone
 }
 
 // marshalJSON is JSON in one line for programs that know it from HTML.

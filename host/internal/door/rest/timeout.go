@@ -47,5 +47,5 @@ func grpcTimeout(value string) (time.Duration, bool) {
 	if n > math.MaxInt64/uint64(unit) { //nolint:gosec // a unit is positive
 		return math.MaxInt64, true
 	}
-	return max(time.Duration(n)*unit, 1), true //nolint:gosec // less than MaxInt64 by the line above
+	return max(time.Duration(n)*unit, 1), true
 }
