@@ -67,6 +67,9 @@ type Attached struct {
 	exited     chan struct{} // closed when the plugin is not to be reached any more, or was let go
 	exit       Exit          // valid when exited is closed
 	watched    sync.WaitGroup
+
+	closeOnce sync.Once
+	closeErr  error
 }
 
 // Attach connects to the plugin that listens on a unix socket, which a process of this user
@@ -167,13 +170,12 @@ func (a *Attached) Kill() { a.detach() }
 func (a *Attached) Close() error {
 	a.detach()
 	a.watched.Wait()
-	if a.conn == nil { // it never came to one
-		return nil
-	}
-	if err := a.conn.Close(); err != nil && !errors.Is(err, grpc.ErrClientConnClosing) {
-		return err
-	}
-	return nil
+	a.closeOnce.Do(func() {
+		if a.conn != nil { // it came to one
+			a.closeErr = a.conn.Close()
+		}
+	})
+	return a.closeErr
 }
 
 // attachedRunner is an Attached as go-plugin sees it.
