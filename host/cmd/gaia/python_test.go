@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,6 +56,27 @@ func (h *house) says(t *testing.T, well bool, want string, args ...string) {
 	}
 }
 
+// postJSON makes a call as a script does, and returns the body of the answer.
+func (h *house) postJSON(t *testing.T, path, body string) string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+h.table.HTTP+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Authorization", "Bearer "+h.hostToken(t))
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
 const helloInPython = `
 host { http = "127.0.0.1:0" }
 subsystem "hello" {
@@ -83,6 +106,10 @@ func TestAPluginInPythonIsAPluginLikeAnyOther(t *testing.T) {
 	}
 	if got := h.metric(t, `gaia_calls_total{code="OK",method="hello.v1.Greeter/Hello",subsystem="hello"}`); got != 2 {
 		t.Errorf("the host's metric: got %v calls, want 2", got)
+	}
+
+	if got := h.postJSON(t, "/v1/hello/Hello", `{"name": "Zoe"}`); !strings.Contains(got, "Guten Tag, Zoe!") {
+		t.Errorf("by HTTP: got %s", got)
 	}
 
 	h.write(t, strings.ReplaceAll(helloInPython, "GREETING", "100 %"))
