@@ -112,6 +112,25 @@ func TestALostHostIsSaidAndItsReturn(t *testing.T) {
 	}
 }
 
+func TestTheBusiestClientsAreShown(t *testing.T) {
+	t.Parallel()
+	first, second := fleet(1, 3), fleet(2, 3)
+	for i := range 9 {
+		name := fmt.Sprintf("client-%d", i)
+		first.stats.Clients = append(first.stats.Clients, &hostv1.ClientStats{Name: name})
+		second.stats.Clients = append(second.stats.Clients, &hostv1.ClientStats{Name: name, Calls: uint64(10 * i), Rejected: 4, InFlight: 2})
+	}
+	got := screenOf(t, tea.WindowSizeMsg{Width: 80, Height: 40}, first, second)
+	for _, want := range []string{"IN FLIGHT  and 4 more", "client-8       80    4.0          2"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is missing in:\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "client-0") {
+		t.Errorf("an idle client is shown where there are busy ones:\n%s", got)
+	}
+}
+
 func TestKeysSortAndPause(t *testing.T) {
 	t.Parallel()
 	sorted := screenOf(t, fleet(1, 3), fleet(2, 3), press('h'), press('h'), press('r'))
