@@ -36,10 +36,10 @@ const maxClients = 5
 // clientLines are the heading and the busiest clients, at most a third of so
 // many lines; none without any.
 func (m model) clientLines(room int) []string {
-	clients := m.reading.Clients
-	if len(clients) == 0 {
+	if m.reading == nil || len(m.reading.Clients) == 0 {
 		return nil
 	}
+	clients := m.reading.Clients
 	width := len("CLIENT")
 	for _, c := range clients {
 		width = max(width, lipgloss.Width(clean(c.Name)))

@@ -56,6 +56,18 @@ func TestTheBusiestSubsystemIsFirst(t *testing.T) {
 	}
 }
 
+func TestThereIsAScreenBeforeTheFirstAnswer(t *testing.T) {
+	t.Parallel()
+	for want, messages := range map[string][]tea.Msg{
+		"asking the host…":              {press('j'), press('\r')},
+		"no host answers; trying again": {statsMsg{err: errors.New("no host answers"), at: started()}},
+	} {
+		if got := screenOf(t, messages...); !strings.Contains(got, want) {
+			t.Errorf("%q is missing in:\n%s", want, got)
+		}
+	}
+}
+
 func TestTheSelectedRowStaysInSight(t *testing.T) {
 	t.Parallel()
 	messages := []tea.Msg{fleet(1, 40), fleet(2, 40)}
