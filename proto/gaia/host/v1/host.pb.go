@@ -285,7 +285,10 @@ type Subsystem struct {
 	Confinement string `protobuf:"bytes,16,opt,name=confinement,proto3" json:"confinement,omitempty"`
 	// transport is what unary calls to the instance go over, "link" or "grpc"; ""
 	// without an instance.
-	Transport     string `protobuf:"bytes,17,opt,name=transport,proto3" json:"transport,omitempty"`
+	Transport string `protobuf:"bytes,17,opt,name=transport,proto3" json:"transport,omitempty"`
+	// attached is true while the instance is a process that somebody else has
+	// started, see Attach.
+	Attached      bool `protobuf:"varint,18,opt,name=attached,proto3" json:"attached,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -437,6 +440,13 @@ func (x *Subsystem) GetTransport() string {
 		return x.Transport
 	}
 	return ""
+}
+
+func (x *Subsystem) GetAttached() bool {
+	if x != nil {
+		return x.Attached
+	}
+	return false
 }
 
 // StatsRequest is empty.
@@ -1790,6 +1800,108 @@ func (x *SwapResponse) GetSubsystem() *Subsystem {
 	return nil
 }
 
+// AttachRequest says what takes over. One is sent.
+type AttachRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// subsystem whose instance is replaced. Required.
+	Subsystem string `protobuf:"bytes,1,opt,name=subsystem,proto3" json:"subsystem,omitempty"`
+	// socket is the path of the unix socket that the plugin has said in its
+	// handshake. A process of the host's user has to listen on it. Required.
+	Socket        string `protobuf:"bytes,2,opt,name=socket,proto3" json:"socket,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttachRequest) Reset() {
+	*x = AttachRequest{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttachRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttachRequest) ProtoMessage() {}
+
+func (x *AttachRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
+func (*AttachRequest) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *AttachRequest) GetSubsystem() string {
+	if x != nil {
+		return x.Subsystem
+	}
+	return ""
+}
+
+func (x *AttachRequest) GetSocket() string {
+	if x != nil {
+		return x.Socket
+	}
+	return ""
+}
+
+// AttachResponse says that the process has taken over. One is sent.
+type AttachResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// subsystem as it is now.
+	Subsystem     *Subsystem `protobuf:"bytes,1,opt,name=subsystem,proto3" json:"subsystem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttachResponse) Reset() {
+	*x = AttachResponse{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttachResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttachResponse) ProtoMessage() {}
+
+func (x *AttachResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
+func (*AttachResponse) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *AttachResponse) GetSubsystem() *Subsystem {
+	if x != nil {
+		return x.Subsystem
+	}
+	return nil
+}
+
 // ExplainRequest describes a call that is not made.
 type ExplainRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1806,7 +1918,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[23]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1818,7 +1930,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[23]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1831,7 +1943,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{23}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ExplainRequest) GetSubsystem() string {
@@ -1869,7 +1981,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[24]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1881,7 +1993,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[24]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1894,7 +2006,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{24}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ExplainResponse) GetPolicies() []*Policy {
@@ -1928,7 +2040,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[25]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1940,7 +2052,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[25]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1953,7 +2065,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{25}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Policy) GetName() string {
@@ -1999,7 +2111,7 @@ type Setting struct {
 
 func (x *Setting) Reset() {
 	*x = Setting{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[26]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2011,7 +2123,7 @@ func (x *Setting) String() string {
 func (*Setting) ProtoMessage() {}
 
 func (x *Setting) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[26]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2024,7 +2136,7 @@ func (x *Setting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setting.ProtoReflect.Descriptor instead.
 func (*Setting) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{26}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Setting) GetPath() string {
@@ -2065,7 +2177,7 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\x04http\x18\x06 \x01(\tR\x04http\x127\n" +
 	"\n" +
 	"subsystems\x18\a \x03(\v2\x17.gaia.host.v1.SubsystemR\n" +
-	"subsystems\"\xa2\x04\n" +
+	"subsystems\"\xbe\x04\n" +
 	"\tSubsystem\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06plugin\x18\x02 \x01(\tR\x06plugin\x12\x18\n" +
@@ -2087,7 +2199,8 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\bservices\x18\x0e \x03(\tR\bservices\x12\x16\n" +
 	"\x06spares\x18\x0f \x01(\rR\x06spares\x12 \n" +
 	"\vconfinement\x18\x10 \x01(\tR\vconfinement\x12\x1c\n" +
-	"\ttransport\x18\x11 \x01(\tR\ttransport\"\x0e\n" +
+	"\ttransport\x18\x11 \x01(\tR\ttransport\x12\x1a\n" +
+	"\battached\x18\x12 \x01(\bR\battached\"\x0e\n" +
 	"\fStatsRequest\"\x9c\x02\n" +
 	"\rStatsResponse\x124\n" +
 	"\x06status\x18\x01 \x01(\v2\x1c.gaia.host.v1.StatusResponseR\x06status\x121\n" +
@@ -2191,6 +2304,11 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\tsubsystem\x18\x01 \x01(\tR\tsubsystem\x12\x16\n" +
 	"\x06plugin\x18\x02 \x01(\tR\x06plugin\"E\n" +
 	"\fSwapResponse\x125\n" +
+	"\tsubsystem\x18\x01 \x01(\v2\x17.gaia.host.v1.SubsystemR\tsubsystem\"E\n" +
+	"\rAttachRequest\x12\x1c\n" +
+	"\tsubsystem\x18\x01 \x01(\tR\tsubsystem\x12\x16\n" +
+	"\x06socket\x18\x02 \x01(\tR\x06socket\"G\n" +
+	"\x0eAttachResponse\x125\n" +
 	"\tsubsystem\x18\x01 \x01(\v2\x17.gaia.host.v1.SubsystemR\tsubsystem\"`\n" +
 	"\x0eExplainRequest\x12\x1c\n" +
 	"\tsubsystem\x18\x01 \x01(\tR\tsubsystem\x12\x16\n" +
@@ -2219,7 +2337,7 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\aBACKOFF\x10\x05\x12\x0f\n" +
 	"\vQUARANTINED\x10\x06\x12\n" +
 	"\n" +
-	"\x06FAILED\x10\a2\xf1\x05\n" +
+	"\x06FAILED\x10\a2\xbc\x06\n" +
 	"\x04Host\x12H\n" +
 	"\x06Status\x12\x1b.gaia.host.v1.StatusRequest\x1a\x1c.gaia.host.v1.StatusResponse\"\x03\x90\x02\x01\x12D\n" +
 	"\x04Logs\x12\x19.gaia.host.v1.LogsRequest\x1a\x1a.gaia.host.v1.LogsResponse\"\x03\x90\x02\x010\x01\x12W\n" +
@@ -2227,7 +2345,8 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\x06Events\x12\x1b.gaia.host.v1.EventsRequest\x1a\x1c.gaia.host.v1.EventsResponse\"\x03\x90\x02\x010\x01\x12E\n" +
 	"\x06Reload\x12\x1b.gaia.host.v1.ReloadRequest\x1a\x1c.gaia.host.v1.ReloadResponse\"\x00\x12H\n" +
 	"\aRestart\x12\x1c.gaia.host.v1.RestartRequest\x1a\x1d.gaia.host.v1.RestartResponse\"\x00\x12?\n" +
-	"\x04Swap\x12\x19.gaia.host.v1.SwapRequest\x1a\x1a.gaia.host.v1.SwapResponse\"\x00\x12K\n" +
+	"\x04Swap\x12\x19.gaia.host.v1.SwapRequest\x1a\x1a.gaia.host.v1.SwapResponse\"\x00\x12I\n" +
+	"\x06Attach\x12\x1b.gaia.host.v1.AttachRequest\x1a\x1c.gaia.host.v1.AttachResponse\"\x00(\x010\x01\x12K\n" +
 	"\aExplain\x12\x1c.gaia.host.v1.ExplainRequest\x1a\x1d.gaia.host.v1.ExplainResponse\"\x03\x90\x02\x01\x12E\n" +
 	"\x05Stats\x12\x1a.gaia.host.v1.StatsRequest\x1a\x1b.gaia.host.v1.StatsResponse\"\x03\x90\x02\x01\x12N\n" +
 	"\bDescribe\x12\x1d.gaia.host.v1.DescribeRequest\x1a\x1e.gaia.host.v1.DescribeResponse\"\x03\x90\x02\x01B3Z1github.com/gaia-go/gaia/proto/gaia/host/v1;hostv1b\x06proto3"
@@ -2245,7 +2364,7 @@ func file_gaia_host_v1_host_proto_rawDescGZIP() []byte {
 }
 
 var file_gaia_host_v1_host_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_gaia_host_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_gaia_host_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_gaia_host_v1_host_proto_goTypes = []any{
 	(State)(0),                             // 0: gaia.host.v1.State
 	(*StatusRequest)(nil),                  // 1: gaia.host.v1.StatusRequest
@@ -2271,63 +2390,68 @@ var file_gaia_host_v1_host_proto_goTypes = []any{
 	(*RestartResponse)(nil),                // 21: gaia.host.v1.RestartResponse
 	(*SwapRequest)(nil),                    // 22: gaia.host.v1.SwapRequest
 	(*SwapResponse)(nil),                   // 23: gaia.host.v1.SwapResponse
-	(*ExplainRequest)(nil),                 // 24: gaia.host.v1.ExplainRequest
-	(*ExplainResponse)(nil),                // 25: gaia.host.v1.ExplainResponse
-	(*Policy)(nil),                         // 26: gaia.host.v1.Policy
-	(*Setting)(nil),                        // 27: gaia.host.v1.Setting
-	nil,                                    // 28: gaia.host.v1.SubsystemStats.RejectedEntry
-	nil,                                    // 29: gaia.host.v1.LogsResponse.FieldsEntry
-	(*timestamppb.Timestamp)(nil),          // 30: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),            // 31: google.protobuf.Duration
-	(*descriptorpb.FileDescriptorSet)(nil), // 32: google.protobuf.FileDescriptorSet
+	(*AttachRequest)(nil),                  // 24: gaia.host.v1.AttachRequest
+	(*AttachResponse)(nil),                 // 25: gaia.host.v1.AttachResponse
+	(*ExplainRequest)(nil),                 // 26: gaia.host.v1.ExplainRequest
+	(*ExplainResponse)(nil),                // 27: gaia.host.v1.ExplainResponse
+	(*Policy)(nil),                         // 28: gaia.host.v1.Policy
+	(*Setting)(nil),                        // 29: gaia.host.v1.Setting
+	nil,                                    // 30: gaia.host.v1.SubsystemStats.RejectedEntry
+	nil,                                    // 31: gaia.host.v1.LogsResponse.FieldsEntry
+	(*timestamppb.Timestamp)(nil),          // 32: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),            // 33: google.protobuf.Duration
+	(*descriptorpb.FileDescriptorSet)(nil), // 34: google.protobuf.FileDescriptorSet
 }
 var file_gaia_host_v1_host_proto_depIdxs = []int32{
-	30, // 0: gaia.host.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	32, // 0: gaia.host.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
 	3,  // 1: gaia.host.v1.StatusResponse.subsystems:type_name -> gaia.host.v1.Subsystem
 	0,  // 2: gaia.host.v1.Subsystem.state:type_name -> gaia.host.v1.State
-	30, // 3: gaia.host.v1.Subsystem.ready_since:type_name -> google.protobuf.Timestamp
-	31, // 4: gaia.host.v1.Subsystem.start_duration:type_name -> google.protobuf.Duration
+	32, // 3: gaia.host.v1.Subsystem.ready_since:type_name -> google.protobuf.Timestamp
+	33, // 4: gaia.host.v1.Subsystem.start_duration:type_name -> google.protobuf.Duration
 	2,  // 5: gaia.host.v1.StatsResponse.status:type_name -> gaia.host.v1.StatusResponse
-	31, // 6: gaia.host.v1.StatsResponse.uptime:type_name -> google.protobuf.Duration
-	31, // 7: gaia.host.v1.StatsResponse.edges:type_name -> google.protobuf.Duration
+	33, // 6: gaia.host.v1.StatsResponse.uptime:type_name -> google.protobuf.Duration
+	33, // 7: gaia.host.v1.StatsResponse.edges:type_name -> google.protobuf.Duration
 	7,  // 8: gaia.host.v1.StatsResponse.subsystems:type_name -> gaia.host.v1.SubsystemStats
 	6,  // 9: gaia.host.v1.StatsResponse.clients:type_name -> gaia.host.v1.ClientStats
-	28, // 10: gaia.host.v1.SubsystemStats.rejected:type_name -> gaia.host.v1.SubsystemStats.RejectedEntry
+	30, // 10: gaia.host.v1.SubsystemStats.rejected:type_name -> gaia.host.v1.SubsystemStats.RejectedEntry
 	8,  // 11: gaia.host.v1.SubsystemStats.methods:type_name -> gaia.host.v1.MethodStats
-	30, // 12: gaia.host.v1.LogsResponse.time:type_name -> google.protobuf.Timestamp
-	29, // 13: gaia.host.v1.LogsResponse.fields:type_name -> gaia.host.v1.LogsResponse.FieldsEntry
+	32, // 12: gaia.host.v1.LogsResponse.time:type_name -> google.protobuf.Timestamp
+	31, // 13: gaia.host.v1.LogsResponse.fields:type_name -> gaia.host.v1.LogsResponse.FieldsEntry
 	13, // 14: gaia.host.v1.ListPluginsResponse.plugins:type_name -> gaia.host.v1.PluginFile
-	32, // 15: gaia.host.v1.DescribeResponse.files:type_name -> google.protobuf.FileDescriptorSet
-	30, // 16: gaia.host.v1.EventsResponse.time:type_name -> google.protobuf.Timestamp
+	34, // 15: gaia.host.v1.DescribeResponse.files:type_name -> google.protobuf.FileDescriptorSet
+	32, // 16: gaia.host.v1.EventsResponse.time:type_name -> google.protobuf.Timestamp
 	3,  // 17: gaia.host.v1.RestartResponse.subsystem:type_name -> gaia.host.v1.Subsystem
 	3,  // 18: gaia.host.v1.SwapResponse.subsystem:type_name -> gaia.host.v1.Subsystem
-	26, // 19: gaia.host.v1.ExplainResponse.policies:type_name -> gaia.host.v1.Policy
-	27, // 20: gaia.host.v1.Policy.settings:type_name -> gaia.host.v1.Setting
-	1,  // 21: gaia.host.v1.Host.Status:input_type -> gaia.host.v1.StatusRequest
-	9,  // 22: gaia.host.v1.Host.Logs:input_type -> gaia.host.v1.LogsRequest
-	11, // 23: gaia.host.v1.Host.ListPlugins:input_type -> gaia.host.v1.ListPluginsRequest
-	16, // 24: gaia.host.v1.Host.Events:input_type -> gaia.host.v1.EventsRequest
-	18, // 25: gaia.host.v1.Host.Reload:input_type -> gaia.host.v1.ReloadRequest
-	20, // 26: gaia.host.v1.Host.Restart:input_type -> gaia.host.v1.RestartRequest
-	22, // 27: gaia.host.v1.Host.Swap:input_type -> gaia.host.v1.SwapRequest
-	24, // 28: gaia.host.v1.Host.Explain:input_type -> gaia.host.v1.ExplainRequest
-	4,  // 29: gaia.host.v1.Host.Stats:input_type -> gaia.host.v1.StatsRequest
-	14, // 30: gaia.host.v1.Host.Describe:input_type -> gaia.host.v1.DescribeRequest
-	2,  // 31: gaia.host.v1.Host.Status:output_type -> gaia.host.v1.StatusResponse
-	10, // 32: gaia.host.v1.Host.Logs:output_type -> gaia.host.v1.LogsResponse
-	12, // 33: gaia.host.v1.Host.ListPlugins:output_type -> gaia.host.v1.ListPluginsResponse
-	17, // 34: gaia.host.v1.Host.Events:output_type -> gaia.host.v1.EventsResponse
-	19, // 35: gaia.host.v1.Host.Reload:output_type -> gaia.host.v1.ReloadResponse
-	21, // 36: gaia.host.v1.Host.Restart:output_type -> gaia.host.v1.RestartResponse
-	23, // 37: gaia.host.v1.Host.Swap:output_type -> gaia.host.v1.SwapResponse
-	25, // 38: gaia.host.v1.Host.Explain:output_type -> gaia.host.v1.ExplainResponse
-	5,  // 39: gaia.host.v1.Host.Stats:output_type -> gaia.host.v1.StatsResponse
-	15, // 40: gaia.host.v1.Host.Describe:output_type -> gaia.host.v1.DescribeResponse
-	31, // [31:41] is the sub-list for method output_type
-	21, // [21:31] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	3,  // 19: gaia.host.v1.AttachResponse.subsystem:type_name -> gaia.host.v1.Subsystem
+	28, // 20: gaia.host.v1.ExplainResponse.policies:type_name -> gaia.host.v1.Policy
+	29, // 21: gaia.host.v1.Policy.settings:type_name -> gaia.host.v1.Setting
+	1,  // 22: gaia.host.v1.Host.Status:input_type -> gaia.host.v1.StatusRequest
+	9,  // 23: gaia.host.v1.Host.Logs:input_type -> gaia.host.v1.LogsRequest
+	11, // 24: gaia.host.v1.Host.ListPlugins:input_type -> gaia.host.v1.ListPluginsRequest
+	16, // 25: gaia.host.v1.Host.Events:input_type -> gaia.host.v1.EventsRequest
+	18, // 26: gaia.host.v1.Host.Reload:input_type -> gaia.host.v1.ReloadRequest
+	20, // 27: gaia.host.v1.Host.Restart:input_type -> gaia.host.v1.RestartRequest
+	22, // 28: gaia.host.v1.Host.Swap:input_type -> gaia.host.v1.SwapRequest
+	24, // 29: gaia.host.v1.Host.Attach:input_type -> gaia.host.v1.AttachRequest
+	26, // 30: gaia.host.v1.Host.Explain:input_type -> gaia.host.v1.ExplainRequest
+	4,  // 31: gaia.host.v1.Host.Stats:input_type -> gaia.host.v1.StatsRequest
+	14, // 32: gaia.host.v1.Host.Describe:input_type -> gaia.host.v1.DescribeRequest
+	2,  // 33: gaia.host.v1.Host.Status:output_type -> gaia.host.v1.StatusResponse
+	10, // 34: gaia.host.v1.Host.Logs:output_type -> gaia.host.v1.LogsResponse
+	12, // 35: gaia.host.v1.Host.ListPlugins:output_type -> gaia.host.v1.ListPluginsResponse
+	17, // 36: gaia.host.v1.Host.Events:output_type -> gaia.host.v1.EventsResponse
+	19, // 37: gaia.host.v1.Host.Reload:output_type -> gaia.host.v1.ReloadResponse
+	21, // 38: gaia.host.v1.Host.Restart:output_type -> gaia.host.v1.RestartResponse
+	23, // 39: gaia.host.v1.Host.Swap:output_type -> gaia.host.v1.SwapResponse
+	25, // 40: gaia.host.v1.Host.Attach:output_type -> gaia.host.v1.AttachResponse
+	27, // 41: gaia.host.v1.Host.Explain:output_type -> gaia.host.v1.ExplainResponse
+	5,  // 42: gaia.host.v1.Host.Stats:output_type -> gaia.host.v1.StatsResponse
+	15, // 43: gaia.host.v1.Host.Describe:output_type -> gaia.host.v1.DescribeResponse
+	33, // [33:44] is the sub-list for method output_type
+	22, // [22:33] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_gaia_host_v1_host_proto_init() }
@@ -2341,7 +2465,7 @@ func file_gaia_host_v1_host_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gaia_host_v1_host_proto_rawDesc), len(file_gaia_host_v1_host_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   29,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
