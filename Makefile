@@ -11,6 +11,8 @@ PROTOC_GEN_GO := v1.36.12
 PROTOC_GEN_GO_GRPC := v1.6.2
 GOLANGCI_LINT := v2.15.0
 PROTOVALIDATE := v1.2.2
+GRPCURL       := v1.9.4
+GRPC_HEALTH_PROBE := v0.4.63
 NFPM          := v2.43.4
 
 BIN     := $(CURDIR)/.bin
@@ -45,7 +47,7 @@ run: build browser ## Build, then run the host on config.hcl in the foreground
 	@exec bin/gaia run -config config.hcl
 
 .PHONY: test
-test: compiler driven ## Run all tests of all modules under the race detector
+test: compiler driven tools ## Run all tests of all modules under the race detector
 	@go test -race -timeout 20m work
 
 .PHONY: test-slow
@@ -135,6 +137,9 @@ endef
 driven: # without one of these its tests are skipped
 	$(call install,$(DRIVEN),some tests are skipped)
 
+.PHONY: tools
+tools: $(BIN)/grpcurl $(BIN)/grpc-health-probe # without one of these its tests are skipped
+
 .PHONY: browser
 browser: # without it browser_pool opens pages in Chromium or Chrome, or fails where there is none
 	$(call install,$(BROWSER),the browser pool has no headless shell)
@@ -155,6 +160,10 @@ $(BIN)/protoc-gen-go-grpc:
 	@GOBIN=$(BIN) go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@$(PROTOC_GEN_GO_GRPC)
 $(BIN)/golangci-lint:
 	@GOBIN=$(BIN) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT)
+$(BIN)/grpcurl:
+	@GOBIN=$(BIN) go install github.com/fullstorydev/grpcurl/cmd/grpcurl@$(GRPCURL)
+$(BIN)/grpc-health-probe:
+	@GOBIN=$(BIN) go install github.com/grpc-ecosystem/grpc-health-probe@$(GRPC_HEALTH_PROBE)
 $(BIN)/nfpm:
 	@GOBIN=$(BIN) go install github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM)
 # validate.proto is not vendored: it comes out of its Go module.
