@@ -241,6 +241,23 @@ func TestEveryPageIsInTheIndex(t *testing.T) {
 	}
 }
 
+// TestTheMapOfTheTreeNamesEachPackage keeps docs/architecture.md whole.
+func TestTheMapOfTheTreeNamesEachPackage(t *testing.T) {
+	page := readText(t, filepath.Join(repository, "docs/architecture.md"))
+	for _, folder := range []string{"host/internal", "sdk"} {
+		entries, err := os.ReadDir(filepath.Join(repository, folder))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			named := regexp.MustCompile(`(?m)\b` + e.Name() + ` +[a-zA-Z]`)
+			if e.IsDir() && e.Name() != "internal" && !named.MatchString(page) {
+				t.Errorf("docs/architecture.md does not say what %s/%s is", folder, e.Name())
+			}
+		}
+	}
+}
+
 // TestEachTextOfTroubleshootingIsSaid looks for the texts in the sources: what is
 // quoted and no longer said helps nobody.
 func TestEachTextOfTroubleshootingIsSaid(t *testing.T) {
