@@ -37,6 +37,7 @@ help: ## List the targets
 .PHONY: build
 build: ## Build the host and every plugin into bin/
 	@mkdir -p bin/plugins
+	@echo "building bin/gaia and $(words $(PLUGINS)) plugins; the first time this takes a minute or more"
 	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/gaia ./host/cmd/gaia
 	@for p in $(PLUGINS); do CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/plugins/gaia-$$p ./plugins/$$p; done
 	@for e in hello memory-file-manager; do CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/plugins/$$e ./examples/$$e; done
@@ -120,7 +121,7 @@ compiler: # of C, which the race detector needs
 # library it is a file.
 BROWSER := /usr/lib/chromium/chromium-headless-shell:chromium-headless-shell
 GRPCIO  := /usr/lib/python3/dist-packages/grpc/__init__.py:python3-grpcio
-DRIVEN  := promtool:prometheus curl:curl pdftotext:poppler-utils node:nodejs npm:npm minisign:minisign $(GRPCIO) $(BROWSER)
+DRIVEN  := promtool:prometheus curl:curl jq:jq openssl:openssl pkill:procps pdftotext:poppler-utils node:nodejs npm:npm minisign:minisign $(GRPCIO) $(BROWSER)
 
 # Installs those of $(1) that are missing, where that can be done; $(2) says what goes without.
 define install

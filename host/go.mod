@@ -38,6 +38,13 @@ require (
 )
 
 require (
+	cloud.google.com/go/compute/metadata v0.9.0 // indirect
+	github.com/cncf/xds/go v0.0.0-20260202195803-dba9d589def2 // indirect
+	github.com/envoyproxy/protoc-gen-validate v1.3.3 // indirect
+	golang.org/x/oauth2 v0.37.0 // indirect
+)
+
+require (
 	aead.dev/minisign v0.3.0
 	github.com/bufbuild/protocompile v0.14.1
 )

@@ -20,8 +20,12 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// callTime bounds a call that may take as long as it likes.
-const callTime = 3 * time.Second
+const (
+	// callTime bounds a call that is to fail at once.
+	callTime = 5 * time.Second
+	// extremeTime bounds a call that may take as long as it likes.
+	extremeTime = time.Second
+)
 
 // raw is a message as bytes.
 type raw []byte
@@ -134,7 +138,7 @@ func survivesExtremes(ctx context.Context, s *suite) error {
 			if err != nil {
 				return err
 			}
-			ctx, cancel := context.WithTimeout(ctx, callTime)
+			ctx, cancel := context.WithTimeout(ctx, extremeTime)
 			err = exchange(ctx, i.Conn(), m, (*raw)(&encoded))
 			cancel()
 			if hasCode(err, codes.Internal, codes.Unknown, codes.Unavailable, codes.DataLoss) {
@@ -282,8 +286,9 @@ func byDeadline(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, lifeOfACall)
 }
 
+// byCancelling makes calls that have no deadline: the plugin would know it, too.
 func byCancelling(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop := time.AfterFunc(lifeOfACall, cancel)
 	return ctx, func() {
 		stop.Stop()

@@ -84,13 +84,18 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 		return nil, fmt.Errorf("%s is no program: it may not be executed", o.Binary)
 	}
 	o.Binary = path
+	return o.run(ctx, checks())
+}
+
+// run makes some checks.
+func (o Options) run(ctx context.Context, checks []check) ([]Result, error) {
 	s, err := newSuite(o)
 	if err != nil {
 		return nil, err
 	}
 	defer s.close()
 	var results []Result
-	for _, c := range checks() {
+	for _, c := range checks {
 		r := s.check(ctx, c)
 		if err := errors.Join(ctx.Err(), s.fatal); err != nil {
 			return nil, err
@@ -111,7 +116,7 @@ func (s *suite) check(ctx context.Context, c check) Result {
 	err := s.blocked
 	if err == nil || c.always {
 		err = c.run(ctx, s)
-		err = errors.Join(err, s.stillLives(err))
+		err = withDeath(err, s.stillLives(err))
 	}
 	r := Result{Name: c.name, Status: Passed, Seconds: time.Since(began).Seconds()}
 	var (
@@ -129,6 +134,20 @@ func (s *suite) check(ctx context.Context, c check) Result {
 		r.Fix = "see what the plugin wrote; `gaia logs`, or the output of the test, has it"
 	}
 	return r
+}
+
+// withDeath adds to the outcome of a check that the plugin ended meanwhile, if it
+// did.
+func withDeath(err error, death *failure) error {
+	var seen *failure
+	switch {
+	case death == nil:
+		return err
+	case errors.As(err, &seen):
+		return &failure{seen.want, seen.got + "; " + death.got, death.fix}
+	default:
+		return death
+	}
 }
 
 // failure is a promise that was not kept.

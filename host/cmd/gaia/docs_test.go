@@ -231,3 +231,47 @@ func TestEveryPageIsInTheIndex(t *testing.T) {
 		}
 	}
 }
+
+// TestEachTextOfTroubleshootingIsSaid looks for the texts in the sources: what is
+// quoted and no longer said helps nobody.
+func TestEachTextOfTroubleshootingIsSaid(t *testing.T) {
+	sources := sourceText(t)
+	rows := 0
+	for line := range strings.Lines(readText(t, filepath.Join(repository, "docs/troubleshooting.md"))) {
+		cells := strings.Split(line, " | ")
+		if len(cells) != 3 || !strings.HasPrefix(line, "| `") {
+			continue
+		}
+		rows++
+		for _, m := range quoted.FindAllStringSubmatch(cells[0], -1) {
+			for piece := range strings.SplitSeq(m[1], "…") {
+				if piece = strings.Trim(piece, " ;:,."); !strings.Contains(sources, piece) {
+					t.Errorf("nothing says %q of %q", piece, m[1])
+				}
+			}
+		}
+	}
+	if rows < 20 {
+		t.Errorf("%d rows with texts, want the page as it is", rows)
+	}
+}
+
+var quoted = regexp.MustCompile("`([^`]+)`")
+
+// sourceText is all Go of this tree but for tests, with quotes as they are printed.
+func sourceText(t testing.TB) string {
+	t.Helper()
+	var all strings.Builder
+	for _, folder := range []string{"host", "sdk", "plugins"} {
+		err := filepath.WalkDir(filepath.Join(repository, folder), func(path string, _ fs.DirEntry, err error) error {
+			if err == nil && strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
+				all.WriteString(strings.ReplaceAll(readText(t, path), `\"`, `"`))
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return all.String()
+}

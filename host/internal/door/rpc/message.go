@@ -57,18 +57,18 @@ func (m *message) appendJSON(b []byte) ([]byte, error) {
 	return compact.Bytes(), err
 }
 
-// binary is the codec that passes messages through. It has to know typed ones,
+// passing is the codec that passes messages through. It has to know typed ones,
 // too: connect sends the status of gRPC by it.
-type binary struct{}
+type passing struct{}
 
 // Name implements connect.Codec.
-func (binary) Name() string { return "proto" }
+func (passing) Name() string { return "proto" }
 
 // Marshal implements connect.Codec.
-func (c binary) Marshal(v any) ([]byte, error) { return c.MarshalAppend(nil, v) }
+func (c passing) Marshal(v any) ([]byte, error) { return c.MarshalAppend(nil, v) }
 
 // MarshalAppend lets connect reuse its buffers.
-func (binary) MarshalAppend(b []byte, v any) ([]byte, error) {
+func (passing) MarshalAppend(b []byte, v any) ([]byte, error) {
 	if m, ok := v.(*message); ok {
 		return append(b, m.data...), nil
 	}
@@ -80,7 +80,7 @@ func (binary) MarshalAppend(b []byte, v any) ([]byte, error) {
 }
 
 // Unmarshal implements connect.Codec. It copies, because data is connect's.
-func (binary) Unmarshal(data []byte, v any) error { return keep(data, false, v) }
+func (passing) Unmarshal(data []byte, v any) error { return keep(data, false, v) }
 
 // inJSON is the codec of JSON. Requests are left to be parsed where an error
 // can be told in full.

@@ -26,7 +26,7 @@ type method struct {
 // handler returns what speaks the protocols for a method of its kind.
 func (m *method) handler() http.Handler {
 	options := []connect.HandlerOption{
-		connect.WithCodec(binary{}), connect.WithCodec(inJSON{"json"}), connect.WithCodec(inJSON{"json; charset=utf-8"}),
+		connect.WithCodec(passing{}), connect.WithCodec(inJSON{"json"}), connect.WithCodec(inJSON{"json; charset=utf-8"}),
 		connect.WithReadMaxBytes(gateway.MaxMessage),
 		connect.WithCompressMinBytes(compressFrom),
 		connect.WithRequestGate(boundReceiving(!m.ClientStreams)),

@@ -99,18 +99,32 @@ func (s *server) current() *table {
 	return s.table.Load() // by somebody who saw the change, too
 }
 
-// refuse answers a call that leads to no method, in the caller's protocol.
+// refuse answers a call that leads to no method, in the caller's protocol. An
+// error of Connect that says so has HTTP's status for it.
 func refuse(w http.ResponseWriter, r *http.Request, err error) {
+	code := http.StatusBadRequest
+	if c := status.Code(err); c == codes.NotFound || c == codes.Unimplemented {
+		code = http.StatusNotFound
+		w = notFound{w}
+	}
 	protocols := connect.NewErrorWriter()
 	if protocols.IsSupported(r) {
 		_ = protocols.Write(w, r, fault(err, protoregistry.GlobalTypes)) // the caller may have gone
 		return
 	}
-	code := http.StatusBadRequest
-	if c := status.Code(err); c == codes.NotFound || c == codes.Unimplemented {
+	http.Error(w, status.Convert(err).Message(), code)
+}
+
+// notFound makes another status of an error than Connect has for the code. gRPC
+// and streams, whose status is always 200, are left alone.
+type notFound struct{ http.ResponseWriter }
+
+// WriteHeader implements http.ResponseWriter.
+func (n notFound) WriteHeader(code int) {
+	if code != http.StatusOK {
 		code = http.StatusNotFound
 	}
-	http.Error(w, status.Convert(err).Message(), code)
+	n.ResponseWriter.WriteHeader(code)
 }
 
 // fault is a gRPC status as an error of Connect, which has the same codes.

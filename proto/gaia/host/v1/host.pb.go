@@ -285,7 +285,10 @@ type Subsystem struct {
 	Confinement string `protobuf:"bytes,16,opt,name=confinement,proto3" json:"confinement,omitempty"`
 	// transport is what unary calls to the instance go over, "link" or "grpc"; ""
 	// without an instance.
-	Transport     string `protobuf:"bytes,17,opt,name=transport,proto3" json:"transport,omitempty"`
+	Transport string `protobuf:"bytes,17,opt,name=transport,proto3" json:"transport,omitempty"`
+	// attached is true while the instance is a process that somebody else has
+	// started, see Attach.
+	Attached      bool `protobuf:"varint,18,opt,name=attached,proto3" json:"attached,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -437,6 +440,13 @@ func (x *Subsystem) GetTransport() string {
 		return x.Transport
 	}
 	return ""
+}
+
+func (x *Subsystem) GetAttached() bool {
+	if x != nil {
+		return x.Attached
+	}
+	return false
 }
 
 // StatsRequest is empty.
@@ -1707,6 +1717,108 @@ func (x *SwapResponse) GetSubsystem() *Subsystem {
 	return nil
 }
 
+// AttachRequest says what takes over. One is sent.
+type AttachRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// subsystem whose instance is replaced. Required.
+	Subsystem string `protobuf:"bytes,1,opt,name=subsystem,proto3" json:"subsystem,omitempty"`
+	// socket is the path of the unix socket that the plugin has said in its
+	// handshake. A process of the host's user has to listen on it. Required.
+	Socket        string `protobuf:"bytes,2,opt,name=socket,proto3" json:"socket,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttachRequest) Reset() {
+	*x = AttachRequest{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttachRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttachRequest) ProtoMessage() {}
+
+func (x *AttachRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
+func (*AttachRequest) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *AttachRequest) GetSubsystem() string {
+	if x != nil {
+		return x.Subsystem
+	}
+	return ""
+}
+
+func (x *AttachRequest) GetSocket() string {
+	if x != nil {
+		return x.Socket
+	}
+	return ""
+}
+
+// AttachResponse says that the process has taken over. One is sent.
+type AttachResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// subsystem as it is now.
+	Subsystem     *Subsystem `protobuf:"bytes,1,opt,name=subsystem,proto3" json:"subsystem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttachResponse) Reset() {
+	*x = AttachResponse{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttachResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttachResponse) ProtoMessage() {}
+
+func (x *AttachResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
+func (*AttachResponse) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *AttachResponse) GetSubsystem() *Subsystem {
+	if x != nil {
+		return x.Subsystem
+	}
+	return nil
+}
+
 // ExplainRequest describes a call that is not made.
 type ExplainRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1723,7 +1835,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[22]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1735,7 +1847,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[22]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1748,7 +1860,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{22}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ExplainRequest) GetSubsystem() string {
@@ -1786,7 +1898,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[23]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1798,7 +1910,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[23]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1811,7 +1923,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{23}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ExplainResponse) GetPolicies() []*Policy {
@@ -1845,7 +1957,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[24]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1857,7 +1969,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[24]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1870,7 +1982,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{24}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Policy) GetName() string {
@@ -1916,7 +2028,7 @@ type Setting struct {
 
 func (x *Setting) Reset() {
 	*x = Setting{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[25]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1928,7 +2040,7 @@ func (x *Setting) String() string {
 func (*Setting) ProtoMessage() {}
 
 func (x *Setting) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[25]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1941,7 +2053,7 @@ func (x *Setting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setting.ProtoReflect.Descriptor instead.
 func (*Setting) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{25}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Setting) GetPath() string {
@@ -1982,7 +2094,7 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\x04http\x18\x06 \x01(\tR\x04http\x127\n" +
 	"\n" +
 	"subsystems\x18\a \x03(\v2\x17.gaia.host.v1.SubsystemR\n" +
-	"subsystems\"\xa2\x04\n" +
+	"subsystems\"\xbe\x04\n" +
 	"\tSubsystem\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06plugin\x18\x02 \x01(\tR\x06plugin\x12\x18\n" +
@@ -2004,7 +2116,8 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\bservices\x18\x0e \x03(\tR\bservices\x12\x16\n" +
 	"\x06spares\x18\x0f \x01(\rR\x06spares\x12 \n" +
 	"\vconfinement\x18\x10 \x01(\tR\vconfinement\x12\x1c\n" +
-	"\ttransport\x18\x11 \x01(\tR\ttransport\"\x0e\n" +
+	"\ttransport\x18\x11 \x01(\tR\ttransport\x12\x1a\n" +
+	"\battached\x18\x12 \x01(\bR\battached\"\x0e\n" +
 	"\fStatsRequest\"\xe7\x01\n" +
 	"\rStatsResponse\x124\n" +
 	"\x06status\x18\x01 \x01(\v2\x1c.gaia.host.v1.StatusResponseR\x06status\x121\n" +
@@ -2102,6 +2215,11 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\tsubsystem\x18\x01 \x01(\tR\tsubsystem\x12\x16\n" +
 	"\x06plugin\x18\x02 \x01(\tR\x06plugin\"E\n" +
 	"\fSwapResponse\x125\n" +
+	"\tsubsystem\x18\x01 \x01(\v2\x17.gaia.host.v1.SubsystemR\tsubsystem\"E\n" +
+	"\rAttachRequest\x12\x1c\n" +
+	"\tsubsystem\x18\x01 \x01(\tR\tsubsystem\x12\x16\n" +
+	"\x06socket\x18\x02 \x01(\tR\x06socket\"G\n" +
+	"\x0eAttachResponse\x125\n" +
 	"\tsubsystem\x18\x01 \x01(\v2\x17.gaia.host.v1.SubsystemR\tsubsystem\"`\n" +
 	"\x0eExplainRequest\x12\x1c\n" +
 	"\tsubsystem\x18\x01 \x01(\tR\tsubsystem\x12\x16\n" +
@@ -2130,7 +2248,7 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\aBACKOFF\x10\x05\x12\x0f\n" +
 	"\vQUARANTINED\x10\x06\x12\n" +
 	"\n" +
-	"\x06FAILED\x10\a2\xf1\x05\n" +
+	"\x06FAILED\x10\a2\xbc\x06\n" +
 	"\x04Host\x12H\n" +
 	"\x06Status\x12\x1b.gaia.host.v1.StatusRequest\x1a\x1c.gaia.host.v1.StatusResponse\"\x03\x90\x02\x01\x12D\n" +
 	"\x04Logs\x12\x19.gaia.host.v1.LogsRequest\x1a\x1a.gaia.host.v1.LogsResponse\"\x03\x90\x02\x010\x01\x12W\n" +
@@ -2138,7 +2256,8 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\x06Events\x12\x1b.gaia.host.v1.EventsRequest\x1a\x1c.gaia.host.v1.EventsResponse\"\x03\x90\x02\x010\x01\x12E\n" +
 	"\x06Reload\x12\x1b.gaia.host.v1.ReloadRequest\x1a\x1c.gaia.host.v1.ReloadResponse\"\x00\x12H\n" +
 	"\aRestart\x12\x1c.gaia.host.v1.RestartRequest\x1a\x1d.gaia.host.v1.RestartResponse\"\x00\x12?\n" +
-	"\x04Swap\x12\x19.gaia.host.v1.SwapRequest\x1a\x1a.gaia.host.v1.SwapResponse\"\x00\x12K\n" +
+	"\x04Swap\x12\x19.gaia.host.v1.SwapRequest\x1a\x1a.gaia.host.v1.SwapResponse\"\x00\x12I\n" +
+	"\x06Attach\x12\x1b.gaia.host.v1.AttachRequest\x1a\x1c.gaia.host.v1.AttachResponse\"\x00(\x010\x01\x12K\n" +
 	"\aExplain\x12\x1c.gaia.host.v1.ExplainRequest\x1a\x1d.gaia.host.v1.ExplainResponse\"\x03\x90\x02\x01\x12E\n" +
 	"\x05Stats\x12\x1a.gaia.host.v1.StatsRequest\x1a\x1b.gaia.host.v1.StatsResponse\"\x03\x90\x02\x01\x12N\n" +
 	"\bDescribe\x12\x1d.gaia.host.v1.DescribeRequest\x1a\x1e.gaia.host.v1.DescribeResponse\"\x03\x90\x02\x01B3Z1github.com/gaia-go/gaia/proto/gaia/host/v1;hostv1b\x06proto3"
@@ -2156,7 +2275,7 @@ func file_gaia_host_v1_host_proto_rawDescGZIP() []byte {
 }
 
 var file_gaia_host_v1_host_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_gaia_host_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_gaia_host_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_gaia_host_v1_host_proto_goTypes = []any{
 	(State)(0),                             // 0: gaia.host.v1.State
 	(*StatusRequest)(nil),                  // 1: gaia.host.v1.StatusRequest
@@ -2181,62 +2300,67 @@ var file_gaia_host_v1_host_proto_goTypes = []any{
 	(*RestartResponse)(nil),                // 20: gaia.host.v1.RestartResponse
 	(*SwapRequest)(nil),                    // 21: gaia.host.v1.SwapRequest
 	(*SwapResponse)(nil),                   // 22: gaia.host.v1.SwapResponse
-	(*ExplainRequest)(nil),                 // 23: gaia.host.v1.ExplainRequest
-	(*ExplainResponse)(nil),                // 24: gaia.host.v1.ExplainResponse
-	(*Policy)(nil),                         // 25: gaia.host.v1.Policy
-	(*Setting)(nil),                        // 26: gaia.host.v1.Setting
-	nil,                                    // 27: gaia.host.v1.SubsystemStats.RejectedEntry
-	nil,                                    // 28: gaia.host.v1.LogsResponse.FieldsEntry
-	(*timestamppb.Timestamp)(nil),          // 29: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),            // 30: google.protobuf.Duration
-	(*descriptorpb.FileDescriptorSet)(nil), // 31: google.protobuf.FileDescriptorSet
+	(*AttachRequest)(nil),                  // 23: gaia.host.v1.AttachRequest
+	(*AttachResponse)(nil),                 // 24: gaia.host.v1.AttachResponse
+	(*ExplainRequest)(nil),                 // 25: gaia.host.v1.ExplainRequest
+	(*ExplainResponse)(nil),                // 26: gaia.host.v1.ExplainResponse
+	(*Policy)(nil),                         // 27: gaia.host.v1.Policy
+	(*Setting)(nil),                        // 28: gaia.host.v1.Setting
+	nil,                                    // 29: gaia.host.v1.SubsystemStats.RejectedEntry
+	nil,                                    // 30: gaia.host.v1.LogsResponse.FieldsEntry
+	(*timestamppb.Timestamp)(nil),          // 31: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),            // 32: google.protobuf.Duration
+	(*descriptorpb.FileDescriptorSet)(nil), // 33: google.protobuf.FileDescriptorSet
 }
 var file_gaia_host_v1_host_proto_depIdxs = []int32{
-	29, // 0: gaia.host.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	31, // 0: gaia.host.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
 	3,  // 1: gaia.host.v1.StatusResponse.subsystems:type_name -> gaia.host.v1.Subsystem
 	0,  // 2: gaia.host.v1.Subsystem.state:type_name -> gaia.host.v1.State
-	29, // 3: gaia.host.v1.Subsystem.ready_since:type_name -> google.protobuf.Timestamp
-	30, // 4: gaia.host.v1.Subsystem.start_duration:type_name -> google.protobuf.Duration
+	31, // 3: gaia.host.v1.Subsystem.ready_since:type_name -> google.protobuf.Timestamp
+	32, // 4: gaia.host.v1.Subsystem.start_duration:type_name -> google.protobuf.Duration
 	2,  // 5: gaia.host.v1.StatsResponse.status:type_name -> gaia.host.v1.StatusResponse
-	30, // 6: gaia.host.v1.StatsResponse.uptime:type_name -> google.protobuf.Duration
-	30, // 7: gaia.host.v1.StatsResponse.edges:type_name -> google.protobuf.Duration
+	32, // 6: gaia.host.v1.StatsResponse.uptime:type_name -> google.protobuf.Duration
+	32, // 7: gaia.host.v1.StatsResponse.edges:type_name -> google.protobuf.Duration
 	6,  // 8: gaia.host.v1.StatsResponse.subsystems:type_name -> gaia.host.v1.SubsystemStats
-	27, // 9: gaia.host.v1.SubsystemStats.rejected:type_name -> gaia.host.v1.SubsystemStats.RejectedEntry
+	29, // 9: gaia.host.v1.SubsystemStats.rejected:type_name -> gaia.host.v1.SubsystemStats.RejectedEntry
 	7,  // 10: gaia.host.v1.SubsystemStats.methods:type_name -> gaia.host.v1.MethodStats
-	29, // 11: gaia.host.v1.LogsResponse.time:type_name -> google.protobuf.Timestamp
-	28, // 12: gaia.host.v1.LogsResponse.fields:type_name -> gaia.host.v1.LogsResponse.FieldsEntry
+	31, // 11: gaia.host.v1.LogsResponse.time:type_name -> google.protobuf.Timestamp
+	30, // 12: gaia.host.v1.LogsResponse.fields:type_name -> gaia.host.v1.LogsResponse.FieldsEntry
 	12, // 13: gaia.host.v1.ListPluginsResponse.plugins:type_name -> gaia.host.v1.PluginFile
-	31, // 14: gaia.host.v1.DescribeResponse.files:type_name -> google.protobuf.FileDescriptorSet
-	29, // 15: gaia.host.v1.EventsResponse.time:type_name -> google.protobuf.Timestamp
+	33, // 14: gaia.host.v1.DescribeResponse.files:type_name -> google.protobuf.FileDescriptorSet
+	31, // 15: gaia.host.v1.EventsResponse.time:type_name -> google.protobuf.Timestamp
 	3,  // 16: gaia.host.v1.RestartResponse.subsystem:type_name -> gaia.host.v1.Subsystem
 	3,  // 17: gaia.host.v1.SwapResponse.subsystem:type_name -> gaia.host.v1.Subsystem
-	25, // 18: gaia.host.v1.ExplainResponse.policies:type_name -> gaia.host.v1.Policy
-	26, // 19: gaia.host.v1.Policy.settings:type_name -> gaia.host.v1.Setting
-	1,  // 20: gaia.host.v1.Host.Status:input_type -> gaia.host.v1.StatusRequest
-	8,  // 21: gaia.host.v1.Host.Logs:input_type -> gaia.host.v1.LogsRequest
-	10, // 22: gaia.host.v1.Host.ListPlugins:input_type -> gaia.host.v1.ListPluginsRequest
-	15, // 23: gaia.host.v1.Host.Events:input_type -> gaia.host.v1.EventsRequest
-	17, // 24: gaia.host.v1.Host.Reload:input_type -> gaia.host.v1.ReloadRequest
-	19, // 25: gaia.host.v1.Host.Restart:input_type -> gaia.host.v1.RestartRequest
-	21, // 26: gaia.host.v1.Host.Swap:input_type -> gaia.host.v1.SwapRequest
-	23, // 27: gaia.host.v1.Host.Explain:input_type -> gaia.host.v1.ExplainRequest
-	4,  // 28: gaia.host.v1.Host.Stats:input_type -> gaia.host.v1.StatsRequest
-	13, // 29: gaia.host.v1.Host.Describe:input_type -> gaia.host.v1.DescribeRequest
-	2,  // 30: gaia.host.v1.Host.Status:output_type -> gaia.host.v1.StatusResponse
-	9,  // 31: gaia.host.v1.Host.Logs:output_type -> gaia.host.v1.LogsResponse
-	11, // 32: gaia.host.v1.Host.ListPlugins:output_type -> gaia.host.v1.ListPluginsResponse
-	16, // 33: gaia.host.v1.Host.Events:output_type -> gaia.host.v1.EventsResponse
-	18, // 34: gaia.host.v1.Host.Reload:output_type -> gaia.host.v1.ReloadResponse
-	20, // 35: gaia.host.v1.Host.Restart:output_type -> gaia.host.v1.RestartResponse
-	22, // 36: gaia.host.v1.Host.Swap:output_type -> gaia.host.v1.SwapResponse
-	24, // 37: gaia.host.v1.Host.Explain:output_type -> gaia.host.v1.ExplainResponse
-	5,  // 38: gaia.host.v1.Host.Stats:output_type -> gaia.host.v1.StatsResponse
-	14, // 39: gaia.host.v1.Host.Describe:output_type -> gaia.host.v1.DescribeResponse
-	30, // [30:40] is the sub-list for method output_type
-	20, // [20:30] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	3,  // 18: gaia.host.v1.AttachResponse.subsystem:type_name -> gaia.host.v1.Subsystem
+	27, // 19: gaia.host.v1.ExplainResponse.policies:type_name -> gaia.host.v1.Policy
+	28, // 20: gaia.host.v1.Policy.settings:type_name -> gaia.host.v1.Setting
+	1,  // 21: gaia.host.v1.Host.Status:input_type -> gaia.host.v1.StatusRequest
+	8,  // 22: gaia.host.v1.Host.Logs:input_type -> gaia.host.v1.LogsRequest
+	10, // 23: gaia.host.v1.Host.ListPlugins:input_type -> gaia.host.v1.ListPluginsRequest
+	15, // 24: gaia.host.v1.Host.Events:input_type -> gaia.host.v1.EventsRequest
+	17, // 25: gaia.host.v1.Host.Reload:input_type -> gaia.host.v1.ReloadRequest
+	19, // 26: gaia.host.v1.Host.Restart:input_type -> gaia.host.v1.RestartRequest
+	21, // 27: gaia.host.v1.Host.Swap:input_type -> gaia.host.v1.SwapRequest
+	23, // 28: gaia.host.v1.Host.Attach:input_type -> gaia.host.v1.AttachRequest
+	25, // 29: gaia.host.v1.Host.Explain:input_type -> gaia.host.v1.ExplainRequest
+	4,  // 30: gaia.host.v1.Host.Stats:input_type -> gaia.host.v1.StatsRequest
+	13, // 31: gaia.host.v1.Host.Describe:input_type -> gaia.host.v1.DescribeRequest
+	2,  // 32: gaia.host.v1.Host.Status:output_type -> gaia.host.v1.StatusResponse
+	9,  // 33: gaia.host.v1.Host.Logs:output_type -> gaia.host.v1.LogsResponse
+	11, // 34: gaia.host.v1.Host.ListPlugins:output_type -> gaia.host.v1.ListPluginsResponse
+	16, // 35: gaia.host.v1.Host.Events:output_type -> gaia.host.v1.EventsResponse
+	18, // 36: gaia.host.v1.Host.Reload:output_type -> gaia.host.v1.ReloadResponse
+	20, // 37: gaia.host.v1.Host.Restart:output_type -> gaia.host.v1.RestartResponse
+	22, // 38: gaia.host.v1.Host.Swap:output_type -> gaia.host.v1.SwapResponse
+	24, // 39: gaia.host.v1.Host.Attach:output_type -> gaia.host.v1.AttachResponse
+	26, // 40: gaia.host.v1.Host.Explain:output_type -> gaia.host.v1.ExplainResponse
+	5,  // 41: gaia.host.v1.Host.Stats:output_type -> gaia.host.v1.StatsResponse
+	14, // 42: gaia.host.v1.Host.Describe:output_type -> gaia.host.v1.DescribeResponse
+	32, // [32:43] is the sub-list for method output_type
+	21, // [21:32] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_gaia_host_v1_host_proto_init() }
@@ -2250,7 +2374,7 @@ func file_gaia_host_v1_host_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gaia_host_v1_host_proto_rawDesc), len(file_gaia_host_v1_host_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   28,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -1,0 +1,28 @@
+package rpc
+
+import (
+	"fmt"
+	"os"
+	"testing"
+)
+
+// TestMain makes the test binary the programs that the public suites need.
+func TestMain(m *testing.M) {
+	var err error
+	switch os.Getenv("SUITES_PROGRAM") {
+	case "server":
+		err = serveConformance(os.Stdin, os.Stdout)
+	case "interop":
+		err = runInterop(os.Args[1:])
+	default:
+		code := m.Run()
+		if dir, err := pluginDir(); err == nil {
+			_ = os.RemoveAll(dir)
+		}
+		os.Exit(code)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
