@@ -270,6 +270,14 @@ func (b *broken) Configure(_ context.Context, r *pluginv1.ConfigureRequest) (*pl
 	return &pluginv1.ConfigureResponse{}, nil
 }
 
+// AnnounceDrain is told of the drain.
+func (b *broken) AnnounceDrain(context.Context, *pluginv1.AnnounceDrainRequest) (*pluginv1.AnnounceDrainResponse, error) {
+	if b.has("drains when told of it") {
+		b.calls.Shut()
+	}
+	return &pluginv1.AnnounceDrainResponse{}, nil
+}
+
 // Drain waits for calls.
 func (b *broken) Drain(ctx context.Context, r *pluginv1.DrainRequest) (*pluginv1.DrainResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, r.GetGrace().AsDuration())

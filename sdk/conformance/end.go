@@ -30,6 +30,30 @@ func orderly(exit wire.Exit) error {
 	return nil
 }
 
+// announces checks that an announcement is taken for no more than that.
+func announces(ctx context.Context, s *suite) error {
+	i, err := s.configured(ctx)
+	if err != nil {
+		return err
+	}
+	defer i.Close() //nolint:errcheck // what could not be ended is found by the next start
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	_, err = i.contract.AnnounceDrain(ctx, &pluginv1.AnnounceDrainRequest{})
+	switch {
+	case isUnimplemented(err):
+		return skipf("it does not implement AnnounceDrain: at a swap streams that last are cut when drain_timeout is over")
+	case err != nil:
+		return fail("an answer to AnnounceDrain", err.Error(), "return at once: calls are waited for later, by Drain")
+	}
+	for _, m := range s.harmless(isUnary) {
+		if err := call(ctx, i.Conn(), m, newRequest(m)); status.Code(err) == codes.Unavailable {
+			return fail("an answer after AnnounceDrain", fmt.Sprintf("%v of %s", err, m.name), "refuse calls once Drain was called, and not before: until then some are on their way")
+		}
+	}
+	return nil
+}
+
 func drains(ctx context.Context, s *suite) error {
 	i, err := s.configured(ctx)
 	if err != nil {
