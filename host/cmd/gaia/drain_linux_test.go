@@ -25,8 +25,9 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// stay lets calls in flight take far longer than a test waits for anything.
-const stay = "  restart { drain_timeout = \"1h\" }\n"
+// stay lets calls in flight, and those that are held, take far longer than a test
+// waits for anything.
+const stay = "  restart {\n    drain_timeout = \"1h\"\n    hold = \"1h\"\n  }\n"
 
 // openLasting runs a host whose plugins have calls that do not end by themselves.
 func openLasting(t *testing.T) *house {
