@@ -11,6 +11,8 @@ PROTOC_GEN_GO := v1.36.12
 PROTOC_GEN_GO_GRPC := v1.6.2
 GOLANGCI_LINT := v2.15.0
 PROTOVALIDATE := v1.2.2
+GRPCURL       := v1.9.4
+GRPC_HEALTH_PROBE := v0.4.63
 NFPM          := v2.43.4
 
 BIN     := $(CURDIR)/.bin
@@ -35,6 +37,7 @@ help: ## List the targets
 .PHONY: build
 build: ## Build the host and every plugin into bin/
 	@mkdir -p bin/plugins
+	@echo "building bin/gaia and $(words $(PLUGINS)) plugins; the first time this takes a minute or more"
 	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/gaia ./host/cmd/gaia
 	@for p in $(PLUGINS); do CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/plugins/gaia-$$p ./plugins/$$p; done
 	@for e in hello memory-file-manager; do CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/plugins/$$e ./examples/$$e; done
@@ -44,7 +47,7 @@ run: build browser ## Build, then run the host on config.hcl in the foreground
 	@exec bin/gaia run -config config.hcl
 
 .PHONY: test
-test: compiler driven ## Run all tests of all modules under the race detector
+test: compiler driven tools ## Run all tests of all modules under the race detector
 	@go test -race -timeout 20m work
 
 .PHONY: test-slow
@@ -118,7 +121,7 @@ compiler: # of C, which the race detector needs
 # library it is a file.
 BROWSER := /usr/lib/chromium/chromium-headless-shell:chromium-headless-shell
 GRPCIO  := /usr/lib/python3/dist-packages/grpc/__init__.py:python3-grpcio
-DRIVEN  := promtool:prometheus curl:curl pdftotext:poppler-utils node:nodejs npm:npm minisign:minisign $(GRPCIO) $(BROWSER)
+DRIVEN  := promtool:prometheus zsh:zsh fish:fish curl:curl jq:jq openssl:openssl pkill:procps pdftotext:poppler-utils node:nodejs npm:npm minisign:minisign $(GRPCIO) $(BROWSER)
 
 # Installs those of $(1) that are missing, where that can be done; $(2) says what goes without.
 define install
@@ -134,6 +137,9 @@ endef
 driven: # without one of these its tests are skipped
 	$(call install,$(DRIVEN),some tests are skipped)
 
+.PHONY: tools
+tools: $(BIN)/grpcurl $(BIN)/grpc-health-probe # without one of these its tests are skipped
+
 .PHONY: browser
 browser: # without it browser_pool opens pages in Chromium or Chrome, or fails where there is none
 	$(call install,$(BROWSER),the browser pool has no headless shell)
@@ -141,6 +147,10 @@ browser: # without it browser_pool opens pages in Chromium or Chrome, or fails w
 .PHONY: dist
 dist: $(BIN)/nfpm build ## Build archives, .deb and .rpm of this commit into dist/
 	@VERSION='$(VERSION)' LDFLAGS='$(LDFLAGS)' PLUGINS='$(PLUGINS)' NFPM=$(BIN)/nfpm host/packaging/dist $(PLATFORMS)
+
+.PHONY: dist-check
+dist-check: dist ## Build them, open the .deb, and run the host that is in it
+	@go test -count=1 -run 'DebianPackage|Packages|SystemdTakes' -v ./host/cmd/gaia
 
 .PHONY: clean
 clean: ## Remove what was built and what runs left
@@ -154,6 +164,10 @@ $(BIN)/protoc-gen-go-grpc:
 	@GOBIN=$(BIN) go install google.golang.org/grpc/cmd/protoc-gen-go-grpc@$(PROTOC_GEN_GO_GRPC)
 $(BIN)/golangci-lint:
 	@GOBIN=$(BIN) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT)
+$(BIN)/grpcurl:
+	@GOBIN=$(BIN) go install github.com/fullstorydev/grpcurl/cmd/grpcurl@$(GRPCURL)
+$(BIN)/grpc-health-probe:
+	@GOBIN=$(BIN) go install github.com/grpc-ecosystem/grpc-health-probe@$(GRPC_HEALTH_PROBE)
 $(BIN)/nfpm:
 	@GOBIN=$(BIN) go install github.com/goreleaser/nfpm/v2/cmd/nfpm@$(NFPM)
 # validate.proto is not vendored: it comes out of its Go module.

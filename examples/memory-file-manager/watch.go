@@ -1,12 +1,13 @@
 package main
 
 import (
+	"context"
 	"maps"
 	"slices"
 
 	filev1 "github.com/gaia-go/gaia/proto/gaia/file/v1"
+	"github.com/gaia-go/gaia/sdk"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/status"
 )
 
 // watcher tells of the differences between the tree that it has told of last and the
@@ -18,7 +19,7 @@ type watcher struct {
 	send      func(event filev1.Event, path string, n *node) error
 }
 
-// Watch reports changes until the caller leaves.
+// Watch reports changes until the caller leaves, or this manager is about to end.
 func (m *manager) Watch(r *filev1.WatchRequest, stream grpc.ServerStreamingServer[filev1.WatchResponse]) error {
 	p, err := m.find(r.GetRoot(), r.GetPath())
 	if err != nil {
@@ -36,6 +37,8 @@ func (m *manager) Watch(r *filev1.WatchRequest, stream grpc.ServerStreamingServe
 		}
 		return stream.Send(response)
 	}}
+	ctx, stop := sdk.UntilDrain(stream.Context())
+	defer stop()
 	told, changed := w.look()
 	if r.GetExisting() {
 		if err := w.tell(p.path, newDir(0, told.modified), told, 0); err != nil {
@@ -48,8 +51,8 @@ func (m *manager) Watch(r *filev1.WatchRequest, stream grpc.ServerStreamingServe
 	for {
 		select {
 		case <-changed:
-		case <-stream.Context().Done():
-			return status.FromContextError(stream.Context().Err()).Err()
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 		var now *node
 		now, changed = w.look()

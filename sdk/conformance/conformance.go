@@ -15,6 +15,7 @@ import (
 	"time"
 
 	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
@@ -32,6 +33,9 @@ type Options struct {
 	// Describe is asked about the plugin's description; an error says that it is
 	// of no use. Optional; the host's own reading goes here.
 	Describe func(*pluginv1.DescribeResponse) error
+	// Reflect learns what a plugin without Describe serves, by gRPC reflection.
+	// Optional; without it such a plugin fails.
+	Reflect func(context.Context, grpc.ClientConnInterface) (*pluginv1.DescribeResponse, error)
 	// Output is called with each line that the plugin writes, from several
 	// goroutines; the line is valid during the call. Optional.
 	Output func(line []byte)
@@ -84,13 +88,18 @@ func Run(ctx context.Context, o Options) ([]Result, error) {
 		return nil, fmt.Errorf("%s is no program: it may not be executed", o.Binary)
 	}
 	o.Binary = path
+	return o.run(ctx, checks())
+}
+
+// run makes some checks.
+func (o Options) run(ctx context.Context, checks []check) ([]Result, error) {
 	s, err := newSuite(o)
 	if err != nil {
 		return nil, err
 	}
 	defer s.close()
 	var results []Result
-	for _, c := range checks() {
+	for _, c := range checks {
 		r := s.check(ctx, c)
 		if err := errors.Join(ctx.Err(), s.fatal); err != nil {
 			return nil, err
@@ -111,7 +120,7 @@ func (s *suite) check(ctx context.Context, c check) Result {
 	err := s.blocked
 	if err == nil || c.always {
 		err = c.run(ctx, s)
-		err = errors.Join(err, s.stillLives(err))
+		err = withDeath(err, s.stillLives(err))
 	}
 	r := Result{Name: c.name, Status: Passed, Seconds: time.Since(began).Seconds()}
 	var (
@@ -129,6 +138,20 @@ func (s *suite) check(ctx context.Context, c check) Result {
 		r.Fix = "see what the plugin wrote; `gaia logs`, or the output of the test, has it"
 	}
 	return r
+}
+
+// withDeath adds to the outcome of a check that the plugin ended meanwhile, if it
+// did.
+func withDeath(err error, death *failure) error {
+	var seen *failure
+	switch {
+	case death == nil:
+		return err
+	case errors.As(err, &seen):
+		return &failure{seen.want, seen.got + "; " + death.got, death.fix}
+	default:
+		return death
+	}
 }
 
 // failure is a promise that was not kept.

@@ -143,7 +143,8 @@ func (s *suite) configured(ctx context.Context) (*instance, error) {
 	}
 	faults, err := i.configure(ctx, s.config)
 	if err == nil && len(faults) > 0 {
-		err = fmt.Errorf("it refuses the config that it took before: %s", diagnosticText(faults[0]))
+		err = fail("that it takes the config that it took before", diagnosticText(faults[0]),
+			"let nothing stand in the way that an instance left which was killed, such as a lock file; where two cannot run at once, say exclusive in Describe")
 	}
 	if err != nil {
 		return nil, errors.Join(err, i.Close())
@@ -163,7 +164,7 @@ func (s *suite) live(ctx context.Context) (*instance, error) {
 
 // stillLives says how the shared instance has ended, if it has, after a check
 // that ended with err; the next check gets another one.
-func (s *suite) stillLives(err error) error {
+func (s *suite) stillLives(err error) *failure {
 	if s.main == nil {
 		return nil
 	}
@@ -183,7 +184,7 @@ func (s *suite) stillLives(err error) error {
 	i := s.main
 	s.main = nil
 	_ = i.Close()
-	return fail("the plugin to live on", fmt.Sprintf("it %v; it wrote: %.300q", i.Exit(), i.LastWords()), "find the call that ended it: what a caller sends must end no process")
+	return &failure{"that the plugin lives on", fmt.Sprintf("its process ended: %v; its last words: %.300q", i.Exit(), i.LastWords()), "find the call that ended it: whatever a caller sends, the process lives on"}
 }
 
 func (i *instance) configure(ctx context.Context, config []byte) ([]*pluginv1.Diagnostic, error) {
@@ -230,6 +231,10 @@ func (s *suite) harmless(keep func(protoreflect.MethodDescriptor) bool) []method
 
 func isUnary(d protoreflect.MethodDescriptor) bool {
 	return !d.IsStreamingClient() && !d.IsStreamingServer()
+}
+
+func isServerStream(d protoreflect.MethodDescriptor) bool {
+	return d.IsStreamingServer() && !d.IsStreamingClient()
 }
 
 func isAny(protoreflect.MethodDescriptor) bool { return true }

@@ -17,11 +17,17 @@ type Exit struct {
 	Signal syscall.Signal
 	// Ran is the time from exec to exit.
 	Ran time.Duration
+	// Detached is true for a process that somebody else has started: it was let
+	// go, or could not be reached any more, and how it ended is not known.
+	Detached bool
 }
 
 // String says it in words: "exited with code 3 after 1.2s".
 func (e Exit) String() string {
 	ran := e.Ran.Round(time.Millisecond)
+	if e.Detached {
+		return fmt.Sprintf("detached after %v", ran)
+	}
 	if e.Signal != 0 {
 		return fmt.Sprintf("killed by signal %d (%v) after %v", int(e.Signal), e.Signal, ran)
 	}

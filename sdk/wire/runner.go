@@ -103,6 +103,11 @@ func (r *processRunner) dialOptions() []grpc.DialOption {
 		}
 		return nil
 	}}
+	return dialOptions(creds, r.command.StartTimeout)
+}
+
+// dialOptions are those of every connection to a plugin.
+func dialOptions(creds *peerCredentials, connectTimeout time.Duration) []grpc.DialOption {
 	return []grpc.DialOption{
 		grpc.WithTransportCredentials(creds),
 		grpc.WithIdleTimeout(0),
@@ -112,7 +117,7 @@ func (r *processRunner) dialOptions() []grpc.DialOption {
 		// A plugin whose socket is gone is never dialled again: it is replaced.
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: time.Second, Multiplier: 1.6, MaxDelay: time.Minute},
-			MinConnectTimeout: r.command.StartTimeout,
+			MinConnectTimeout: connectTimeout,
 		}),
 	}
 }

@@ -245,17 +245,7 @@ func wantRefusal(t *testing.T, err error, policy, text string) {
 // awaitMetric waits until a series has a value.
 func (h *house) awaitMetric(t *testing.T, series string, want float64) {
 	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	late := time.NewTimer(patience)
-	defer late.Stop()
-	for h.metric(t, series) != want {
-		select {
-		case <-tick.C:
-		case <-late.C:
-			t.Fatalf("%s is not %v", series, want)
-		}
-	}
+	await(t, fmt.Sprintf("%s is %v", series, want), func() bool { return h.metric(t, series) == want })
 }
 
 func TestTheHostsOwnMethodsAreThoseThatAreNamed(t *testing.T) {

@@ -282,6 +282,19 @@ func (h *house) get(t testing.TB, path string) string {
 	return string(body)
 }
 
+// eventually reports whether something becomes true.
+func eventually(t *testing.T, is func() bool) bool {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !is(); <-tick.C {
+		if time.Now().After(end) {
+			return false
+		}
+	}
+	return true
+}
+
 // withSubsystem chooses among subsystems that serve the same service.
 func withSubsystem(ctx context.Context, name string) context.Context {
 	return metadata.AppendToOutgoingContext(ctx, "gaia-subsystem", name)

@@ -13,8 +13,8 @@ import (
 
 const packaging = "../../packaging/"
 
-// run a program to its end and return what it wrote.
-func run(t *testing.T, name string, args ...string) string {
+// runProgram runs a program to its end and returns what it wrote.
+func runProgram(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
 	if err != nil {
@@ -23,8 +23,8 @@ func run(t *testing.T, name string, args ...string) string {
 	return string(out)
 }
 
-// need skips a test where a program is missing.
-func need(t *testing.T, program string) {
+// needProgram skips a test where a program is missing.
+func needProgram(t *testing.T, program string) {
 	t.Helper()
 	if _, err := exec.LookPath(program); err != nil {
 		t.Skipf("%s is not here", program)
@@ -68,13 +68,13 @@ func TestTheConfigOfPackagesIsTheShippedOneWithOtherPaths(t *testing.T) {
 
 func TestSystemdTakesTheUnit(t *testing.T) {
 	t.Parallel()
-	need(t, "systemd-analyze")
+	needProgram(t, "systemd-analyze")
 	dir := newHouse(t)
 	unit := filepath.Join(dir, "gaia.service")
 	if err := os.WriteFile(unit, []byte(withPaths(t, packaging+"gaia.service", dir)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out := run(t, "systemd-analyze", "verify", "--man=no", unit); strings.Contains(out, unit) || strings.Contains(out, "gaia.service:") {
+	if out := runProgram(t, "systemd-analyze", "verify", "--man=no", unit); strings.Contains(out, unit) || strings.Contains(out, "gaia.service:") {
 		t.Errorf("systemd-analyze verify says:\n%s", out)
 	}
 }
@@ -82,12 +82,12 @@ func TestSystemdTakesTheUnit(t *testing.T) {
 // TestTheDebianPackageHoldsAHostThatRuns opens what `make dist` has built.
 func TestTheDebianPackageHoldsAHostThatRuns(t *testing.T) {
 	t.Parallel()
-	need(t, "dpkg-deb")
+	needProgram(t, "dpkg-deb")
 	debs, err := filepath.Glob("../../../dist/gaia_*_" + runtime.GOARCH + ".deb")
 	if err != nil || len(debs) == 0 {
 		t.Skip("no package: make dist builds it")
 	}
-	listing := run(t, "dpkg-deb", "-c", debs[0])
+	listing := runProgram(t, "dpkg-deb", "-c", debs[0])
 	for _, want := range []string{
 		"./usr/bin/gaia\n", "./usr/lib/gaia/plugins/gaia-api-client-pool\n", "./usr/lib/gaia/plugins/gaia-process-manager\n",
 		"./usr/lib/systemd/system/gaia.service\n", "./usr/share/man/man1/gaia-call.1.gz\n",
@@ -103,7 +103,7 @@ func TestTheDebianPackageHoldsAHostThatRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	run(t, "dpkg-deb", "-x", debs[0], dir+"/deb")
+	runProgram(t, "dpkg-deb", "-x", debs[0], dir+"/deb")
 	if err := os.Mkdir(dir+"/bin", 0o755); err != nil {
 		t.Fatal(err)
 	}

@@ -163,19 +163,6 @@ func testAdoption(t *testing.T, processes, kills, swaps int) {
 	}
 }
 
-// eventually reports whether something becomes true.
-func eventually(t *testing.T, is func() bool) bool {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	for end := time.Now().Add(patience); !is(); <-tick.C {
-		if time.Now().After(end) {
-			return false
-		}
-	}
-	return true
-}
-
 // script is a request to run a shell under a name.
 func script(name, text string) *processv1.StartRequest {
 	return &processv1.StartRequest{Name: name, Spec: &processv1.Spec{Command: "sh", Args: []string{"-c", text}}}

@@ -81,23 +81,27 @@ type reference struct {
 	types []protoreflect.Descriptor // messages and enums to describe, in order
 }
 
+func (r *reference) print(format string, args ...any) {
+	_, _ = fmt.Fprintf(&r.Builder, format, args...) // to memory
+}
+
 func printReference(t *testing.T, plugin string, services []protoreflect.ServiceDescriptor) string {
 	t.Helper()
 	r := &reference{}
-	fmt.Fprintf(r, "# The API of gaia-%s\n\n<!-- Printed from descriptors.binpb; a test in host/cmd/gaia compares it. Do not edit. -->\n\n", plugin)
-	fmt.Fprintf(r, "Called as `gaia call SUBSYSTEM.METHOD field=value`, `POST /v1/SUBSYSTEM/METHOD`, or by gRPC. What the plugin is, and its config:\n"+
+	r.print("# The API of gaia-%s\n\n<!-- Printed from descriptors.binpb; a test in host/cmd/gaia compares it. Do not edit. -->\n\n", plugin)
+	r.print("Called as `gaia call SUBSYSTEM.METHOD field=value`, `POST /v1/SUBSYSTEM/METHOD`, or by gRPC. What the plugin is, and its config:\n"+
 		"[README](../../plugins/%s/README.md). Fields are named as in the .proto; JSON takes `camelCase`, too.\n", plugin)
 	for _, s := range services {
-		fmt.Fprintf(r, "\n## %s\n\n`%s`. %s\n", s.Name(), s.FullName(), said(s))
+		r.print("\n## %s\n\n`%s`. %s\n", s.Name(), s.FullName(), said(s))
 		for i := range s.Methods().Len() {
 			r.method(s.Methods().Get(i))
 		}
 	}
-	fmt.Fprint(r, "\n## Messages\n")
+	r.print("\n## Messages\n")
 	for i := 0; i < len(r.types); i++ { // which grows
 		switch d := r.types[i].(type) {
 		case protoreflect.MessageDescriptor:
-			fmt.Fprintf(r, "\n### %s\n\n%s\n\n", d.Name(), said(d))
+			r.print("\n### %s\n\n%s\n\n", d.Name(), said(d))
 			r.fields(d)
 		case protoreflect.EnumDescriptor:
 			r.enum(d)
@@ -107,7 +111,7 @@ func printReference(t *testing.T, plugin string, services []protoreflect.Service
 }
 
 func (r *reference) method(m protoreflect.MethodDescriptor) {
-	fmt.Fprintf(r, "\n### %s\n\n%s\n\n`%s(%s%s) → %s%s`%s\n\n", m.Name(), said(m),
+	r.print("\n### %s\n\n%s\n\n`%s(%s%s) → %s%s`%s\n\n", m.Name(), said(m),
 		m.Name(), streamOf(m.IsStreamingClient()), m.Input().Name(), streamOf(m.IsStreamingServer()), m.Output().Name(), facts(m))
 	r.fields(m.Input())
 	r.note(m.Output())
@@ -139,13 +143,13 @@ func facts(m protoreflect.MethodDescriptor) string {
 
 func (r *reference) fields(md protoreflect.MessageDescriptor) {
 	if md.Fields().Len() == 0 {
-		fmt.Fprintf(r, "No fields.\n")
+		r.print("No fields.\n")
 		return
 	}
-	fmt.Fprint(r, "| field | type | meaning |\n| --- | --- | --- |\n")
+	r.print("| field | type | meaning |\n| --- | --- | --- |\n")
 	for i := range md.Fields().Len() {
 		fd := md.Fields().Get(i)
-		fmt.Fprintf(r, "| `%s` | %s | %s |\n", fd.Name(), r.kind(fd), strings.ReplaceAll(said(fd), "|", "\\|"))
+		r.print("| `%s` | %s | %s |\n", fd.Name(), r.kind(fd), strings.ReplaceAll(said(fd), "|", "\\|"))
 	}
 }
 
@@ -189,9 +193,9 @@ func (r *reference) note(d protoreflect.Descriptor) string {
 }
 
 func (r *reference) enum(d protoreflect.EnumDescriptor) {
-	fmt.Fprintf(r, "\n### %s\n\n%s\n\n| value | meaning |\n| --- | --- |\n", d.Name(), said(d))
+	r.print("\n### %s\n\n%s\n\n| value | meaning |\n| --- | --- |\n", d.Name(), said(d))
 	for i := range d.Values().Len() {
-		fmt.Fprintf(r, "| `%s` | %s |\n", d.Values().Get(i).Name(), said(d.Values().Get(i)))
+		r.print("| `%s` | %s |\n", d.Values().Get(i).Name(), said(d.Values().Get(i)))
 	}
 }
 

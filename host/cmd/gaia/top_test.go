@@ -158,3 +158,23 @@ func TestTopPrintsATableWhereThereIsNoTerminal(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+func TestALongCallSaysSoAtATerminalAndCleansUp(t *testing.T) {
+	t.Parallel()
+	dir := newHouse(t)
+	h := open(t, dir, fleetConfig("", "echo"), "echo")
+	file := filepath.Join(dir, "now")
+	term := onTerminal(t, h.gaia(t, "call", "echo.Do", "url=test:slow "+file, "body=all is well"))
+	term.await(t, "echo.Do  1s") // half a second at least, and then each
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := term.wait(t); err != nil {
+		t.Fatal(err)
+	}
+	const erase = "\r\x1b[K"
+	_, answer, _ := strings.Cut(term.drawn.String(), erase+"{")
+	if !strings.Contains(answer, `"status": 200`) || strings.Contains(answer, "echo.Do") {
+		t.Errorf("want the answer in place of the line, and the line gone:\n%q", term.drawn)
+	}
+}

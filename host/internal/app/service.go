@@ -319,6 +319,7 @@ func (s *subsystem) status() *hostv1.Subsystem {
 
 		Spares:      uint32(st.Spares), //nolint:gosec // G115: bounded by restart.standby
 		Confinement: st.Confinement,
+		Attached:    st.Attached,
 	}
 	if i := s.supervisor.Instance(); i != nil {
 		out.Transport = i.Transport()

@@ -32,8 +32,9 @@ type subsystem struct {
 
 	stop context.CancelFunc // ends the supervisor; set by start
 
-	mu      sync.Mutex // held by who tells others of the subsystem
-	removed bool
+	mu       sync.Mutex // held by who tells others of the subsystem
+	removed  bool
+	attached bool // to a process that somebody else has started
 }
 
 // add builds one subsystem. Its methods are known from the first moment if its
@@ -71,7 +72,9 @@ func (h *host) supervisorOptions(s *subsystem, cfg *config.Subsystem) supervisor
 	o.Ties.Store = s.store
 	o.Meter = s.metrics
 	o.Described = func(d *registry.Description, sha256 string) {
-		h.catalog.store(d, sha256)
+		if sha256 != "" { // an attached process has none
+			h.catalog.store(d, sha256)
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.description.Store(d)
@@ -79,7 +82,7 @@ func (h *host) supervisorOptions(s *subsystem, cfg *config.Subsystem) supervisor
 			return
 		}
 		h.publish(s)
-		s.gate.Update(gateConfig(s.config.Load(), d))
+		s.updateGate(s.config.Load(), d)
 	}
 	settled := false
 	o.Changed = func(st supervisor.Status) { // called from one goroutine
@@ -89,6 +92,10 @@ func (h *host) supervisorOptions(s *subsystem, cfg *config.Subsystem) supervisor
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		if s.attached != st.Attached {
+			s.attached = st.Attached
+			s.updateGate(s.config.Load(), s.description.Load())
+		}
 		if !s.removed {
 			h.gateway.SetReady(s.name, st.State == supervisor.Ready)
 		}
@@ -110,9 +117,19 @@ func (h *host) apply(s *subsystem, cfg *config.Subsystem) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.config.Store(cfg)
-	s.gate.Update(gateConfig(cfg, s.description.Load()))
+	s.updateGate(cfg, s.description.Load())
 	s.metrics.Policies(s.gate.Policies()...)
 	s.metrics.SetObjectives(Objectives(cfg))
+}
+
+// updateGate puts the policies of a config into force. A call of an attached process may be
+// stopped by a debugger, which is no reason to end it. The caller holds s.mu.
+func (s *subsystem) updateGate(cfg *config.Subsystem, d *registry.Description) {
+	g := gateConfig(cfg, d)
+	if s.attached {
+		g.Limits.Timeout = maxTimeout
+	}
+	s.gate.Update(g)
 }
 
 // forget ends what a subsystem has kept that has ended, and takes it off the

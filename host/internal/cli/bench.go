@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/gaia-go/gaia/host/internal/bench"
 	"github.com/gaia-go/gaia/host/internal/config"
 	"github.com/gaia-go/gaia/host/internal/nearest"
+	"github.com/gaia-go/gaia/host/internal/progress"
 )
 
 func (c *command) benchCommand() *cobra.Command {
@@ -124,7 +126,7 @@ func (c *command) bench(cmd *cobra.Command, name string, o bench.Options) error 
 		return err
 	}
 	o.Gaia, o.PluginDir, o.Progress = self, cfg.Host.PluginDir, c.Stderr
-	result, err := all[i].Run(cmd.Context(), o)
+	result, err := c.measure(cmd.Context(), all[i], o)
 	if err != nil {
 		return err
 	}
@@ -132,6 +134,17 @@ func (c *command) bench(cmd *cobra.Command, name string, o bench.Options) error 
 		return c.printJSON(result)
 	}
 	return c.printBench(result)
+}
+
+// measure runs a benchmark and, at a terminal, says below what it says itself
+// that it is still at work.
+func (c *command) measure(ctx context.Context, b bench.Benchmark, o bench.Options) (*bench.Result, error) {
+	if isTerminal(c.Stderr) {
+		line := progress.Start(c.Stderr, "measuring")
+		defer line.Stop()
+		o.Progress = line.Above()
+	}
+	return b.Run(ctx, o)
 }
 
 func (c *command) printBench(r *bench.Result) error {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -10,7 +11,9 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
+	"github.com/gaia-go/gaia/host/internal/progress"
 	"github.com/gaia-go/gaia/host/internal/request"
 )
 
@@ -111,6 +114,7 @@ func (c *command) call(ctx context.Context, target string, args []string, o call
 		return c.printRequest(m)
 	}
 
+	defer c.watch(target, m, args, o)()
 	messages, err := c.requests(ctx, d, m, args, o)
 	if err != nil {
 		return err
@@ -122,6 +126,22 @@ func (c *command) call(ctx context.Context, target string, args []string, o call
 	}
 	ctx = metadata.AppendToOutgoingContext(ctx, subsystemHeader, subsystem)
 	return explain(answer.close(exchange(ctx, h, m, messages, answer.take)), d.types, o.timeout)
+}
+
+// watch shows how far a call is, until stop, to who waits at a terminal: not if
+// he types the request himself, and not between the messages of a stream that
+// are printed there.
+func (c *command) watch(target string, m protoreflect.MethodDescriptor, args []string, o callOptions) (stop func()) {
+	typed := (o.json == "-" || slices.ContainsFunc(args, func(arg string) bool { return strings.HasSuffix(arg, "=@-") })) && isTerminal(c.Stdin)
+	streamed := m.IsStreamingServer() && isTerminal(c.Stdout) && (o.output == "" || o.output == "-")
+	if !isTerminal(c.Stderr) || typed || streamed {
+		return func() {}
+	}
+	c.progress = progress.Start(c.Stderr, target)
+	return func() {
+		c.progress.Stop()
+		c.progress = nil
+	}
 }
 
 // usage is the error of a command line that is right for some other method.

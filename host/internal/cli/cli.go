@@ -7,6 +7,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/gaia-go/gaia/host/internal/progress"
 )
 
 // Env is the process that a command runs in.
@@ -53,6 +55,7 @@ type command struct {
 	configPath string
 	socket     string // as given by a flag; "" when it was not
 	json       bool
+	progress   *progress.Line // of long work; nil where nobody watches
 }
 
 func (c *command) root() *cobra.Command {
@@ -76,6 +79,7 @@ config, 130 interrupted.`,
 	if !isFile(c.configPath) && isFile(systemConfig) { // a package was installed
 		c.configPath = systemConfig
 	}
+	_ = root.MarkPersistentFlagFilename("config", "hcl") // the flag is there
 	root.PersistentFlags().StringVar(&c.socket, "socket", "", "socket of the host, a `PATH`; default $GAIA_SOCKET, else what the config says")
 	root.PersistentFlags().BoolVar(&c.json, "json", false, "print JSON")
 	root.SetFlagErrorFunc(flagError)

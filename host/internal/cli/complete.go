@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -70,10 +73,11 @@ func (c *command) completePlugin(cmd *cobra.Command, args []string, word string)
 	}), noFiles
 }
 
-// completeCall completes subsystems, then methods, then the request's fields.
+// completeCall completes subsystems, then methods, then the request's fields,
+// then the values of those that have few, and files.
 func (c *command) completeCall(cmd *cobra.Command, args []string, word string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
-		return c.ask(cmd, word, func(ctx context.Context, h *host) []string { return fieldWords(ctx, h, args[0]) }), goesOn
+		return c.completeField(cmd, args[0], word)
 	}
 	subsystem, _, hasMethod := strings.Cut(word, ".")
 	if !hasMethod {
@@ -84,6 +88,18 @@ func (c *command) completeCall(cmd *cobra.Command, args []string, word string) (
 		return names, goesOn
 	}
 	return c.ask(cmd, word, func(ctx context.Context, h *host) []string { return methodWords(ctx, h, subsystem) }), noFiles
+}
+
+// completeField completes FIELD=, or VALUE behind it.
+func (c *command) completeField(cmd *cobra.Command, target, word string) ([]string, cobra.ShellCompDirective) {
+	path, value, hasValue := strings.Cut(word, "=")
+	if !hasValue {
+		return c.ask(cmd, word, func(ctx context.Context, h *host) []string { return fieldWords(ctx, h, target, word) }), goesOn
+	}
+	if file, ok := strings.CutPrefix(value, "@"); ok {
+		return fileWords(path+"=@", file)
+	}
+	return c.ask(cmd, word, func(ctx context.Context, h *host) []string { return valueWords(ctx, h, target, path) }), noFiles
 }
 
 func methodWords(ctx context.Context, h *host, subsystem string) []string {
@@ -98,7 +114,46 @@ func methodWords(ctx context.Context, h *host, subsystem string) []string {
 	return words
 }
 
-func fieldWords(ctx context.Context, h *host, target string) []string {
+// fieldWords are the fields of the message that word is in; a message among
+// them leads on to its own fields.
+func fieldWords(ctx context.Context, h *host, target, word string) []string {
+	var words []string
+	fields := fieldsOf(ctx, h, target)
+	for i, f := range fields {
+		path, _, _ := strings.Cut(f.form, "=")
+		path, isMap := strings.CutSuffix(path, "KEY")
+		if strings.Count(strings.TrimSuffix(path, "."), ".") != strings.Count(word, ".") {
+			continue // of another message
+		}
+		switch {
+		case i+1 < len(fields) && strings.HasPrefix(fields[i+1].form, path+"."):
+			path += "."
+		case !isMap:
+			path += "="
+		}
+		words = append(words, path+"\t"+registry.Sentence(f.comment))
+	}
+	return words
+}
+
+// valueWords are the values of an enum or a bool.
+func valueWords(ctx context.Context, h *host, target, path string) []string {
+	for _, f := range fieldsOf(ctx, h, target) {
+		form, _, _ := strings.Cut(f.form, " ") // of a repeated field, the first
+		name, values, _ := strings.Cut(form, "=")
+		if all := strings.Split(values, "|"); name == path && f.fixed {
+			for i, value := range all {
+				all[i] = path + "=" + value
+			}
+			return all
+		}
+	}
+	return nil
+}
+
+// fieldsOf are the fields that the method's request has; none if it is not
+// known.
+func fieldsOf(ctx context.Context, h *host, target string) []requestField {
 	subsystem, name, _ := strings.Cut(target, ".")
 	d, err := h.describe(ctx, subsystem)
 	if err != nil {
@@ -108,14 +163,34 @@ func fieldWords(ctx context.Context, h *host, target string) []string {
 	if err != nil {
 		return nil
 	}
+	return requestFields(m.Input())
+}
+
+// maxFileWords is more than anybody reads.
+const maxFileWords = 1000
+
+// fileWords are the files whose path begins so, behind prefix.
+func fileWords(prefix, path string) ([]string, cobra.ShellCompDirective) {
+	dir, name := filepath.Split(path)
+	entries, err := os.ReadDir(cmp.Or(dir, "."))
+	if err != nil {
+		return nil, noFiles
+	}
 	var words []string
-	for _, f := range requestFields(m.Input()) {
-		path, _, _ := strings.Cut(f.form, "=")
-		if path, isMap := strings.CutSuffix(path, "KEY"); isMap {
-			words = append(words, path+"\t"+registry.Sentence(f.comment))
+	goesOn := false
+	for _, e := range entries[:min(len(entries), maxFileWords)] {
+		if !strings.HasPrefix(e.Name(), name) || name == "" && strings.HasPrefix(e.Name(), ".") {
 			continue
 		}
-		words = append(words, path+"=\t"+registry.Sentence(f.comment))
+		word := prefix + dir + e.Name()
+		if e.IsDir() {
+			word += "/"
+			goesOn = true
+		}
+		words = append(words, word)
 	}
-	return words
+	if goesOn {
+		return words, noFiles | cobra.ShellCompDirectiveNoSpace
+	}
+	return words, noFiles
 }

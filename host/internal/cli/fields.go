@@ -16,6 +16,7 @@ type requestField struct {
 	form      string // such as "headers.KEY=TEXT"
 	comment   string
 	sensitive bool
+	fixed     bool // the form lists all values that it may have
 }
 
 // requestFields lists the fields of md and of the messages within, in the
@@ -32,6 +33,7 @@ func appendFields(list []requestField, md protoreflect.MessageDescriptor, prefix
 			form:      prefix + argumentForm(fd),
 			comment:   registry.Comment(fd),
 			sensitive: request.Sensitive(fd),
+			fixed:     hasFixedValues(fd),
 		})
 		if sub := fd.Message(); sub != nil && !fd.IsMap() && !fd.IsList() &&
 			shortForm(sub) == "" && !slices.Contains(within, sub.FullName()) {
@@ -75,6 +77,15 @@ func valueForm(fd protoreflect.FieldDescriptor) string {
 		}
 		return "NUMBER"
 	}
+}
+
+func hasFixedValues(fd protoreflect.FieldDescriptor) bool {
+	if fd.IsMap() {
+		return false
+	}
+	kind := fd.Kind()
+	return kind == protoreflect.EnumKind || kind == protoreflect.BoolKind ||
+		fd.Message() != nil && fd.Message().FullName() == "google.protobuf.BoolValue"
 }
 
 // shortForm is how a well-known message is written; "" for all others.

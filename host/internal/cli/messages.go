@@ -34,14 +34,16 @@ func (c *command) requests(
 		message, err := parser.Parse(m.Input(), args)
 		return single(message), err
 	}
-	input := stdin
+	input, from := stdin, c.Stdin
 	if o.json != "-" {
 		file, err := os.Open(o.json)
 		if err != nil {
 			return messages{}, fmt.Errorf("--json: %w", err)
 		}
-		input = file
+		input, from = file, file
 	}
+	c.progress.Total(fileBytes(from))
+	input = c.progress.Reader(input)
 	closeInput := func() { _ = input.Close() }
 	if m.IsStreamingClient() {
 		return messages{jsonStream(parser, m.Input(), input), closeInput}, nil
@@ -53,6 +55,19 @@ func (c *command) requests(
 	}
 	message, err := parser.ParseJSON(m.Input(), raw)
 	return single(message), err
+}
+
+// fileBytes is the size of a regular file, 0 of anything else.
+func fileBytes(from io.Reader) int64 {
+	file, ok := from.(*os.File)
+	if !ok {
+		return 0
+	}
+	info, err := file.Stat()
+	if err != nil || !info.Mode().IsRegular() {
+		return 0
+	}
+	return info.Size()
 }
 
 // single is one message.

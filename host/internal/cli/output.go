@@ -81,6 +81,8 @@ func (c *command) writeJSON(raw []byte, indent bool) error {
 	if err != nil {
 		return fmt.Errorf("internal: print JSON: %w", err)
 	}
+	c.progress.Received(len(line))
+	c.progress.Erase()
 	_, err = c.Stdout.Write(append(line, '\n'))
 	return err
 }

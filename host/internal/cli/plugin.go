@@ -41,7 +41,7 @@ NAME is a subsystem, or a file in the plugin directory.`,
 		Args:              takes(1, 1, "the NAME of a subsystem or plugin"),
 		ValidArgsFunction: c.completePlugin,
 		RunE:              func(cmd *cobra.Command, args []string) error { return c.pluginInfo(cmd.Context(), args[0]) },
-	}, c.pluginNewCommand(), c.pluginGenerateCommand(), c.pluginTestCommand(),
+	}, c.pluginNewCommand(), c.pluginGenerateCommand(), c.pluginTestCommand(), c.pluginAttachCommand(),
 		c.pluginLockCommand(), c.pluginKeygenCommand(), c.pluginSignCommand())
 	return cmd
 }

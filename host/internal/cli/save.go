@@ -44,7 +44,12 @@ func (c *command) answers(m protoreflect.MethodDescriptor, types request.Resolve
 		return answers{}, err
 	}
 	take := func(message *dynamicpb.Message) error {
-		if _, err := to.Write(cut(message, path)); err != nil {
+		content := cut(message, path)
+		c.progress.Received(len(content))
+		if o.output == "-" {
+			c.progress.Erase()
+		}
+		if _, err := to.Write(content); err != nil {
 			return fmt.Errorf("--output: %w", err)
 		}
 		rest := false // of the message, to be shown

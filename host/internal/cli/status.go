@@ -95,8 +95,12 @@ func statusRows(subsystems []*hostv1.Subsystem, now time.Time) [][]string {
 		if s.GetQueued() > 0 {
 			calls += "+" + number(s.GetQueued()) + " queued"
 		}
+		state := strings.ToLower(s.GetState().String())
+		if s.GetAttached() {
+			state = "attached"
+		}
 		rows = append(rows, []string{
-			s.GetName(), s.GetPlugin(), strings.ToLower(s.GetState().String()), pid,
+			s.GetName(), s.GetPlugin(), state, pid,
 			number(s.GetGeneration()), number(s.GetRestarts()), uptime, orDash(s.GetTransport()), calls, orDash(s.GetReason()),
 		})
 	}

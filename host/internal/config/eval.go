@@ -178,5 +178,5 @@ func isLiteral(expr hclsyntax.Expression) bool {
 // and file("path") do, so that it may be shown even where the value may not.
 func isReference(expr hclsyntax.Expression) bool {
 	call, ok := expr.(*hclsyntax.FunctionCallExpr)
-	return ok && len(call.Args) == 1 && isLiteral(call.Args[0])
+	return ok && (call.Name == "env" || call.Name == "file") && len(call.Args) == 1 && isLiteral(call.Args[0])
 }

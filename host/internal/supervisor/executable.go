@@ -39,7 +39,12 @@ type Executable struct {
 }
 
 // Close closes the file. A process started from it keeps running.
-func (e *Executable) Close() error { return e.File.Close() }
+func (e *Executable) Close() error {
+	if e.File == nil { // of an attached process
+		return nil
+	}
+	return e.File.Close()
+}
 
 // Executables opens executables and remembers their checksums: hashing one
 // takes longer than starting it. Safe for concurrent use.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -30,6 +31,8 @@ import (
 const (
 	// readyTimeout bounds Describe, and Configure.
 	readyTimeout = 10 * time.Second
+	// attachedReadyTimeout does so when somebody debugs them.
+	attachedReadyTimeout = 10 * time.Minute
 	// cutGrace is how long a drain may take when the time for calls in flight
 	// has run out.
 	cutGrace = time.Second
@@ -43,13 +46,30 @@ const (
 	lingerTime = 500 * time.Millisecond
 )
 
+// process is a wire.Process, or a wire.Attached.
+type process interface {
+	Conn() *grpc.ClientConn
+	LinkSocket() net.Conn
+	PID() int
+	Exited() <-chan struct{}
+	Drained() <-chan struct{}
+	Exit() wire.Exit
+	Tail() []string
+	LastWords() string
+	Terminate()
+	Signal(s syscall.Signal)
+	Kill()
+	Close() error
+}
+
 // Instance is one running process of a subsystem, ready for calls. Safe for
 // concurrent use.
 type Instance struct {
 	*grpc.ClientConn
 
 	link        *link.Conn // nil: the plugin takes calls by gRPC only
-	process     *wire.Process
+	process     process
+	attached    bool // to a process that somebody else has started
 	generation  uint64
 	executable  *Executable
 	description *registry.Description
@@ -72,7 +92,7 @@ func (i *Instance) Link() *link.Conn { return i.link }
 
 // openLink lets calls go over the link, if the plugin says that it has one.
 func (i *Instance) openLink(ctx context.Context) {
-	if !i.description.Link {
+	if !i.description.Link || i.attached {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
@@ -197,9 +217,17 @@ func (l launcher) launch(ctx context.Context, out func(int, []byte)) (i *Instanc
 	return &Instance{ClientConn: process.Conn(), process: process, executable: exe, tied: t, logger: l.logger, calls: wire.NewDoor()}, nil
 }
 
+// readyTimeout bounds Describe, and Configure: a debugger may have stopped them.
+func (i *Instance) readyTimeout() time.Duration {
+	if i.attached {
+		return attachedReadyTimeout
+	}
+	return readyTimeout
+}
+
 // describe asks what the instance serves.
 func (i *Instance) describe(ctx context.Context) (*registry.Description, error) {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	ctx, cancel := context.WithTimeout(ctx, i.readyTimeout())
 	defer cancel()
 	description, err := registry.Describe(ctx, i)
 	if err != nil {
@@ -226,7 +254,7 @@ func (i *Instance) explain(err error) error {
 
 // configure hands over the config. A refusal is diagnostics, not an error.
 func (i *Instance) configure(ctx context.Context, subsystem *config.Subsystem, message proto.Message) ([]*pluginv1.Diagnostic, error) {
-	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	ctx, cancel := context.WithTimeout(ctx, i.readyTimeout())
 	defer cancel()
 	var body []byte
 	if message != nil {

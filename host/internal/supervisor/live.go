@@ -66,6 +66,9 @@ func (s *Supervisor) serveUntilEnd(ctx context.Context, i *Instance, logger hclo
 		})
 	}
 	watch.Go(func() {
+		if i.attached {
+			return // a debugger may have stopped it for as long as it likes
+		}
 		if hung := s.watchHealth(watching, i); hung != nil {
 			logger.Error("plugin hangs; it is killed", "pid", i.PID(), "err", hung)
 			why.hung, why.note = true, hung.Error()
@@ -126,7 +129,7 @@ func (s *Supervisor) startFailed(ctx context.Context, generation uint64, logger 
 func (s *Supervisor) count(i *Instance, why cause) {
 	reason := telemetry.ExitSelf
 	switch {
-	case why.asked:
+	case why.asked, i.process.Exit().Detached:
 		reason = telemetry.ExitStop
 	case why.oom:
 		reason = telemetry.ExitOOM
@@ -141,7 +144,7 @@ func (s *Supervisor) count(i *Instance, why cause) {
 // report logs the end of an instance that was ready.
 func report(i *Instance, why cause, logger hclog.Logger) {
 	exit := why.words(i)
-	if why.asked {
+	if why.asked || i.process.Exit().Detached {
 		logger.Info("plugin stopped", "pid", i.PID(), "exit", exit)
 		return
 	}

@@ -218,7 +218,7 @@ func (l *loop) note(h happening, before machine) {
 		l.settle(r, cmp.Or(h.err, errors.New(h.reason)))
 		l.noteEnd(h, r, before.members[before.find(h.generation)].role)
 	case commit:
-		l.plan = r.plan
+		l.plan = r.plan.again()
 		l.endRenewal(errReplaced)
 		l.reply(h.done, nil)
 	case renew:
@@ -280,6 +280,7 @@ func (l *loop) loopWords() string {
 func (l *loop) start(ctx context.Context, generation uint64, h happening, before machine) {
 	s := l.supervisor
 	r := &run{plan: l.plan}
+	l.plan = l.plan.again()
 	as := l.machine.members[l.machine.find(generation)].role
 	cause := l.cause(as, h.kind, before.state)
 	switch cause {
@@ -356,7 +357,7 @@ func (l *loop) publish(before machine) {
 		}
 	}
 	next := &snapshot{changed: make(chan struct{})}
-	l.status.PID, l.status.ReadySince, l.status.Confinement = 0, time.Time{}, ""
+	l.status.PID, l.status.ReadySince, l.status.Confinement, l.status.Attached = 0, time.Time{}, "", false
 	if now != 0 {
 		next.instance = l.serve(now, was)
 	}
@@ -378,6 +379,7 @@ func (l *loop) serve(generation, was uint64) *Instance {
 	l.status.Reason = ""
 	l.status.Generation, l.status.PID = generation, r.pid()
 	l.status.ReadySince = l.machine.members[l.machine.find(generation)].since
+	l.status.Attached = r.instance.attached
 	l.status.StartDuration, l.status.Confinement = r.took, r.instance.tied.confinement()
 	l.status.Version, l.status.SHA256 = r.instance.description.Version, r.instance.executable.SHA256
 	if generation != was {

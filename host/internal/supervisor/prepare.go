@@ -80,7 +80,11 @@ func (s *Supervisor) start(ctx context.Context, generation uint64, plan *Plan, o
 		limits:      limitsOf(plan.Subsystem),
 		logger:      out.logger,
 	}
-	i, err := l.launch(ctx, out.line)
+	launch := l.launch
+	if plan.attach != "" {
+		launch = l.attacher(plan.attach)
+	}
+	i, err := launch(ctx, out.line)
 	if err != nil {
 		return nil, err
 	}

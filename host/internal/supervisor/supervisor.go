@@ -54,6 +54,25 @@ type Plan struct {
 	Subsystem *config.Subsystem
 	File      string // the executable in the plugin directory
 	SHA256    string // that it must have; "" for any
+
+	attach string // the socket of a process that runs, which takes the place of one that is started
+}
+
+// Attach is the plan for an instance that somebody else has started, which listens on a
+// unix socket. It takes the place of one that is started from p, and when it ends, p holds
+// again.
+func (p *Plan) Attach(socket string) *Plan {
+	attached := *p
+	attached.attach = socket
+	return &attached
+}
+
+// again is the plan for who comes after an instance of p.
+func (p *Plan) again() *Plan {
+	if p.attach == "" {
+		return p
+	}
+	return p.Attach("")
 }
 
 // NewPlan is what the config says.
@@ -84,6 +103,7 @@ type Status struct {
 	Restarts      uint64
 	Spares        int // ready to take over
 	Confinement   string
+	Attached      bool // the serving instance is one that somebody else has started
 }
 
 // Supervisor keeps one subsystem's instance alive. One goroutine, Run's, owns

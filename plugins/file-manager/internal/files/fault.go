@@ -47,8 +47,8 @@ func (t *tree) explain(path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if _, ok := status.FromError(err); ok {
-		return err
+	if known, ok := errors.AsType[statusError](err); ok { // perhaps joined with others, which would spoil its text
+		return known.GRPCStatus().Err()
 	}
 	if rule, ok := errors.AsType[*jail.PathError](err); ok {
 		return status.Error(codes.InvalidArgument, rule.Error())
@@ -77,6 +77,12 @@ func (t *tree) explain(path string, err error) error {
 		}
 	}
 	return t.failf(code, path, "%s", text)
+}
+
+// statusError is an error that is a status.
+type statusError interface {
+	error
+	GRPCStatus() *status.Status
 }
 
 func (t *tree) vanished() error {

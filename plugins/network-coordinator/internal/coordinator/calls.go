@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -103,11 +104,10 @@ func (c *Coordinator) Connections(_ context.Context, r *networkv1.ConnectionsReq
 	if err != nil {
 		return nil, err
 	}
-	limit := int(min(r.GetLimit(), maxListed))
-	if limit == 0 {
-		limit = defaultListed
+	if r.GetLimit() > maxListed {
+		return nil, status.Errorf(codes.InvalidArgument, "limit: %d connections, at most %d are listed", r.GetLimit(), maxListed)
 	}
-	oldest, total := c.table.List(filter, limit)
+	oldest, total := c.table.List(filter, int(cmp.Or(r.GetLimit(), defaultListed)))
 	return &networkv1.ConnectionsResponse{Connections: oldest, Total: uint32(total)}, nil //nolint:gosec // at most a million are open
 }
 

@@ -285,7 +285,10 @@ type Subsystem struct {
 	Confinement string `protobuf:"bytes,16,opt,name=confinement,proto3" json:"confinement,omitempty"`
 	// transport is what unary calls to the instance go over, "link" or "grpc"; ""
 	// without an instance.
-	Transport     string `protobuf:"bytes,17,opt,name=transport,proto3" json:"transport,omitempty"`
+	Transport string `protobuf:"bytes,17,opt,name=transport,proto3" json:"transport,omitempty"`
+	// attached is true while the instance is a process that somebody else has
+	// started, see Attach.
+	Attached      bool `protobuf:"varint,18,opt,name=attached,proto3" json:"attached,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -439,6 +442,13 @@ func (x *Subsystem) GetTransport() string {
 	return ""
 }
 
+func (x *Subsystem) GetAttached() bool {
+	if x != nil {
+		return x.Attached
+	}
+	return false
+}
+
 // StatsRequest is empty.
 type StatsRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -487,7 +497,9 @@ type StatsResponse struct {
 	// that took longer than the last are in one bucket more.
 	Edges []*durationpb.Duration `protobuf:"bytes,3,rep,name=edges,proto3" json:"edges,omitempty"`
 	// subsystems, one for each of the status, in its order.
-	Subsystems    []*SubsystemStats `protobuf:"bytes,4,rep,name=subsystems,proto3" json:"subsystems,omitempty"`
+	Subsystems []*SubsystemStats `protobuf:"bytes,4,rep,name=subsystems,proto3" json:"subsystems,omitempty"`
+	// clients that call with credentials, sorted by name.
+	Clients       []*ClientStats `protobuf:"bytes,5,rep,name=clients,proto3" json:"clients,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -550,6 +562,87 @@ func (x *StatsResponse) GetSubsystems() []*SubsystemStats {
 	return nil
 }
 
+func (x *StatsResponse) GetClients() []*ClientStats {
+	if x != nil {
+		return x.Clients
+	}
+	return nil
+}
+
+// ClientStats is what a client has done.
+type ClientStats struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the client block.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// calls that ended, rejected ones and streams included.
+	Calls uint64 `protobuf:"varint,2,opt,name=calls,proto3" json:"calls,omitempty"`
+	// rejected calls: those that the client may not make, or that its own rate
+	// or limits had no room for.
+	Rejected uint64 `protobuf:"varint,3,opt,name=rejected,proto3" json:"rejected,omitempty"`
+	// in_flight is how many are under way.
+	InFlight      uint32 `protobuf:"varint,4,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClientStats) Reset() {
+	*x = ClientStats{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClientStats) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClientStats) ProtoMessage() {}
+
+func (x *ClientStats) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClientStats.ProtoReflect.Descriptor instead.
+func (*ClientStats) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ClientStats) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ClientStats) GetCalls() uint64 {
+	if x != nil {
+		return x.Calls
+	}
+	return 0
+}
+
+func (x *ClientStats) GetRejected() uint64 {
+	if x != nil {
+		return x.Rejected
+	}
+	return 0
+}
+
+func (x *ClientStats) GetInFlight() uint32 {
+	if x != nil {
+		return x.InFlight
+	}
+	return 0
+}
+
 // SubsystemStats is what a subsystem has counted, and what its instance and
 // all descendants of it use.
 type SubsystemStats struct {
@@ -585,7 +678,7 @@ type SubsystemStats struct {
 
 func (x *SubsystemStats) Reset() {
 	*x = SubsystemStats{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[5]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -597,7 +690,7 @@ func (x *SubsystemStats) String() string {
 func (*SubsystemStats) ProtoMessage() {}
 
 func (x *SubsystemStats) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[5]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -610,7 +703,7 @@ func (x *SubsystemStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubsystemStats.ProtoReflect.Descriptor instead.
 func (*SubsystemStats) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{5}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SubsystemStats) GetName() string {
@@ -709,7 +802,7 @@ type MethodStats struct {
 
 func (x *MethodStats) Reset() {
 	*x = MethodStats{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[6]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -721,7 +814,7 @@ func (x *MethodStats) String() string {
 func (*MethodStats) ProtoMessage() {}
 
 func (x *MethodStats) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[6]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -734,7 +827,7 @@ func (x *MethodStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MethodStats.ProtoReflect.Descriptor instead.
 func (*MethodStats) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{6}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *MethodStats) GetName() string {
@@ -781,7 +874,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[7]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -793,7 +886,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[7]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -806,7 +899,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{7}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LogsRequest) GetSubsystem() string {
@@ -853,7 +946,7 @@ type LogsResponse struct {
 
 func (x *LogsResponse) Reset() {
 	*x = LogsResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[8]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -865,7 +958,7 @@ func (x *LogsResponse) String() string {
 func (*LogsResponse) ProtoMessage() {}
 
 func (x *LogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[8]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -878,7 +971,7 @@ func (x *LogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsResponse.ProtoReflect.Descriptor instead.
 func (*LogsResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{8}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *LogsResponse) GetTime() *timestamppb.Timestamp {
@@ -939,7 +1032,7 @@ type ListPluginsRequest struct {
 
 func (x *ListPluginsRequest) Reset() {
 	*x = ListPluginsRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[9]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -951,7 +1044,7 @@ func (x *ListPluginsRequest) String() string {
 func (*ListPluginsRequest) ProtoMessage() {}
 
 func (x *ListPluginsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[9]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -964,7 +1057,7 @@ func (x *ListPluginsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPluginsRequest.ProtoReflect.Descriptor instead.
 func (*ListPluginsRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{9}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{10}
 }
 
 // ListPluginsResponse lists the executables in the plugin directory.
@@ -978,7 +1071,7 @@ type ListPluginsResponse struct {
 
 func (x *ListPluginsResponse) Reset() {
 	*x = ListPluginsResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[10]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -990,7 +1083,7 @@ func (x *ListPluginsResponse) String() string {
 func (*ListPluginsResponse) ProtoMessage() {}
 
 func (x *ListPluginsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[10]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1003,7 +1096,7 @@ func (x *ListPluginsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPluginsResponse.ProtoReflect.Descriptor instead.
 func (*ListPluginsResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{10}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListPluginsResponse) GetPlugins() []*PluginFile {
@@ -1035,7 +1128,7 @@ type PluginFile struct {
 
 func (x *PluginFile) Reset() {
 	*x = PluginFile{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[11]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1047,7 +1140,7 @@ func (x *PluginFile) String() string {
 func (*PluginFile) ProtoMessage() {}
 
 func (x *PluginFile) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[11]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1060,7 +1153,7 @@ func (x *PluginFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PluginFile.ProtoReflect.Descriptor instead.
 func (*PluginFile) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{11}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PluginFile) GetFile() string {
@@ -1116,7 +1209,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[12]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1128,7 +1221,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[12]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1141,7 +1234,7 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{12}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DescribeRequest) GetName() string {
@@ -1175,7 +1268,7 @@ type DescribeResponse struct {
 
 func (x *DescribeResponse) Reset() {
 	*x = DescribeResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[13]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1187,7 +1280,7 @@ func (x *DescribeResponse) String() string {
 func (*DescribeResponse) ProtoMessage() {}
 
 func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[13]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1200,7 +1293,7 @@ func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeResponse.ProtoReflect.Descriptor instead.
 func (*DescribeResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{13}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DescribeResponse) GetFile() string {
@@ -1268,7 +1361,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[14]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1280,7 +1373,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[14]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1293,7 +1386,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{14}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *EventsRequest) GetSubsystem() string {
@@ -1340,7 +1433,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[15]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1352,7 +1445,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[15]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1365,7 +1458,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{15}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *EventsResponse) GetTime() *timestamppb.Timestamp {
@@ -1419,7 +1512,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[16]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1431,7 +1524,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[16]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1444,7 +1537,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{16}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{17}
 }
 
 // ReloadResponse says what a reload did.
@@ -1464,7 +1557,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[17]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1476,7 +1569,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[17]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1489,7 +1582,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{17}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReloadResponse) GetApplied() bool {
@@ -1524,7 +1617,7 @@ type RestartRequest struct {
 
 func (x *RestartRequest) Reset() {
 	*x = RestartRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[18]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1536,7 +1629,7 @@ func (x *RestartRequest) String() string {
 func (*RestartRequest) ProtoMessage() {}
 
 func (x *RestartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[18]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1549,7 +1642,7 @@ func (x *RestartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartRequest.ProtoReflect.Descriptor instead.
 func (*RestartRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{18}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RestartRequest) GetSubsystem() string {
@@ -1570,7 +1663,7 @@ type RestartResponse struct {
 
 func (x *RestartResponse) Reset() {
 	*x = RestartResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[19]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1582,7 +1675,7 @@ func (x *RestartResponse) String() string {
 func (*RestartResponse) ProtoMessage() {}
 
 func (x *RestartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[19]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1595,7 +1688,7 @@ func (x *RestartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartResponse.ProtoReflect.Descriptor instead.
 func (*RestartResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{19}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RestartResponse) GetSubsystem() *Subsystem {
@@ -1619,7 +1712,7 @@ type SwapRequest struct {
 
 func (x *SwapRequest) Reset() {
 	*x = SwapRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[20]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1631,7 +1724,7 @@ func (x *SwapRequest) String() string {
 func (*SwapRequest) ProtoMessage() {}
 
 func (x *SwapRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[20]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1644,7 +1737,7 @@ func (x *SwapRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwapRequest.ProtoReflect.Descriptor instead.
 func (*SwapRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{20}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SwapRequest) GetSubsystem() string {
@@ -1672,7 +1765,7 @@ type SwapResponse struct {
 
 func (x *SwapResponse) Reset() {
 	*x = SwapResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[21]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1684,7 +1777,7 @@ func (x *SwapResponse) String() string {
 func (*SwapResponse) ProtoMessage() {}
 
 func (x *SwapResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[21]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1697,10 +1790,112 @@ func (x *SwapResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwapResponse.ProtoReflect.Descriptor instead.
 func (*SwapResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{21}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SwapResponse) GetSubsystem() *Subsystem {
+	if x != nil {
+		return x.Subsystem
+	}
+	return nil
+}
+
+// AttachRequest says what takes over. One is sent.
+type AttachRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// subsystem whose instance is replaced. Required.
+	Subsystem string `protobuf:"bytes,1,opt,name=subsystem,proto3" json:"subsystem,omitempty"`
+	// socket is the path of the unix socket that the plugin has said in its
+	// handshake. A process of the host's user has to listen on it. Required.
+	Socket        string `protobuf:"bytes,2,opt,name=socket,proto3" json:"socket,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttachRequest) Reset() {
+	*x = AttachRequest{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttachRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttachRequest) ProtoMessage() {}
+
+func (x *AttachRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
+func (*AttachRequest) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *AttachRequest) GetSubsystem() string {
+	if x != nil {
+		return x.Subsystem
+	}
+	return ""
+}
+
+func (x *AttachRequest) GetSocket() string {
+	if x != nil {
+		return x.Socket
+	}
+	return ""
+}
+
+// AttachResponse says that the process has taken over. One is sent.
+type AttachResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// subsystem as it is now.
+	Subsystem     *Subsystem `protobuf:"bytes,1,opt,name=subsystem,proto3" json:"subsystem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AttachResponse) Reset() {
+	*x = AttachResponse{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AttachResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AttachResponse) ProtoMessage() {}
+
+func (x *AttachResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
+func (*AttachResponse) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *AttachResponse) GetSubsystem() *Subsystem {
 	if x != nil {
 		return x.Subsystem
 	}
@@ -1723,7 +1918,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[22]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1735,7 +1930,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[22]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1748,7 +1943,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{22}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ExplainRequest) GetSubsystem() string {
@@ -1786,7 +1981,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[23]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1798,7 +1993,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[23]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1811,7 +2006,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{23}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ExplainResponse) GetPolicies() []*Policy {
@@ -1845,7 +2040,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[24]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1857,7 +2052,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[24]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1870,7 +2065,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{24}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Policy) GetName() string {
@@ -1916,7 +2111,7 @@ type Setting struct {
 
 func (x *Setting) Reset() {
 	*x = Setting{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[25]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1928,7 +2123,7 @@ func (x *Setting) String() string {
 func (*Setting) ProtoMessage() {}
 
 func (x *Setting) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[25]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1941,7 +2136,7 @@ func (x *Setting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setting.ProtoReflect.Descriptor instead.
 func (*Setting) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{25}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Setting) GetPath() string {
@@ -1982,7 +2177,7 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\x04http\x18\x06 \x01(\tR\x04http\x127\n" +
 	"\n" +
 	"subsystems\x18\a \x03(\v2\x17.gaia.host.v1.SubsystemR\n" +
-	"subsystems\"\xa2\x04\n" +
+	"subsystems\"\xbe\x04\n" +
 	"\tSubsystem\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
 	"\x06plugin\x18\x02 \x01(\tR\x06plugin\x12\x18\n" +
@@ -2004,15 +2199,22 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\bservices\x18\x0e \x03(\tR\bservices\x12\x16\n" +
 	"\x06spares\x18\x0f \x01(\rR\x06spares\x12 \n" +
 	"\vconfinement\x18\x10 \x01(\tR\vconfinement\x12\x1c\n" +
-	"\ttransport\x18\x11 \x01(\tR\ttransport\"\x0e\n" +
-	"\fStatsRequest\"\xe7\x01\n" +
+	"\ttransport\x18\x11 \x01(\tR\ttransport\x12\x1a\n" +
+	"\battached\x18\x12 \x01(\bR\battached\"\x0e\n" +
+	"\fStatsRequest\"\x9c\x02\n" +
 	"\rStatsResponse\x124\n" +
 	"\x06status\x18\x01 \x01(\v2\x1c.gaia.host.v1.StatusResponseR\x06status\x121\n" +
 	"\x06uptime\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06uptime\x12/\n" +
 	"\x05edges\x18\x03 \x03(\v2\x19.google.protobuf.DurationR\x05edges\x12<\n" +
 	"\n" +
 	"subsystems\x18\x04 \x03(\v2\x1c.gaia.host.v1.SubsystemStatsR\n" +
-	"subsystems\"\xbf\x03\n" +
+	"subsystems\x123\n" +
+	"\aclients\x18\x05 \x03(\v2\x19.gaia.host.v1.ClientStatsR\aclients\"p\n" +
+	"\vClientStats\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05calls\x18\x02 \x01(\x04R\x05calls\x12\x1a\n" +
+	"\brejected\x18\x03 \x01(\x04R\brejected\x12\x1b\n" +
+	"\tin_flight\x18\x04 \x01(\rR\binFlight\"\xbf\x03\n" +
 	"\x0eSubsystemStats\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x18\n" +
@@ -2102,6 +2304,11 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\tsubsystem\x18\x01 \x01(\tR\tsubsystem\x12\x16\n" +
 	"\x06plugin\x18\x02 \x01(\tR\x06plugin\"E\n" +
 	"\fSwapResponse\x125\n" +
+	"\tsubsystem\x18\x01 \x01(\v2\x17.gaia.host.v1.SubsystemR\tsubsystem\"E\n" +
+	"\rAttachRequest\x12\x1c\n" +
+	"\tsubsystem\x18\x01 \x01(\tR\tsubsystem\x12\x16\n" +
+	"\x06socket\x18\x02 \x01(\tR\x06socket\"G\n" +
+	"\x0eAttachResponse\x125\n" +
 	"\tsubsystem\x18\x01 \x01(\v2\x17.gaia.host.v1.SubsystemR\tsubsystem\"`\n" +
 	"\x0eExplainRequest\x12\x1c\n" +
 	"\tsubsystem\x18\x01 \x01(\tR\tsubsystem\x12\x16\n" +
@@ -2130,7 +2337,7 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\aBACKOFF\x10\x05\x12\x0f\n" +
 	"\vQUARANTINED\x10\x06\x12\n" +
 	"\n" +
-	"\x06FAILED\x10\a2\xf1\x05\n" +
+	"\x06FAILED\x10\a2\xbc\x06\n" +
 	"\x04Host\x12H\n" +
 	"\x06Status\x12\x1b.gaia.host.v1.StatusRequest\x1a\x1c.gaia.host.v1.StatusResponse\"\x03\x90\x02\x01\x12D\n" +
 	"\x04Logs\x12\x19.gaia.host.v1.LogsRequest\x1a\x1a.gaia.host.v1.LogsResponse\"\x03\x90\x02\x010\x01\x12W\n" +
@@ -2138,7 +2345,8 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\x06Events\x12\x1b.gaia.host.v1.EventsRequest\x1a\x1c.gaia.host.v1.EventsResponse\"\x03\x90\x02\x010\x01\x12E\n" +
 	"\x06Reload\x12\x1b.gaia.host.v1.ReloadRequest\x1a\x1c.gaia.host.v1.ReloadResponse\"\x00\x12H\n" +
 	"\aRestart\x12\x1c.gaia.host.v1.RestartRequest\x1a\x1d.gaia.host.v1.RestartResponse\"\x00\x12?\n" +
-	"\x04Swap\x12\x19.gaia.host.v1.SwapRequest\x1a\x1a.gaia.host.v1.SwapResponse\"\x00\x12K\n" +
+	"\x04Swap\x12\x19.gaia.host.v1.SwapRequest\x1a\x1a.gaia.host.v1.SwapResponse\"\x00\x12I\n" +
+	"\x06Attach\x12\x1b.gaia.host.v1.AttachRequest\x1a\x1c.gaia.host.v1.AttachResponse\"\x00(\x010\x01\x12K\n" +
 	"\aExplain\x12\x1c.gaia.host.v1.ExplainRequest\x1a\x1d.gaia.host.v1.ExplainResponse\"\x03\x90\x02\x01\x12E\n" +
 	"\x05Stats\x12\x1a.gaia.host.v1.StatsRequest\x1a\x1b.gaia.host.v1.StatsResponse\"\x03\x90\x02\x01\x12N\n" +
 	"\bDescribe\x12\x1d.gaia.host.v1.DescribeRequest\x1a\x1e.gaia.host.v1.DescribeResponse\"\x03\x90\x02\x01B3Z1github.com/gaia-go/gaia/proto/gaia/host/v1;hostv1b\x06proto3"
@@ -2156,7 +2364,7 @@ func file_gaia_host_v1_host_proto_rawDescGZIP() []byte {
 }
 
 var file_gaia_host_v1_host_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_gaia_host_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_gaia_host_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_gaia_host_v1_host_proto_goTypes = []any{
 	(State)(0),                             // 0: gaia.host.v1.State
 	(*StatusRequest)(nil),                  // 1: gaia.host.v1.StatusRequest
@@ -2164,79 +2372,86 @@ var file_gaia_host_v1_host_proto_goTypes = []any{
 	(*Subsystem)(nil),                      // 3: gaia.host.v1.Subsystem
 	(*StatsRequest)(nil),                   // 4: gaia.host.v1.StatsRequest
 	(*StatsResponse)(nil),                  // 5: gaia.host.v1.StatsResponse
-	(*SubsystemStats)(nil),                 // 6: gaia.host.v1.SubsystemStats
-	(*MethodStats)(nil),                    // 7: gaia.host.v1.MethodStats
-	(*LogsRequest)(nil),                    // 8: gaia.host.v1.LogsRequest
-	(*LogsResponse)(nil),                   // 9: gaia.host.v1.LogsResponse
-	(*ListPluginsRequest)(nil),             // 10: gaia.host.v1.ListPluginsRequest
-	(*ListPluginsResponse)(nil),            // 11: gaia.host.v1.ListPluginsResponse
-	(*PluginFile)(nil),                     // 12: gaia.host.v1.PluginFile
-	(*DescribeRequest)(nil),                // 13: gaia.host.v1.DescribeRequest
-	(*DescribeResponse)(nil),               // 14: gaia.host.v1.DescribeResponse
-	(*EventsRequest)(nil),                  // 15: gaia.host.v1.EventsRequest
-	(*EventsResponse)(nil),                 // 16: gaia.host.v1.EventsResponse
-	(*ReloadRequest)(nil),                  // 17: gaia.host.v1.ReloadRequest
-	(*ReloadResponse)(nil),                 // 18: gaia.host.v1.ReloadResponse
-	(*RestartRequest)(nil),                 // 19: gaia.host.v1.RestartRequest
-	(*RestartResponse)(nil),                // 20: gaia.host.v1.RestartResponse
-	(*SwapRequest)(nil),                    // 21: gaia.host.v1.SwapRequest
-	(*SwapResponse)(nil),                   // 22: gaia.host.v1.SwapResponse
-	(*ExplainRequest)(nil),                 // 23: gaia.host.v1.ExplainRequest
-	(*ExplainResponse)(nil),                // 24: gaia.host.v1.ExplainResponse
-	(*Policy)(nil),                         // 25: gaia.host.v1.Policy
-	(*Setting)(nil),                        // 26: gaia.host.v1.Setting
-	nil,                                    // 27: gaia.host.v1.SubsystemStats.RejectedEntry
-	nil,                                    // 28: gaia.host.v1.LogsResponse.FieldsEntry
-	(*timestamppb.Timestamp)(nil),          // 29: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),            // 30: google.protobuf.Duration
-	(*descriptorpb.FileDescriptorSet)(nil), // 31: google.protobuf.FileDescriptorSet
+	(*ClientStats)(nil),                    // 6: gaia.host.v1.ClientStats
+	(*SubsystemStats)(nil),                 // 7: gaia.host.v1.SubsystemStats
+	(*MethodStats)(nil),                    // 8: gaia.host.v1.MethodStats
+	(*LogsRequest)(nil),                    // 9: gaia.host.v1.LogsRequest
+	(*LogsResponse)(nil),                   // 10: gaia.host.v1.LogsResponse
+	(*ListPluginsRequest)(nil),             // 11: gaia.host.v1.ListPluginsRequest
+	(*ListPluginsResponse)(nil),            // 12: gaia.host.v1.ListPluginsResponse
+	(*PluginFile)(nil),                     // 13: gaia.host.v1.PluginFile
+	(*DescribeRequest)(nil),                // 14: gaia.host.v1.DescribeRequest
+	(*DescribeResponse)(nil),               // 15: gaia.host.v1.DescribeResponse
+	(*EventsRequest)(nil),                  // 16: gaia.host.v1.EventsRequest
+	(*EventsResponse)(nil),                 // 17: gaia.host.v1.EventsResponse
+	(*ReloadRequest)(nil),                  // 18: gaia.host.v1.ReloadRequest
+	(*ReloadResponse)(nil),                 // 19: gaia.host.v1.ReloadResponse
+	(*RestartRequest)(nil),                 // 20: gaia.host.v1.RestartRequest
+	(*RestartResponse)(nil),                // 21: gaia.host.v1.RestartResponse
+	(*SwapRequest)(nil),                    // 22: gaia.host.v1.SwapRequest
+	(*SwapResponse)(nil),                   // 23: gaia.host.v1.SwapResponse
+	(*AttachRequest)(nil),                  // 24: gaia.host.v1.AttachRequest
+	(*AttachResponse)(nil),                 // 25: gaia.host.v1.AttachResponse
+	(*ExplainRequest)(nil),                 // 26: gaia.host.v1.ExplainRequest
+	(*ExplainResponse)(nil),                // 27: gaia.host.v1.ExplainResponse
+	(*Policy)(nil),                         // 28: gaia.host.v1.Policy
+	(*Setting)(nil),                        // 29: gaia.host.v1.Setting
+	nil,                                    // 30: gaia.host.v1.SubsystemStats.RejectedEntry
+	nil,                                    // 31: gaia.host.v1.LogsResponse.FieldsEntry
+	(*timestamppb.Timestamp)(nil),          // 32: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),            // 33: google.protobuf.Duration
+	(*descriptorpb.FileDescriptorSet)(nil), // 34: google.protobuf.FileDescriptorSet
 }
 var file_gaia_host_v1_host_proto_depIdxs = []int32{
-	29, // 0: gaia.host.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	32, // 0: gaia.host.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
 	3,  // 1: gaia.host.v1.StatusResponse.subsystems:type_name -> gaia.host.v1.Subsystem
 	0,  // 2: gaia.host.v1.Subsystem.state:type_name -> gaia.host.v1.State
-	29, // 3: gaia.host.v1.Subsystem.ready_since:type_name -> google.protobuf.Timestamp
-	30, // 4: gaia.host.v1.Subsystem.start_duration:type_name -> google.protobuf.Duration
+	32, // 3: gaia.host.v1.Subsystem.ready_since:type_name -> google.protobuf.Timestamp
+	33, // 4: gaia.host.v1.Subsystem.start_duration:type_name -> google.protobuf.Duration
 	2,  // 5: gaia.host.v1.StatsResponse.status:type_name -> gaia.host.v1.StatusResponse
-	30, // 6: gaia.host.v1.StatsResponse.uptime:type_name -> google.protobuf.Duration
-	30, // 7: gaia.host.v1.StatsResponse.edges:type_name -> google.protobuf.Duration
-	6,  // 8: gaia.host.v1.StatsResponse.subsystems:type_name -> gaia.host.v1.SubsystemStats
-	27, // 9: gaia.host.v1.SubsystemStats.rejected:type_name -> gaia.host.v1.SubsystemStats.RejectedEntry
-	7,  // 10: gaia.host.v1.SubsystemStats.methods:type_name -> gaia.host.v1.MethodStats
-	29, // 11: gaia.host.v1.LogsResponse.time:type_name -> google.protobuf.Timestamp
-	28, // 12: gaia.host.v1.LogsResponse.fields:type_name -> gaia.host.v1.LogsResponse.FieldsEntry
-	12, // 13: gaia.host.v1.ListPluginsResponse.plugins:type_name -> gaia.host.v1.PluginFile
-	31, // 14: gaia.host.v1.DescribeResponse.files:type_name -> google.protobuf.FileDescriptorSet
-	29, // 15: gaia.host.v1.EventsResponse.time:type_name -> google.protobuf.Timestamp
-	3,  // 16: gaia.host.v1.RestartResponse.subsystem:type_name -> gaia.host.v1.Subsystem
-	3,  // 17: gaia.host.v1.SwapResponse.subsystem:type_name -> gaia.host.v1.Subsystem
-	25, // 18: gaia.host.v1.ExplainResponse.policies:type_name -> gaia.host.v1.Policy
-	26, // 19: gaia.host.v1.Policy.settings:type_name -> gaia.host.v1.Setting
-	1,  // 20: gaia.host.v1.Host.Status:input_type -> gaia.host.v1.StatusRequest
-	8,  // 21: gaia.host.v1.Host.Logs:input_type -> gaia.host.v1.LogsRequest
-	10, // 22: gaia.host.v1.Host.ListPlugins:input_type -> gaia.host.v1.ListPluginsRequest
-	15, // 23: gaia.host.v1.Host.Events:input_type -> gaia.host.v1.EventsRequest
-	17, // 24: gaia.host.v1.Host.Reload:input_type -> gaia.host.v1.ReloadRequest
-	19, // 25: gaia.host.v1.Host.Restart:input_type -> gaia.host.v1.RestartRequest
-	21, // 26: gaia.host.v1.Host.Swap:input_type -> gaia.host.v1.SwapRequest
-	23, // 27: gaia.host.v1.Host.Explain:input_type -> gaia.host.v1.ExplainRequest
-	4,  // 28: gaia.host.v1.Host.Stats:input_type -> gaia.host.v1.StatsRequest
-	13, // 29: gaia.host.v1.Host.Describe:input_type -> gaia.host.v1.DescribeRequest
-	2,  // 30: gaia.host.v1.Host.Status:output_type -> gaia.host.v1.StatusResponse
-	9,  // 31: gaia.host.v1.Host.Logs:output_type -> gaia.host.v1.LogsResponse
-	11, // 32: gaia.host.v1.Host.ListPlugins:output_type -> gaia.host.v1.ListPluginsResponse
-	16, // 33: gaia.host.v1.Host.Events:output_type -> gaia.host.v1.EventsResponse
-	18, // 34: gaia.host.v1.Host.Reload:output_type -> gaia.host.v1.ReloadResponse
-	20, // 35: gaia.host.v1.Host.Restart:output_type -> gaia.host.v1.RestartResponse
-	22, // 36: gaia.host.v1.Host.Swap:output_type -> gaia.host.v1.SwapResponse
-	24, // 37: gaia.host.v1.Host.Explain:output_type -> gaia.host.v1.ExplainResponse
-	5,  // 38: gaia.host.v1.Host.Stats:output_type -> gaia.host.v1.StatsResponse
-	14, // 39: gaia.host.v1.Host.Describe:output_type -> gaia.host.v1.DescribeResponse
-	30, // [30:40] is the sub-list for method output_type
-	20, // [20:30] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	33, // 6: gaia.host.v1.StatsResponse.uptime:type_name -> google.protobuf.Duration
+	33, // 7: gaia.host.v1.StatsResponse.edges:type_name -> google.protobuf.Duration
+	7,  // 8: gaia.host.v1.StatsResponse.subsystems:type_name -> gaia.host.v1.SubsystemStats
+	6,  // 9: gaia.host.v1.StatsResponse.clients:type_name -> gaia.host.v1.ClientStats
+	30, // 10: gaia.host.v1.SubsystemStats.rejected:type_name -> gaia.host.v1.SubsystemStats.RejectedEntry
+	8,  // 11: gaia.host.v1.SubsystemStats.methods:type_name -> gaia.host.v1.MethodStats
+	32, // 12: gaia.host.v1.LogsResponse.time:type_name -> google.protobuf.Timestamp
+	31, // 13: gaia.host.v1.LogsResponse.fields:type_name -> gaia.host.v1.LogsResponse.FieldsEntry
+	13, // 14: gaia.host.v1.ListPluginsResponse.plugins:type_name -> gaia.host.v1.PluginFile
+	34, // 15: gaia.host.v1.DescribeResponse.files:type_name -> google.protobuf.FileDescriptorSet
+	32, // 16: gaia.host.v1.EventsResponse.time:type_name -> google.protobuf.Timestamp
+	3,  // 17: gaia.host.v1.RestartResponse.subsystem:type_name -> gaia.host.v1.Subsystem
+	3,  // 18: gaia.host.v1.SwapResponse.subsystem:type_name -> gaia.host.v1.Subsystem
+	3,  // 19: gaia.host.v1.AttachResponse.subsystem:type_name -> gaia.host.v1.Subsystem
+	28, // 20: gaia.host.v1.ExplainResponse.policies:type_name -> gaia.host.v1.Policy
+	29, // 21: gaia.host.v1.Policy.settings:type_name -> gaia.host.v1.Setting
+	1,  // 22: gaia.host.v1.Host.Status:input_type -> gaia.host.v1.StatusRequest
+	9,  // 23: gaia.host.v1.Host.Logs:input_type -> gaia.host.v1.LogsRequest
+	11, // 24: gaia.host.v1.Host.ListPlugins:input_type -> gaia.host.v1.ListPluginsRequest
+	16, // 25: gaia.host.v1.Host.Events:input_type -> gaia.host.v1.EventsRequest
+	18, // 26: gaia.host.v1.Host.Reload:input_type -> gaia.host.v1.ReloadRequest
+	20, // 27: gaia.host.v1.Host.Restart:input_type -> gaia.host.v1.RestartRequest
+	22, // 28: gaia.host.v1.Host.Swap:input_type -> gaia.host.v1.SwapRequest
+	24, // 29: gaia.host.v1.Host.Attach:input_type -> gaia.host.v1.AttachRequest
+	26, // 30: gaia.host.v1.Host.Explain:input_type -> gaia.host.v1.ExplainRequest
+	4,  // 31: gaia.host.v1.Host.Stats:input_type -> gaia.host.v1.StatsRequest
+	14, // 32: gaia.host.v1.Host.Describe:input_type -> gaia.host.v1.DescribeRequest
+	2,  // 33: gaia.host.v1.Host.Status:output_type -> gaia.host.v1.StatusResponse
+	10, // 34: gaia.host.v1.Host.Logs:output_type -> gaia.host.v1.LogsResponse
+	12, // 35: gaia.host.v1.Host.ListPlugins:output_type -> gaia.host.v1.ListPluginsResponse
+	17, // 36: gaia.host.v1.Host.Events:output_type -> gaia.host.v1.EventsResponse
+	19, // 37: gaia.host.v1.Host.Reload:output_type -> gaia.host.v1.ReloadResponse
+	21, // 38: gaia.host.v1.Host.Restart:output_type -> gaia.host.v1.RestartResponse
+	23, // 39: gaia.host.v1.Host.Swap:output_type -> gaia.host.v1.SwapResponse
+	25, // 40: gaia.host.v1.Host.Attach:output_type -> gaia.host.v1.AttachResponse
+	27, // 41: gaia.host.v1.Host.Explain:output_type -> gaia.host.v1.ExplainResponse
+	5,  // 42: gaia.host.v1.Host.Stats:output_type -> gaia.host.v1.StatsResponse
+	15, // 43: gaia.host.v1.Host.Describe:output_type -> gaia.host.v1.DescribeResponse
+	33, // [33:44] is the sub-list for method output_type
+	22, // [22:33] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_gaia_host_v1_host_proto_init() }
@@ -2250,7 +2465,7 @@ func file_gaia_host_v1_host_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gaia_host_v1_host_proto_rawDesc), len(file_gaia_host_v1_host_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   28,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -29,6 +29,7 @@ const (
 	Host_Reload_FullMethodName      = "/gaia.host.v1.Host/Reload"
 	Host_Restart_FullMethodName     = "/gaia.host.v1.Host/Restart"
 	Host_Swap_FullMethodName        = "/gaia.host.v1.Host/Swap"
+	Host_Attach_FullMethodName      = "/gaia.host.v1.Host/Attach"
 	Host_Explain_FullMethodName     = "/gaia.host.v1.Host/Explain"
 	Host_Stats_FullMethodName       = "/gaia.host.v1.Host/Stats"
 	Host_Describe_FullMethodName    = "/gaia.host.v1.Host/Describe"
@@ -58,6 +59,18 @@ type HostClient interface {
 	// Swap replaces a subsystem's instance as Restart does, by another
 	// executable of the plugin directory.
 	Swap(ctx context.Context, in *SwapRequest, opts ...grpc.CallOption) (*SwapResponse, error)
+	// Attach replaces a subsystem's instance by a process that somebody else has
+	// started, such as a debugger, and answers when that has taken over. When the
+	// caller ends the stream, an instance of the configured plugin takes over again,
+	// and the host ends the stream when the attached one has finished its calls, and
+	// has ended: it is asked to with SIGTERM.
+	// The host ends it, too, when the process cannot be reached any more, or was
+	// replaced. An attached process has no health checks and no limits, and calls to
+	// the subsystem no timeout of the operator's.
+	//
+	// Errors: NotFound (subsystem), FailedPrecondition (the process does not do, or
+	// the host runs only plugins that are locked or signed).
+	Attach(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AttachRequest, AttachResponse], error)
 	// Explain reports the policies that apply to a call of a method.
 	Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error)
 	// Stats reports what the host has counted and what the process trees use, as
@@ -165,6 +178,19 @@ func (c *hostClient) Swap(ctx context.Context, in *SwapRequest, opts ...grpc.Cal
 	return out, nil
 }
 
+func (c *hostClient) Attach(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[AttachRequest, AttachResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Host_ServiceDesc.Streams[2], Host_Attach_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[AttachRequest, AttachResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Host_AttachClient = grpc.BidiStreamingClient[AttachRequest, AttachResponse]
+
 func (c *hostClient) Explain(ctx context.Context, in *ExplainRequest, opts ...grpc.CallOption) (*ExplainResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ExplainResponse)
@@ -219,6 +245,18 @@ type HostServer interface {
 	// Swap replaces a subsystem's instance as Restart does, by another
 	// executable of the plugin directory.
 	Swap(context.Context, *SwapRequest) (*SwapResponse, error)
+	// Attach replaces a subsystem's instance by a process that somebody else has
+	// started, such as a debugger, and answers when that has taken over. When the
+	// caller ends the stream, an instance of the configured plugin takes over again,
+	// and the host ends the stream when the attached one has finished its calls, and
+	// has ended: it is asked to with SIGTERM.
+	// The host ends it, too, when the process cannot be reached any more, or was
+	// replaced. An attached process has no health checks and no limits, and calls to
+	// the subsystem no timeout of the operator's.
+	//
+	// Errors: NotFound (subsystem), FailedPrecondition (the process does not do, or
+	// the host runs only plugins that are locked or signed).
+	Attach(grpc.BidiStreamingServer[AttachRequest, AttachResponse]) error
 	// Explain reports the policies that apply to a call of a method.
 	Explain(context.Context, *ExplainRequest) (*ExplainResponse, error)
 	// Stats reports what the host has counted and what the process trees use, as
@@ -258,6 +296,9 @@ func (UnimplementedHostServer) Restart(context.Context, *RestartRequest) (*Resta
 }
 func (UnimplementedHostServer) Swap(context.Context, *SwapRequest) (*SwapResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Swap not implemented")
+}
+func (UnimplementedHostServer) Attach(grpc.BidiStreamingServer[AttachRequest, AttachResponse]) error {
+	return status.Error(codes.Unimplemented, "method Attach not implemented")
 }
 func (UnimplementedHostServer) Explain(context.Context, *ExplainRequest) (*ExplainResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Explain not implemented")
@@ -401,6 +442,13 @@ func _Host_Swap_Handler(srv interface{}, ctx context.Context, dec func(interface
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Host_Attach_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(HostServer).Attach(&grpc.GenericServerStream[AttachRequest, AttachResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Host_AttachServer = grpc.BidiStreamingServer[AttachRequest, AttachResponse]
+
 func _Host_Explain_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ExplainRequest)
 	if err := dec(in); err != nil {
@@ -505,6 +553,12 @@ var Host_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "Events",
 			Handler:       _Host_Events_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "Attach",
+			Handler:       _Host_Attach_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "gaia/host/v1/host.proto",
