@@ -105,11 +105,13 @@ func openHouse(ctx context.Context, dir, token string, log io.Writer) (*house, e
 	h.http = port.Addr().String()
 	h.running.Go(func() error { return serving.Serve(ctx, socket) })
 	h.running.Go(func() error { return server.Serve(ctx, port) })
+	late := time.NewTimer(30 * time.Second)
+	defer late.Stop()
 	select {
 	case <-ready:
 		return h, nil
-	case <-ctx.Done():
-		return nil, errors.Join(ctx.Err(), h.close())
+	case <-late.C:
+		return nil, errors.Join(errors.New("the plugin does not get ready"), h.close())
 	}
 }
 

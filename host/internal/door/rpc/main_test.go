@@ -16,7 +16,7 @@ func TestMain(m *testing.M) {
 		err = runInterop(os.Args[1:])
 	default:
 		code := m.Run()
-		if dir, err := pluginDir(); err == nil {
+		if dir, err := pluginDir(); err == nil && os.Getenv("SUITES_PLUGIN_DIR") == "" {
 			_ = os.RemoveAll(dir)
 		}
 		os.Exit(code)
