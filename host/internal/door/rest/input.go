@@ -222,10 +222,10 @@ func (in *input) explain(ctx context.Context, err error) error {
 	case errors.As(err, &large):
 		in.large = true
 		return status.Errorf(codes.ResourceExhausted, "the request is larger than %d bytes, the limit for one message: send it in parts, by a method that takes a stream", large.Limit)
+	case errors.Is(err, os.ErrDeadlineExceeded) && in.body.isLate():
+		return status.Errorf(codes.DeadlineExceeded, "the request's body has not come within %v", patience)
 	case ctx.Err() != nil:
 		return status.FromContextError(ctx.Err()).Err()
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return status.Errorf(codes.DeadlineExceeded, "the request's body has not come within %v", patience)
 	}
 	return status.Errorf(codes.Canceled, "the request's body broke off: %v", err)
 }
@@ -255,7 +255,8 @@ type body struct {
 	control *http.ResponseController
 	ended   atomic.Bool // all was read
 	stopped atomic.Bool
-	err     error // the last one, but for io.EOF
+	err     error     // the last one, but for io.EOF
+	until   time.Time // when all of it has to be there; zero for no such time
 }
 
 // errStopped is of a body that nobody wants any more.
@@ -267,13 +268,25 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, errStopped
 	}
 	n, err := b.reader.Read(p)
-	if errors.Is(err, io.EOF) {
-		b.ended.Store(true)
-	} else if err != nil {
+	switch {
+	case errors.Is(err, io.EOF) && !b.ended.Swap(true):
+		_ = b.control.SetReadDeadline(time.Time{}) // the server now waits there for the caller to leave
+	case err != nil && !errors.Is(err, io.EOF):
 		b.err = err
 	}
 	return n, err
 }
+
+// expect bounds the time that all of the body may take.
+func (b *body) expect(patience time.Duration) {
+	if !b.ended.Load() {
+		b.until = time.Now().Add(patience)
+		_ = b.control.SetReadDeadline(b.until) // a server without deadlines has bodies that do not wait
+	}
+}
+
+// isLate reports whether the time is over that expect gave.
+func (b *body) isLate() bool { return !b.until.IsZero() && !time.Now().Before(b.until) }
 
 func (b *body) failed() error { return b.err }
 
