@@ -37,13 +37,11 @@ func (h *handler) call(w http.ResponseWriter, r *http.Request, s *subsystem, m *
 	}
 	defer cancel()
 	control := http.NewResponseController(w)
-	// A server that can do neither has no deadlines, or one direction at a
-	// time: then so be it.
+	// A server that cannot do that has one direction at a time: then so be it.
 	if m.ClientStreams {
 		_ = control.EnableFullDuplex()
-		_ = control.SetReadDeadline(time.Time{})
 	} else {
-		_ = control.SetReadDeadline(time.Now().Add(patience))
+		in.body.expect(patience)
 	}
 	defer unblock(ctx, control, in.body)()
 	err = h.Calls.Call(m.Name, &call{ctx: ctx, in: in, out: out})

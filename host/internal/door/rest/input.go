@@ -8,8 +8,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"sync/atomic"
-	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -222,10 +220,10 @@ func (in *input) explain(ctx context.Context, err error) error {
 	case errors.As(err, &large):
 		in.large = true
 		return status.Errorf(codes.ResourceExhausted, "the request is larger than %d bytes, the limit for one message: send it in parts, by a method that takes a stream", large.Limit)
+	case errors.Is(err, os.ErrDeadlineExceeded) && in.body.isLate():
+		return status.Errorf(codes.DeadlineExceeded, "the request's body has not come within %v", patience)
 	case ctx.Err() != nil:
 		return status.FromContextError(ctx.Err()).Err()
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		return status.Errorf(codes.DeadlineExceeded, "the request's body has not come within %v", patience)
 	}
 	return status.Errorf(codes.Canceled, "the request's body broke off: %v", err)
 }
@@ -247,42 +245,4 @@ func (in *input) invalid(wrong *request.Error) error {
 		return s.Err()
 	}
 	return detailed.Err()
-}
-
-// body is the body of a request, of which one goroutine reads.
-type body struct {
-	reader  io.Reader
-	control *http.ResponseController
-	ended   atomic.Bool // all was read
-	stopped atomic.Bool
-	err     error // the last one, but for io.EOF
-}
-
-// errStopped is of a body that nobody wants any more.
-var errStopped = errors.New("the call has ended")
-
-// Read implements io.Reader.
-func (b *body) Read(p []byte) (int, error) {
-	if b.stopped.Load() && !b.ended.Load() {
-		return 0, errStopped
-	}
-	n, err := b.reader.Read(p)
-	if errors.Is(err, io.EOF) {
-		b.ended.Store(true)
-	} else if err != nil {
-		b.err = err
-	}
-	return n, err
-}
-
-func (b *body) failed() error { return b.err }
-
-// stop makes a Read that is under way return soon, and those that come. It is
-// called from any goroutine. A connection whose request was read to its end
-// stays as it is: it is used again.
-func (b *body) stop() {
-	b.stopped.Store(true)
-	if !b.ended.Load() {
-		_ = b.control.SetReadDeadline(time.Unix(1, 0)) // where that cannot be done, a body does not wait
-	}
 }
