@@ -46,7 +46,7 @@ func TestByTCPAClientIsKnownByItsCertificate(t *testing.T) {
 	foreign := ca.trusts(elsewhere.client(t, "ci", ""))
 	old := ca.trusts(ca.client(t, "ci", ""))
 	old.MaxVersion = tls.VersionTLS11
-	old.MinVersion = tls.VersionTLS10 //nolint:gosec // which the host must refuse
+	old.MinVersion = tls.VersionTLS10
 	for _, c := range []struct {
 		given string
 		tls   *tls.Config

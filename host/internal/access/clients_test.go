@@ -65,7 +65,7 @@ func TestBearerTokensAreReadAsRFC6750SaysIt(t *testing.T) {
 		{[]string{"Bearer 0123456789abcdef", "Bearer 0123456789abcdef"}, ""},
 		{[]string{"Bearer " + strings.Repeat("x", 1<<20)}, ""},
 	} {
-		r := httptest.NewRequest("POST", "/v1/x/Y", nil)
+		r := httptest.NewRequestWithContext(t.Context(), "POST", "/v1/x/Y", nil)
 		for _, value := range test.given {
 			r.Header.Add("Authorization", value)
 		}
