@@ -49,42 +49,42 @@ func compileGlob(text string) (*regexp.Regexp, error) {
 	b.WriteString(`(?s)\A`)
 	braces := 0
 	for rest := text; rest != ""; {
-		var token, regex string
+		var taken, regex string
 		switch {
 		case strings.HasPrefix(rest, "**/"):
-			token, regex = "**/", `(?:[^/]+/)*`
+			taken, regex = "**/", `(?:[^/]+/)*`
 		case strings.HasPrefix(rest, "**"):
-			token, regex = "**", `.*`
+			taken, regex = "**", `.*`
 		case rest[0] == '*':
-			token, regex = "*", `[^/]*`
+			taken, regex = "*", `[^/]*`
 		case rest[0] == '?':
-			token, regex = "?", `[^/]`
+			taken, regex = "?", `[^/]`
 		case rest[0] == '[':
 			end := strings.IndexByte(rest[1:], ']')
 			if end < 1 {
 				return nil, fmt.Errorf("%.100q has a \"[\" without \"]\"", text)
 			}
-			token = rest[:end+2]
-			class := strings.ReplaceAll(token[1:end+1], `\`, `\\`)
+			taken = rest[:end+2]
+			class := strings.ReplaceAll(taken[1:end+1], `\`, `\\`)
 			if class[0] == '!' {
 				class = "^" + class[1:]
 			}
 			regex = "[" + strings.ReplaceAll(class, "[", `\[`) + "]"
 		case rest[0] == '{':
-			token, regex = "{", "(?:"
+			taken, regex = "{", "(?:"
 			braces++
 		case rest[0] == ',' && braces > 0:
-			token, regex = ",", "|"
+			taken, regex = ",", "|"
 		case rest[0] == '}' && braces > 0:
-			token, regex = "}", ")"
+			taken, regex = "}", ")"
 			braces--
 		case rest[0] == '\\' && len(rest) > 1:
-			token, regex = rest[:2], regexp.QuoteMeta(rest[1:2])
+			taken, regex = rest[:2], regexp.QuoteMeta(rest[1:2])
 		default:
-			token, regex = rest[:1], regexp.QuoteMeta(rest[:1])
+			taken, regex = rest[:1], regexp.QuoteMeta(rest[:1])
 		}
 		b.WriteString(regex)
-		rest = rest[len(token):]
+		rest = rest[len(taken):]
 	}
 	if braces > 0 {
 		return nil, fmt.Errorf("%.100q has a \"{\" without \"}\"", text)

@@ -29,7 +29,7 @@ func load(ctx context.Context, dir string, quota int64) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer files.Close()
+	defer files.Close() //nolint:errcheck // it was only read
 	return loader{files.FS(), quota}.directory(ctx, ".", info)
 }
 
@@ -84,7 +84,7 @@ func (l loader) entry(ctx context.Context, at string, e fs.DirEntry) (*node, err
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
+	defer f.Close()                                          //nolint:errcheck // it was only read
 	content, err := io.ReadAll(io.LimitReader(f, l.quota+1)) // the directory counts it
 	return newFile(content, uint32(info.Mode().Perm()), info.ModTime()), err
 }

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -186,7 +187,7 @@ func TestAStreamIsWrittenWhenItIsWholeAndReadInPieces(t *testing.T) {
 	if piece, err := read.Recv(); err != nil || string(piece.GetContent()) != "streamed " {
 		t.Errorf("got %v, %v", piece, err)
 	}
-	if _, err := read.Recv(); err != io.EOF {
+	if _, err := read.Recv(); !errors.Is(err, io.EOF) {
 		t.Errorf("got %v, want the end", err)
 	}
 }
@@ -267,7 +268,7 @@ func TestASearchFindsLinesInTheOrderOfPaths(t *testing.T) {
 	var found []string
 	for {
 		r, err := s.Recv()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {

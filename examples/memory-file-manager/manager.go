@@ -77,7 +77,7 @@ func openRoot(ctx context.Context, name string, c *filev1.Root) (*root, error) {
 		trashFor: c.GetTrash().AsDuration(),
 		changed:  make(chan struct{}),
 		leases:   make(map[string]lease),
-		fence:    uint64(time.Now().UnixNano()), //nolint:gosec // G115: above all of an earlier process
+		fence:    uint64(time.Now().UnixNano()), // above all of an earlier process
 	}
 	var faults []error
 	for i, text := range c.GetDeny() {

@@ -174,7 +174,7 @@ func (p place) replace(text string, replacements []*filev1.Replacement) (string,
 		text = strings.ReplaceAll(text, r.GetOld(), r.GetNew())
 		total += found
 	}
-	return text, uint32(total), nil //nolint:gosec // G115: less than the file has bytes
+	return text, uint32(total), nil
 }
 
 // write puts a file in its place.

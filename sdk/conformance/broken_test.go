@@ -282,6 +282,9 @@ func (b *broken) AnnounceDrain(context.Context, *pluginv1.AnnounceDrainRequest) 
 	if !b.has("hears no announcement") {
 		close(b.near)
 	}
+	if b.has("drains when told of it") {
+		b.calls.Shut()
+	}
 	return &pluginv1.AnnounceDrainResponse{}, nil
 }
 

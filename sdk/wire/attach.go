@@ -53,7 +53,7 @@ func ParseHandshake(line string) (socket string, ok bool, err error) {
 	}
 }
 
-// Attached is a plugin that somebody else has started, and ends. Its methods are those of
+// Attached is a plugin that somebody else has started. Its methods are those of
 // Process, and safe for concurrent use.
 type Attached struct {
 	client *plugin.Client
@@ -67,6 +67,9 @@ type Attached struct {
 	exited     chan struct{} // closed when the plugin is not to be reached any more, or was let go
 	exit       Exit          // valid when exited is closed
 	watched    sync.WaitGroup
+
+	closeOnce sync.Once
+	closeErr  error
 }
 
 // Attach connects to the plugin that listens on a unix socket, which a process of this user
@@ -154,26 +157,34 @@ func (a *Attached) Tail() []string { return a.tail.copy() }
 // LastWords is "": the end of an attachment needs no reason.
 func (a *Attached) LastWords() string { return "" }
 
-// Terminate lets go of the plugin. Who has started it ends it.
-func (a *Attached) Terminate() { a.detach() }
+// Terminate asks the process to end (SIGTERM), as who comes after it may need the port or
+// the lock that it has. It does not wait.
+func (a *Attached) Terminate() {
+	select {
+	case <-a.exited: // and its id may be another's by now
+	default:
+		if pid := a.PID(); pid > 0 {
+			_ = syscall.Kill(pid, syscall.SIGTERM) // it may end at this very moment
+		}
+	}
+}
 
 // Signal does nothing: the process is somebody else's.
 func (a *Attached) Signal(syscall.Signal) {}
 
-// Kill lets go of the plugin.
+// Kill lets go of the plugin, however it is: who has started it ends it.
 func (a *Attached) Kill() { a.detach() }
 
 // Close lets go of the plugin and closes the connection. It may be called again.
 func (a *Attached) Close() error {
 	a.detach()
 	a.watched.Wait()
-	if a.conn == nil { // it never came to one
-		return nil
-	}
-	if err := a.conn.Close(); err != nil && !errors.Is(err, grpc.ErrClientConnClosing) {
-		return err
-	}
-	return nil
+	a.closeOnce.Do(func() {
+		if a.conn != nil { // it came to one
+			a.closeErr = a.conn.Close()
+		}
+	})
+	return a.closeErr
 }
 
 // attachedRunner is an Attached as go-plugin sees it.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"errors"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,7 +28,7 @@ func pythonHouse(t *testing.T) string {
 	}
 	for plugin, script := range map[string]string{"hello-python": "hello.py", "moody": "moody.py"} {
 		path := filepath.Join(python, script)
-		if err := errors.Join(os.Chmod(path, 0o700), os.Symlink(path, filepath.Join(dir, "bin/plugins", plugin))); err != nil { //nolint:gosec // G302: a program
+		if err := errors.Join(os.Chmod(path, 0o700), os.Symlink(path, filepath.Join(dir, "bin/plugins", plugin))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -52,6 +54,27 @@ func (h *house) says(t *testing.T, well bool, want string, args ...string) {
 	if got, err := h.cli(t, args...); (err == nil) != well || !strings.Contains(got, want) {
 		t.Errorf("gaia %s: error %v and\n%s\nwant %q", strings.Join(args, " "), err, got, want)
 	}
+}
+
+// postJSON makes a call as a script does, and returns the body of the answer.
+func (h *house) postJSON(t *testing.T, path, body string) string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+h.table.HTTP+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	request.Header.Set("Authorization", "Bearer "+h.hostToken(t))
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 const helloInPython = `
@@ -85,6 +108,10 @@ func TestAPluginInPythonIsAPluginLikeAnyOther(t *testing.T) {
 		t.Errorf("the host's metric: got %v calls, want 2", got)
 	}
 
+	if got := h.postJSON(t, "/v1/hello/Hello", `{"name": "Zoe"}`); !strings.Contains(got, "Guten Tag, Zoe!") {
+		t.Errorf("by HTTP: got %s", got)
+	}
+
 	h.write(t, strings.ReplaceAll(helloInPython, "GREETING", "100 %"))
 	h.says(t, false, `config { greeting = "100 %" }`, "reload")
 	h.write(t, strings.ReplaceAll(helloInPython, "GREETING", "Grüezi"))
@@ -106,7 +133,9 @@ func TestAPluginInPythonEndsWithItsHost(t *testing.T) {
 	if err := h.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	<-h.ended
+	if err := <-h.ended; err == nil {
+		t.Error("the host ended well, and not by the signal")
+	}
 	if !eventually(t, func() bool { return syscall.Kill(pid, 0) != nil }) {
 		t.Errorf("process %d still runs without its host", pid)
 	}

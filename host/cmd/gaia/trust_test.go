@@ -20,7 +20,7 @@ func replaceFile(t *testing.T, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(os.WriteFile(path+".new", append(content, 0), 0o700), os.Rename(path+".new", path)); err != nil { //nolint:gosec // G306: a program
+	if err := errors.Join(os.WriteFile(path+".new", append(content, 0), 0o700), os.Rename(path+".new", path)); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -36,7 +36,7 @@ do not hold for it, nor does the link; children that a plugin keeps across resta
 given to it. gaia status says "attached", and what the plugin logs is in gaia logs.
 
 With Ctrl-C the configured plugin takes over again, and the calls that are under way end
-in the attached one; then COMMAND is ended. When COMMAND ends by itself, calls that may be
+in the attached one, which then gets a SIGTERM, as COMMAND does. When COMMAND ends by itself, calls that may be
 repeated are, and the configured plugin is started again. A reload, swap or restart of the
 subsystem ends the attachment, too. A host whose plugins are locked or signed attaches none.`,
 		Example: `  gaia plugin attach hello -- go run ./examples/hello

@@ -70,9 +70,7 @@ func (c *command) checkLock(want, have *trust.Lock, err error) error {
 	case have == nil:
 		stale.text = want.Path + " does not exist"
 	default:
-		for _, change := range lockChanges(want, have) {
-			stale.notes = append(stale.notes, change)
-		}
+		stale.notes = lockChanges(want, have)
 	}
 	if err != nil || have == nil || len(stale.notes) > 0 {
 		return stale

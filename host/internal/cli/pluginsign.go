@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -83,7 +84,7 @@ func (c *command) newPassword() (string, error) {
 }
 
 func passwordMissing(err error) error {
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
 	return failed("the password is empty").hint("--no-password makes a key without one")
@@ -167,7 +168,7 @@ func (c *command) readKey(path string) (key minisign.PrivateKey, err error) {
 		return key, nil
 	}
 	password, err := c.password("password of " + path + ": ")
-	if err != nil && err != io.EOF {
+	if err != nil && !errors.Is(err, io.EOF) {
 		return key, err
 	}
 	if key, err = minisign.DecryptKey(password, text); err != nil {

@@ -31,10 +31,11 @@ func (l launcher) attacher(socket string) func(ctx context.Context, out func(int
 // Attached reports whether somebody else has started the process, see Plan.Attach.
 func (i *Instance) Attached() bool { return i.attached }
 
-// Detach lets go of an attached process at once: its calls are lost, or made again where
-// that may be done. It does nothing to another one.
+// Detach lets go of an attached process at once, and asks it to end: its calls are lost, or
+// made again where that may be done. It does nothing to another one.
 func (i *Instance) Detach() {
 	if i.attached {
+		i.process.Terminate()
 		i.process.Kill()
 	}
 }

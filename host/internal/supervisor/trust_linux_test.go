@@ -23,7 +23,7 @@ func TestWhatWasTrustedIsExecutedWhateverTakesItsPlace(t *testing.T) {
 	if err := os.Symlink(self, path); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(evil, []byte("#!/bin/sh\ntouch "+ran+"\n"), 0o700); err != nil { //nolint:gosec // G306: a program
+	if err := os.WriteFile(evil, []byte("#!/bin/sh\ntouch "+ran+"\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	x := NewExecutables()
@@ -42,7 +42,7 @@ func TestWhatWasTrustedIsExecutedWhateverTakesItsPlace(t *testing.T) {
 
 func TestWhatIsNotTrustedIsNotStarted(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "plugin")
-	if err := os.WriteFile(path, []byte("content"), 0o700); err != nil { //nolint:gosec // G306: a program
+	if err := os.WriteFile(path, []byte("content"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	x := NewExecutables()

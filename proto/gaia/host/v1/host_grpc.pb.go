@@ -62,7 +62,8 @@ type HostClient interface {
 	// Attach replaces a subsystem's instance by a process that somebody else has
 	// started, such as a debugger, and answers when that has taken over. When the
 	// caller ends the stream, an instance of the configured plugin takes over again,
-	// and the host ends the stream when the attached one has finished its calls.
+	// and the host ends the stream when the attached one has finished its calls, and
+	// has ended: it is asked to with SIGTERM.
 	// The host ends it, too, when the process cannot be reached any more, or was
 	// replaced. An attached process has no health checks and no limits, and calls to
 	// the subsystem no timeout of the operator's.
@@ -247,7 +248,8 @@ type HostServer interface {
 	// Attach replaces a subsystem's instance by a process that somebody else has
 	// started, such as a debugger, and answers when that has taken over. When the
 	// caller ends the stream, an instance of the configured plugin takes over again,
-	// and the host ends the stream when the attached one has finished its calls.
+	// and the host ends the stream when the attached one has finished its calls, and
+	// has ended: it is asked to with SIGTERM.
 	// The host ends it, too, when the process cannot be reached any more, or was
 	// replaced. An attached process has no health checks and no limits, and calls to
 	// the subsystem no timeout of the operator's.
