@@ -199,17 +199,13 @@ func (i *instance) configure(ctx context.Context, config []byte) ([]*pluginv1.Di
 // terminate sends SIGTERM and returns how the process ended.
 func (i *instance) terminate(ctx context.Context) (wire.Exit, error) {
 	i.Terminate()
-	return i.awaitEnd(ctx, "SIGTERM")
-}
-
-func (i *instance) awaitEnd(ctx context.Context, after string) (wire.Exit, error) {
 	ctx, cancel := context.WithTimeout(ctx, endTime)
 	defer cancel()
 	select {
 	case <-i.Exited():
 		return i.Exit(), nil
 	case <-ctx.Done():
-		return wire.Exit{}, fail(fmt.Sprintf("its end within %v of %s", endTime, after), "it still runs",
+		return wire.Exit{}, fail(fmt.Sprintf("its end within %v of SIGTERM", endTime), "it still runs",
 			"on SIGTERM: refuse new calls, let those in flight finish, cancel what remains after 3 s, and exit")
 	}
 }
