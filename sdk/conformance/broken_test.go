@@ -178,6 +178,8 @@ func (b *broken) say(_ any, ctx context.Context, decode func(any) error, _ grpc.
 		return nil, err
 	}
 	switch {
+	case b.has("answers nobody") && r.GetValue() == "Ada":
+		return nil, status.Error(codes.NotFound, "nobody of that name")
 	case b.has("dies") && len(r.GetValue()) > 100:
 		os.Exit(3)
 	case b.has("panics") && len(r.GetValue()) > 100:

@@ -103,8 +103,7 @@ func (b *bare) ends(within time.Duration) bool {
 // survivors reports whether processes of its group outlive it. It has ended.
 func (b *bare) survivors() bool { return syscall.Kill(-b.cmd.Process.Pid, 0) == nil }
 
-// handshakeEnv is the environment by which a plugin knows its host, and hostless
-// how a plugin is run by hand.
+// handshakeEnv is the environment by which a plugin knows its host.
 func (s *suite) handshakeEnv() []string {
 	h := wire.Handshake()
 	return append(s.env(),
@@ -144,7 +143,7 @@ func saysWhatItIs(ctx context.Context, s *suite) error {
 		return fail("a program that can be executed", err.Error(), "build it for this machine; a script begins with #! and the path of its interpreter")
 	}
 	defer b.end()
-	const fix = "without " + "GAIA_PLUGIN in the environment: print that this is a plugin of gaia and how it is configured, to standard error, and exit with code 1"
+	const fix = "without GAIA_PLUGIN in the environment: print that this is a plugin of gaia and how it is configured, to standard error, and exit with code 1"
 	if !b.ends(endTime) {
 		return fail("its end", fmt.Sprintf("it still ran after %v", endTime), fix)
 	}

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/dynamicpb"
 )
 
 const (
@@ -82,6 +83,27 @@ func exchange(ctx context.Context, conn grpc.ClientConnInterface, m method, requ
 	}
 }
 
+// answersRequests sends the requests that were given.
+func answersRequests(ctx context.Context, s *suite) error {
+	methods := slices.DeleteFunc(s.callable(isAny), func(m method) bool { return m.request == nil })
+	if len(methods) == 0 {
+		return skipf("no request was given; --call METHOD=JSON and plugintest.Request give some")
+	}
+	i, err := s.live(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range methods {
+		ctx, cancel := context.WithTimeout(ctx, answerTime)
+		err := exchange(ctx, i.Conn(), m, &m.request)
+		cancel()
+		if lasts := m.desc.IsStreamingServer() && hasCode(err, codes.DeadlineExceeded); err != nil && !lasts {
+			return fail("OK of "+m.name+" for the request that was given", err.Error(), "correct the request, or the method")
+		}
+	}
+	return nil
+}
+
 func knowsItsMethods(ctx context.Context, s *suite) error {
 	i, err := s.live(ctx)
 	if err != nil {
@@ -120,9 +142,9 @@ func survivesRubbish(ctx context.Context, s *suite) error {
 // survivesExtremes sends requests that are empty, and such as hold the largest,
 // longest and least values.
 func survivesExtremes(ctx context.Context, s *suite) error {
-	methods := s.harmless(isAny)
+	methods := slices.DeleteFunc(s.callable(isAny), func(m method) bool { return !m.harmless })
 	if len(methods) == 0 {
-		return errNoHarmless("method")
+		return skipf("it has no method that is declared to have no side effects: option idempotency_level = NO_SIDE_EFFECTS")
 	}
 	i, err := s.live(ctx)
 	if err != nil {
@@ -130,7 +152,7 @@ func survivesExtremes(ctx context.Context, s *suite) error {
 	}
 	for _, m := range methods {
 		for _, sign := range []int{0, 1, -1} {
-			request := newRequest(m)
+			request := dynamicpb.NewMessage(m.desc.Input())
 			if sign != 0 {
 				fillExtreme(request, sign, deep)
 			}
@@ -174,9 +196,9 @@ func takesLargeMessages(ctx context.Context, s *suite) error {
 
 // servesManyAtOnce has 64 callers, 10 calls each.
 func servesManyAtOnce(ctx context.Context, s *suite) error {
-	methods := s.harmless(isUnary)
+	methods := s.callable(isUnary)
 	if len(methods) == 0 {
-		return errNoHarmless("unary method")
+		return errNothingToCall("unary method")
 	}
 	i, err := s.live(ctx)
 	if err != nil {
@@ -193,7 +215,7 @@ func servesManyAtOnce(ctx context.Context, s *suite) error {
 		callers.Go(func() {
 			for k := range 10 {
 				m := methods[(n+k)%len(methods)]
-				err := call(ctx, i.Conn(), m, newRequest(m))
+				err := call(ctx, i.Conn(), m)
 				if hasCode(err, codes.Unavailable, codes.Internal, codes.Unknown) {
 					once.Do(func() { worst = fmt.Errorf("%s: %w", m.name, err) })
 				}
@@ -228,10 +250,11 @@ func servesLink(ctx context.Context, s *suite) error {
 		if !isUnary(m.desc) {
 			continue
 		}
-		for _, request := range append(noMessages(), nil) {
-			if request == nil && !m.harmless {
-				continue
-			}
+		requests := noMessages()
+		if m.harmless || m.request != nil {
+			requests = append(requests, m.request)
+		}
+		for _, request := range requests {
 			over := func(c grpc.ClientConnInterface) codes.Code {
 				return status.Code(c.Invoke(ctx, m.name, (*raw)(&request), new(raw), grpc.ForceCodecV2(rawCodec{})))
 			}
@@ -244,15 +267,15 @@ func servesLink(ctx context.Context, s *suite) error {
 }
 
 // hanging are the calls by which it is seen whether a plugin notices their end:
-// of methods without side effects with an empty request, of streams of callers
-// without any.
+// of methods that may be called with their request, of streams of callers without
+// any.
 func (s *suite) hanging() (methods []method, requests []*raw) {
 	for _, m := range s.methods {
 		switch {
 		case m.desc.IsStreamingClient():
 			methods, requests = append(methods, m), append(requests, nil)
-		case m.harmless:
-			methods, requests = append(methods, m), append(requests, &raw{})
+		case m.harmless || m.request != nil:
+			methods, requests = append(methods, m), append(requests, &m.request)
 		}
 	}
 	return methods, requests
@@ -263,7 +286,7 @@ func (s *suite) hanging() (methods []method, requests []*raw) {
 func (s *suite) abandon(ctx context.Context, i *instance, n int, limit func(context.Context) (context.Context, context.CancelFunc)) error {
 	methods, requests := s.hanging()
 	if len(methods) == 0 {
-		return errNoHarmless("method")
+		return errNothingToCall("method")
 	}
 	for k, m := range methods {
 		for left := n; left > 0; left -= 20 {

@@ -28,6 +28,7 @@ func checks() []check {
 		{name: "It takes a value or says what is wrong with it, where", run: refusesWrongValues},
 		{name: "It takes another config while it runs", run: takesAnotherConfig},
 
+		{name: "It answers the requests that it is given", run: answersRequests},
 		{name: "A method that it does not have is Unimplemented", run: knowsItsMethods},
 		{name: "What is no message is an error, and it lives on", run: survivesRubbish},
 		{name: "An extreme request is answered in order", run: survivesExtremes},

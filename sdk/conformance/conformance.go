@@ -27,6 +27,10 @@ type Options struct {
 	// Config makes the config that the plugin is given, an instance of md; nil
 	// when the plugin takes none. Optional: without it the config is empty.
 	Config func(md protoreflect.MessageDescriptor) (proto.Message, error)
+	// Request makes a request that the plugin answers well, and may be sent a
+	// thousand times; nil for a method that has none. Optional: it lets more
+	// methods be checked than those without side effects.
+	Request func(protoreflect.MethodDescriptor) (proto.Message, error)
 	// Env is added, as "key=value", to the plugin's environment, which otherwise
 	// has PATH, HOME, USER, LANG and a TMPDIR of its own.
 	Env []string
@@ -74,9 +78,10 @@ const checkTimeout = 90 * time.Second
 
 // Run makes all checks, one after the other, and returns their results in that
 // order; it takes some seconds. Of the plugin's methods it calls those that are
-// declared to have no side effects; the others it sends what is no message, and
-// nothing. The error says why there are no results: ctx has ended, there is no
-// such program, or Options.Config failed.
+// declared to have no side effects or that Options.Request has a request for; the
+// others it sends what is no message, and nothing. The error says why there are no
+// results: ctx has ended, there is no such program, or Options.Config or Request
+// failed.
 func Run(ctx context.Context, o Options) ([]Result, error) {
 	path, err := filepath.Abs(o.Binary)
 	if err != nil {

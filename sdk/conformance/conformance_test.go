@@ -31,6 +31,12 @@ func options(t *testing.T, fault string) Options {
 		Binary: binary,
 		Env:    []string{envFault + "=" + fault},
 		Config: func(protoreflect.MessageDescriptor) (proto.Message, error) { return wrapperspb.String("Ada"), nil },
+		Request: func(m protoreflect.MethodDescriptor) (proto.Message, error) {
+			if m.Name() != "Say" {
+				return nil, nil
+			}
+			return wrapperspb.String("Ada"), nil
+		},
 	}
 }
 
@@ -67,6 +73,7 @@ func TestEachCheckFindsItsFault(t *testing.T) {
 		"takes any config":        "It refuses what is no config and goes on",
 		"says the wrong field":    "It takes a value or says what is wrong with it, where",
 		"takes one config":        "It takes another config while it runs",
+		"answers nobody":          "It answers the requests that it is given",
 		"knows everything":        "A method that it does not have is Unimplemented",
 		"dies of rubbish":         "What is no message is an error, and it lives on",
 		"dies":                    "An extreme request is answered in order",

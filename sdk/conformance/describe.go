@@ -104,12 +104,30 @@ func (s *suite) takeService(name, fix string) error {
 	for i := range service.Methods().Len() {
 		m := service.Methods().Get(i)
 		options, _ := m.Options().(*descriptorpb.MethodOptions)
+		request, err := s.requestFor(m)
+		if err != nil {
+			s.fatal = err
+			return err
+		}
 		s.methods = append(s.methods, method{
-			name: "/" + name + "/" + string(m.Name()), desc: m,
+			name: "/" + name + "/" + string(m.Name()), desc: m, request: request,
 			harmless: options.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS,
 		})
 	}
 	return nil
+}
+
+// requestFor is the request that was given for a method; nil when there is none.
+func (s *suite) requestFor(m protoreflect.MethodDescriptor) (raw, error) {
+	if s.Request == nil {
+		return nil, nil
+	}
+	message, err := s.Request(m)
+	if err != nil || message == nil {
+		return nil, err
+	}
+	encoded, err := proto.Marshal(message)
+	return append(raw{}, encoded...), err // never nil
 }
 
 // isDocumented looks for comments: all that people see of an API.

@@ -14,10 +14,8 @@ import (
 	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
 	"github.com/gaia-go/gaia/sdk/wire"
 	"google.golang.org/grpc"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
-	"google.golang.org/protobuf/types/dynamicpb"
 )
 
 const (
@@ -50,6 +48,7 @@ type method struct {
 	name     string // /package.Service/Method
 	desc     protoreflect.MethodDescriptor
 	harmless bool // declared NO_SIDE_EFFECTS
+	request  raw  // that the plugin was given; nil for an empty one
 }
 
 func newSuite(o Options) (*suite, error) {
@@ -200,29 +199,22 @@ func (i *instance) configure(ctx context.Context, config []byte) ([]*pluginv1.Di
 // terminate sends SIGTERM and returns how the process ended.
 func (i *instance) terminate(ctx context.Context) (wire.Exit, error) {
 	i.Terminate()
-	return i.awaitEnd(ctx, "SIGTERM")
-}
-
-func (i *instance) awaitEnd(ctx context.Context, after string) (wire.Exit, error) {
 	ctx, cancel := context.WithTimeout(ctx, endTime)
 	defer cancel()
 	select {
 	case <-i.Exited():
 		return i.Exit(), nil
 	case <-ctx.Done():
-		return wire.Exit{}, fail(fmt.Sprintf("its end within %v of %s", endTime, after), "it still runs",
+		return wire.Exit{}, fail(fmt.Sprintf("its end within %v of SIGTERM", endTime), "it still runs",
 			"on SIGTERM: refuse new calls, let those in flight finish, cancel what remains after 3 s, and exit")
 	}
 }
 
-// newRequest is an empty request of a method.
-func newRequest(m method) *dynamicpb.Message { return dynamicpb.NewMessage(m.desc.Input()) }
-
-// harmless are the methods that may be called, of those that keep says.
-func (s *suite) harmless(keep func(protoreflect.MethodDescriptor) bool) []method {
+// callable are the methods that may be called, of those that keep says.
+func (s *suite) callable(keep func(protoreflect.MethodDescriptor) bool) []method {
 	var found []method
 	for _, m := range s.methods {
-		if m.harmless && keep(m.desc) {
+		if (m.harmless || m.request != nil) && keep(m.desc) {
 			found = append(found, m)
 		}
 	}
@@ -239,9 +231,9 @@ func isServerStream(d protoreflect.MethodDescriptor) bool {
 
 func isAny(protoreflect.MethodDescriptor) bool { return true }
 
-// errNoHarmless is why a check has nothing to call.
-func errNoHarmless(kind string) error {
-	return skipf("it has no %s that is declared to have no side effects: option idempotency_level = NO_SIDE_EFFECTS", kind)
+// errNothingToCall is why a check has nothing to call.
+func errNothingToCall(kind string) error {
+	return skipf("it has no %s that is declared to have no side effects (option idempotency_level = NO_SIDE_EFFECTS), and no request for one was given (--call)", kind)
 }
 
 // maxFolders is how many empty folders in TMPDIR are none too many: instances may
@@ -270,7 +262,7 @@ func (s *suite) leftovers() string {
 	return strings.Join(files[:min(len(files), 3)], ", ")
 }
 
-// call makes a call over gRPC with an answer of any type.
-func call(ctx context.Context, conn grpc.ClientConnInterface, m method, request proto.Message) error {
-	return conn.Invoke(ctx, m.name, request, dynamicpb.NewMessage(m.desc.Output()))
+// call makes a unary call with the method's request.
+func call(ctx context.Context, conn grpc.ClientConnInterface, m method) error {
+	return conn.Invoke(ctx, m.name, &m.request, new(raw), grpc.ForceCodecV2(rawCodec{}))
 }

@@ -23,6 +23,12 @@ func Conformance(t *testing.T, opts ...Option) {
 	checked := conformance.Options{
 		Binary: o.binary,
 		Env:    o.env,
+		Request: func(m protoreflect.MethodDescriptor) (proto.Message, error) {
+			name := string(m.Name())
+			request := o.requests[name]
+			delete(o.requests, name)
+			return request, nil
+		},
 		Output: func(line []byte) { _, _ = t.Output().Write(append([]byte("plugin: "), append(line, '\n')...)) },
 		Done:   func(r conformance.Result) { t.Run(r.Name, func(t *testing.T) { report(t, r) }) },
 	}
@@ -31,6 +37,9 @@ func Conformance(t *testing.T, opts ...Option) {
 	}
 	if _, err := conformance.Run(t.Context(), checked); err != nil {
 		t.Fatalf("plugintest: %v", err)
+	}
+	for name := range o.requests {
+		t.Errorf("plugintest: a request is given for %s, and the plugin has no such method", name)
 	}
 }
 

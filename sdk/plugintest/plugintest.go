@@ -33,6 +33,8 @@ type options struct {
 	binary string
 	config proto.Message
 	env    []string
+
+	requests map[string]proto.Message // by the name of their methods
 }
 
 // Config is the message that the plugin is configured with. Without it the
@@ -42,6 +44,17 @@ func Config(message proto.Message) Option { return func(o *options) { o.config =
 // Binary is the path of an executable to run. Without it the main package in
 // the test's directory is built.
 func Binary(path string) Option { return func(o *options) { o.binary = path } }
+
+// Request is a request of a method, such as "Greet", that Conformance may send a
+// thousand times. It lets methods be checked that have side effects.
+func Request(method string, message proto.Message) Option {
+	return func(o *options) {
+		if o.requests == nil {
+			o.requests = make(map[string]proto.Message)
+		}
+		o.requests[method] = message
+	}
+}
 
 // Env adds "key=value" to the plugin's environment, which otherwise has PATH,
 // HOME and TMPDIR only.

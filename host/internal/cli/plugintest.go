@@ -12,30 +12,36 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/gaia-go/gaia/host/internal/config"
 	"github.com/gaia-go/gaia/host/internal/registry"
+	"github.com/gaia-go/gaia/host/internal/request"
 	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
 	"github.com/gaia-go/gaia/sdk/conformance"
 )
 
 func (c *command) pluginTestCommand() *cobra.Command {
 	var subsystem string
+	var calls []string
 	var verbose bool
 	cmd := &cobra.Command{
 		Use:   "test BINARY",
 		Short: "Check that a program is a good plugin",
 		Long: `test runs the program as the host does, treats it well and badly, and says of
 each promise of a plugin whether it was kept, and if not, what to do. It needs no
-running host. It calls the methods that are declared to have no side effects.
+running host. It calls the methods that are declared to have no side effects, and
+those that --call has a request for, which it may send a thousand times.
 
 With --config the plugin gets the config{} block of the subsystem that uses it;
 --subsystem says which one, if several do.`,
 		Example: `  gaia plugin test bin/plugins/hello
-  gaia plugin test bin/word-counter --config config.hcl`,
+  gaia plugin test bin/word-counter --config config.hcl
+  gaia plugin test bin/word-counter --call 'Greet={"name":"Ada"}'`,
 		Args: takes(1, 1, "the BINARY to test"),
 	}
 	cmd.Flags().StringVar(&subsystem, "subsystem", "", "take the config of this `SUBSYSTEM`")
+	cmd.Flags().StringArrayVar(&calls, "call", nil, "let this `METHOD=JSON` be a request of a method; may be given more than once")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "print what the plugin writes to standard error")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		o := conformance.Options{Binary: args[0], Describe: usable, Reflect: reflected}
@@ -46,10 +52,15 @@ With --config the plugin gets the config{} block of the subsystem that uses it;
 			}
 			o.Config = decodeConfig(s)
 		}
+		requests, err := parseRequests(cmd, calls)
+		if err != nil {
+			return err
+		}
+		o.Request = requests.request
 		if verbose {
 			o.Output = func(line []byte) { _, _ = fmt.Fprintf(c.Stderr, "%s\n", printable(string(line))) }
 		}
-		return c.pluginTest(cmd.Context(), o)
+		return c.pluginTest(cmd.Context(), o, requests)
 	}
 	return cmd
 }
@@ -67,6 +78,44 @@ func reflected(ctx context.Context, conn grpc.ClientConnInterface) (*pluginv1.De
 		return nil, err
 	}
 	return &pluginv1.DescribeResponse{Name: "by reflection", Services: d.Services, Files: d.Set}, nil
+}
+
+// requests are what --call has, by the name of the method; those that are used
+// are taken out.
+type requests map[string]string
+
+func parseRequests(cmd *cobra.Command, calls []string) (requests, error) {
+	all := make(requests)
+	for _, c := range calls {
+		method, json, ok := strings.Cut(c, "=")
+		if !ok || method == "" {
+			return nil, usageError(cmd, "--call %q is not METHOD=JSON, such as 'Greet={\"name\":\"Ada\"}'", c)
+		}
+		all[method] = json
+	}
+	return all, nil
+}
+
+// request is that of a method, by its name alone.
+func (r requests) request(m protoreflect.MethodDescriptor) (proto.Message, error) {
+	name := string(m.Name())
+	text, ok := r[name]
+	if !ok {
+		return nil, nil
+	}
+	delete(r, name)
+	message, err := request.Parser{Types: protoregistry.GlobalTypes}.ParseJSON(m.Input(), []byte(text))
+	if err != nil {
+		return nil, fmt.Errorf("--call %s: %w", name, err)
+	}
+	return message, nil
+}
+
+func (r requests) unused() error {
+	for name := range r {
+		return failed("--call %s: the plugin has no method of that name", name)
+	}
+	return nil
 }
 
 // subsystemOf finds the subsystem of the config that uses a program, or has a
@@ -125,7 +174,7 @@ type testView struct {
 	Checks  []conformance.Result `json:"checks"`
 }
 
-func (c *command) pluginTest(ctx context.Context, o conformance.Options) error {
+func (c *command) pluginTest(ctx context.Context, o conformance.Options, requests requests) error {
 	view := testView{Binary: o.Binary, Checks: []conformance.Result{}}
 	var seconds float64
 	o.Done = func(r conformance.Result) {
@@ -144,6 +193,9 @@ func (c *command) pluginTest(ctx context.Context, o conformance.Options) error {
 		}
 	}
 	_, err := conformance.Run(ctx, o)
+	if err == nil {
+		err = requests.unused()
+	}
 	var faulty *configFault
 	switch {
 	case errors.As(err, &faulty):
