@@ -121,7 +121,7 @@ compiler: # of C, which the race detector needs
 # library it is a file.
 BROWSER := /usr/lib/chromium/chromium-headless-shell:chromium-headless-shell
 GRPCIO  := /usr/lib/python3/dist-packages/grpc/__init__.py:python3-grpcio
-DRIVEN  := promtool:prometheus curl:curl jq:jq openssl:openssl pkill:procps pdftotext:poppler-utils node:nodejs npm:npm minisign:minisign $(GRPCIO) $(BROWSER)
+DRIVEN  := promtool:prometheus zsh:zsh fish:fish curl:curl jq:jq openssl:openssl pkill:procps pdftotext:poppler-utils node:nodejs npm:npm minisign:minisign $(GRPCIO) $(BROWSER)
 
 # Installs those of $(1) that are missing, where that can be done; $(2) says what goes without.
 define install
@@ -147,6 +147,10 @@ browser: # without it browser_pool opens pages in Chromium or Chrome, or fails w
 .PHONY: dist
 dist: $(BIN)/nfpm build ## Build archives, .deb and .rpm of this commit into dist/
 	@VERSION='$(VERSION)' LDFLAGS='$(LDFLAGS)' PLUGINS='$(PLUGINS)' NFPM=$(BIN)/nfpm host/packaging/dist $(PLATFORMS)
+
+.PHONY: dist-check
+dist-check: dist ## Build them, open the .deb, and run the host that is in it
+	@go test -count=1 -run 'DebianPackage|Packages|SystemdTakes' -v ./host/cmd/gaia
 
 .PHONY: clean
 clean: ## Remove what was built and what runs left

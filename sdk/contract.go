@@ -72,6 +72,9 @@ func (c *contract) Drain(ctx context.Context, r *pluginv1.DrainRequest) (*plugin
 	if err != nil {
 		return nil, status.Errorf(codes.Internal, "drain: %v", err)
 	}
+	if unfinished > 0 {
+		c.plugin.isCut.Store(true)
+	}
 	return &pluginv1.DrainResponse{Unfinished: uint32(unfinished)}, nil //nolint:gosec // G115: calls in flight are far below 2^32
 }
 

@@ -15,6 +15,8 @@ const (
 	// stopGrace is how long calls in flight may still take after SIGTERM. With
 	// the other two it is less than the 5 s after which the host kills.
 	stopGrace = 3 * time.Second
+	// cutGrace is stopGrace when calls have had the time of a drain before.
+	cutGrace = 50 * time.Millisecond
 	// orphanGrace is how long calls in flight may still take when the host is
 	// gone: nobody waits for their answers.
 	orphanGrace = time.Second
@@ -60,6 +62,9 @@ func (p *plugin) endWithHost() (stop func()) {
 // stop drains and ends the server, which makes Serve return.
 func (p *plugin) stop(grace time.Duration) {
 	p.killed = time.Now().Add(grace + cancelGrace + shutdownGrace)
+	if p.isCut.Load() {
+		grace = cutGrace
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), grace)
 	defer cancel()
 	select {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
@@ -44,6 +45,7 @@ type plugin struct {
 	near      context.Context         //nolint:containedctx // ends when the drain is near; calls' contexts have it
 	announce  context.CancelCauseFunc // ends near
 	drainOnce sync.Once
+	isCut     atomic.Bool // the host has waited for the calls in flight for as long as it wants to
 
 	// description is made when the host asks, which is once an executable and
 	// not once a start: it takes as long as the rest of the start.

@@ -7,7 +7,8 @@
 // The host starts the program, learns from its descriptors what it serves, and
 // forwards calls to it. Whatever else a plugin may offer (configuration,
 // metrics, an orderly end) is a method that Serve looks for; see Configurer,
-// Drainer, Shutdowner, Gatherer and Describer.
+// Drainer, Shutdowner, Gatherer and Describer. A call that lasts for as long as
+// its caller likes asks UntilDrain when to end.
 package sdk
 
 import (

@@ -42,6 +42,7 @@ type broken struct {
 	server     *grpc.Server
 	configured bool
 	busy       sync.Mutex
+	near       chan struct{} // closed when a drain is announced
 }
 
 // api is what it serves. A StringValue stands for Config on the wire.
@@ -62,7 +63,7 @@ func (b *broken) has(fault string) bool { return b.fault == fault }
 
 // runBroken is the main function of the plugin.
 func runBroken(fault string) {
-	b := &broken{fault: fault, calls: wire.NewDoor()}
+	b := &broken{fault: fault, calls: wire.NewDoor(), near: make(chan struct{})}
 	switch {
 	case b.has("silent by hand") && os.Getenv(wire.Handshake().MagicCookieKey) == "":
 		return
@@ -217,8 +218,12 @@ func (b *broken) watch(_ any, stream grpc.ServerStream) error {
 			_ = r.Close()
 		}()
 	}
-	<-stream.Context().Done()
-	return stream.Context().Err()
+	select {
+	case <-b.near:
+		return status.Error(codes.Unavailable, "about to end")
+	case <-stream.Context().Done():
+		return stream.Context().Err()
+	}
 }
 
 // Describe tells of the API.
@@ -268,6 +273,17 @@ func (b *broken) Configure(_ context.Context, r *pluginv1.ConfigureRequest) (*pl
 		_ = f.Close()
 	}
 	return &pluginv1.ConfigureResponse{}, nil
+}
+
+// AnnounceDrain ends what watches.
+func (b *broken) AnnounceDrain(context.Context, *pluginv1.AnnounceDrainRequest) (*pluginv1.AnnounceDrainResponse, error) {
+	if !b.has("hears no announcement") {
+		close(b.near)
+	}
+	if b.has("drains when told of it") {
+		b.calls.Shut()
+	}
+	return &pluginv1.AnnounceDrainResponse{}, nil
 }
 
 // Drain waits for calls.

@@ -39,6 +39,7 @@ func checks() []check {
 		{name: "Cancelled calls leave nothing behind", run: leaksNothing},
 		{name: "Its metrics are fit for Prometheus", run: hasMetrics},
 
+		{name: "Calls that last end when a drain is announced, and others go on", run: endsWhatLasts},
 		{name: "Drain lets nobody in and waits for calls", run: drains},
 		{name: "SIGTERM loses no call and ends it with code 0", run: endsInOrder},
 		{name: "It ends with its host", run: endsWithHost},

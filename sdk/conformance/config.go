@@ -77,7 +77,7 @@ func refusesRubbish(ctx context.Context, s *suite) error {
 			return fail("an error or a diagnostic", fmt.Sprintf("that config % x was taken", rubbish), "decode the config and answer InvalidArgument where that fails")
 		}
 	}
-	if _, err := i.describe(ctx); err != nil {
+	if _, err := s.describe(ctx, i); err != nil {
 		return fail("that it answers as before", err.Error(), "let no config end the process")
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
@@ -32,6 +33,9 @@ type Options struct {
 	// Describe is asked about the plugin's description; an error says that it is
 	// of no use. Optional; the host's own reading goes here.
 	Describe func(*pluginv1.DescribeResponse) error
+	// Reflect learns what a plugin without Describe serves, by gRPC reflection.
+	// Optional; without it such a plugin fails.
+	Reflect func(context.Context, grpc.ClientConnInterface) (*pluginv1.DescribeResponse, error)
 	// Output is called with each line that the plugin writes, from several
 	// goroutines; the line is valid during the call. Optional.
 	Output func(line []byte)

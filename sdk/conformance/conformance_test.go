@@ -78,6 +78,8 @@ func TestEachCheckFindsItsFault(t *testing.T) {
 		"ignores its callers":     "A call ends when its caller has gone",
 		"leaks":                   "Cancelled calls leave nothing behind",
 		"strange metrics":         "Its metrics are fit for Prometheus",
+		"hears no announcement":   "Calls that last end when a drain is announced, and others go on",
+		"drains when told of it":  "Calls that last end when a drain is announced, and others go on",
 		"takes calls after Drain": "Drain lets nobody in and waits for calls",
 		"cuts calls off":          "SIGTERM loses no call and ends it with code 0",
 		"ends with 1":             "SIGTERM loses no call and ends it with code 0",

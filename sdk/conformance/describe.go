@@ -29,14 +29,14 @@ func describesItself(ctx context.Context, s *suite) error {
 	}
 	defer i.Close() //nolint:errcheck // what could not be ended is found by the next start
 	s.blocked = skipf("what it serves is not known")
-	first, err := i.describe(ctx)
+	first, err := s.describe(ctx, i)
 	if err != nil {
-		return fail("an answer to gaia.plugin.v1.Plugin/Describe", err.Error(), "serve gaia.plugin.v1.Plugin on the plugin's gRPC server")
+		return fail("an answer to gaia.plugin.v1.Plugin/Describe", err.Error(), "serve gaia.plugin.v1.Plugin, or at least reflection, on the plugin's gRPC server")
 	}
 	if err := s.take(first); err != nil {
 		return err
 	}
-	again, err := i.describe(ctx)
+	again, err := s.describe(ctx, i)
 	if err != nil || !proto.Equal(first, again) {
 		return fail("the same description when it is asked again", fmt.Sprintf("another one, or %v", err), "let Describe depend on the program alone: the host remembers the answer by the program's checksum")
 	}
@@ -44,10 +44,14 @@ func describesItself(ctx context.Context, s *suite) error {
 	return nil
 }
 
-func (i *instance) describe(ctx context.Context) (*pluginv1.DescribeResponse, error) {
+func (s *suite) describe(ctx context.Context, i *instance) (*pluginv1.DescribeResponse, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	return i.contract.Describe(ctx, &pluginv1.DescribeRequest{}, grpc.MaxCallRecvMsgSize(wire.MaxMessage))
+	d, err := i.contract.Describe(ctx, &pluginv1.DescribeRequest{}, grpc.MaxCallRecvMsgSize(wire.MaxMessage))
+	if isUnimplemented(err) && s.Reflect != nil {
+		return s.Reflect(ctx, i.Conn())
+	}
+	return d, err
 }
 
 // take checks a description and keeps what it says.

@@ -25,9 +25,71 @@ func (i *instance) drain(ctx context.Context, grace time.Duration) (uint32, erro
 // orderly checks the exit of a process that was asked to end.
 func orderly(exit wire.Exit) error {
 	if exit.Code != 0 {
-		return fail("exit code 0 after SIGTERM", "it "+exit.String(), "end with 0 when all went well: the host takes other codes for crashes")
+		return fail("exit code 0 after SIGTERM", exit.String(), "end with 0 when all went well: the host takes other codes for crashes")
 	}
 	return nil
+}
+
+// lastingTime is after which a stream counts as one that lasts, and announced how
+// long one may take to end when it is told to.
+const (
+	lastingTime = 200 * time.Millisecond
+	announced   = 3 * time.Second
+)
+
+// endsWhatLasts opens the streams that may be opened, announces a drain, and looks
+// which of those that did not end by themselves end then.
+func endsWhatLasts(ctx context.Context, s *suite) error {
+	i, err := s.configured(ctx)
+	if err != nil {
+		return err
+	}
+	defer i.Close() //nolint:errcheck // what could not be ended is found by the next start
+	var streams sync.WaitGroup
+	defer streams.Wait()
+	ctx, cancel := context.WithTimeout(ctx, 2*answerTime)
+	defer cancel()
+	open := make(map[string]chan struct{}) // closed when the stream has ended
+	for _, m := range s.harmless(isServerStream) {
+		ended := make(chan struct{})
+		open[m.name] = ended
+		streams.Go(func() {
+			defer close(ended)
+			_ = exchange(ctx, i.Conn(), m, &raw{})
+		})
+	}
+	awaitAll(open, lastingTime)
+	if _, err := i.contract.AnnounceDrain(ctx, &pluginv1.AnnounceDrainRequest{}); isUnimplemented(err) {
+		return skipf("it does not implement AnnounceDrain: a swap waits for its streams until they are cut off")
+	} else if err != nil {
+		return fail("an answer to AnnounceDrain at once", err.Error(), "note that the drain is near, and answer")
+	}
+	if lasting := awaitAll(open, announced); lasting != "" {
+		return fail(fmt.Sprintf("the end of %s within %v of AnnounceDrain", lasting, announced), "it goes on", "end such calls with Unavailable when a drain is announced: in Go, sdk.UntilDrain(ctx) says when")
+	}
+	for _, m := range s.harmless(isUnary) {
+		if err := call(ctx, i.Conn(), m, newRequest(m)); status.Code(err) == codes.Unavailable {
+			return fail("that calls go on after AnnounceDrain", fmt.Sprintf("%s: %v", m.name, err), "refuse calls from Drain on, and not before")
+		}
+	}
+	return nil
+}
+
+// awaitAll waits for the end of all, removes those that ended in time, and names
+// one of the others.
+func awaitAll(open map[string]chan struct{}, within time.Duration) (left string) {
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	for name, ended := range open {
+		select {
+		case <-ended:
+			delete(open, name)
+		case <-timer.C:
+			timer.Reset(0) // for the next one, too
+			left = name
+		}
+	}
+	return left
 }
 
 func drains(ctx context.Context, s *suite) error {
@@ -68,7 +130,7 @@ func endsInOrder(ctx context.Context, s *suite) error {
 		return err
 	}
 	defer i.Close() //nolint:errcheck // as above
-	one := func(ctx context.Context) error { _, err := i.describe(ctx); return err }
+	one := func(ctx context.Context) error { _, err := s.describe(ctx, i); return err }
 	if methods := s.harmless(isUnary); len(methods) > 0 {
 		one = func(ctx context.Context) error { return call(ctx, i.Conn(), methods[0], newRequest(methods[0])) }
 	}

@@ -184,7 +184,7 @@ func (s *suite) stillLives(err error) *failure {
 	i := s.main
 	s.main = nil
 	_ = i.Close()
-	return &failure{"that the plugin lives on", fmt.Sprintf("its process %v; its last words: %.300q", i.Exit(), i.LastWords()), "find the call that ended it: whatever a caller sends, the process lives on"}
+	return &failure{"that the plugin lives on", fmt.Sprintf("its process ended: %v; its last words: %.300q", i.Exit(), i.LastWords()), "find the call that ended it: whatever a caller sends, the process lives on"}
 }
 
 func (i *instance) configure(ctx context.Context, config []byte) ([]*pluginv1.Diagnostic, error) {
@@ -231,6 +231,10 @@ func (s *suite) harmless(keep func(protoreflect.MethodDescriptor) bool) []method
 
 func isUnary(d protoreflect.MethodDescriptor) bool {
 	return !d.IsStreamingClient() && !d.IsStreamingServer()
+}
+
+func isServerStream(d protoreflect.MethodDescriptor) bool {
+	return d.IsStreamingServer() && !d.IsStreamingClient()
 }
 
 func isAny(protoreflect.MethodDescriptor) bool { return true }

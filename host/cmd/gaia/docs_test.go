@@ -1,6 +1,8 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
 	"io/fs"
 	"net/url"
 	"os"
@@ -161,9 +163,14 @@ func loosely(line string) string {
 }
 
 // missing returns the first line of want that got does not have, in order,
-// where "…" stands for anything; "" if there is none.
+// where "…" stands for anything; "" if there is none. JSON is indented for people
+// and on one line for programs, such as this one.
 func missing(want, got string) string {
 	lines := strings.Split(got, "\n")
+	var compact bytes.Buffer
+	if json.Compact(&compact, []byte(want)) == nil {
+		want = compact.String()
+	}
 	for wanted := range strings.Lines(want) {
 		wanted = strings.TrimSpace(wanted)
 		if wanted == "" || wanted == "…" {
@@ -186,13 +193,15 @@ func missing(want, got string) string {
 // TestOutputIsComparedLoosely guards the comparison itself: one that let
 // everything pass would not be noticed.
 func TestOutputIsComparedLoosely(t *testing.T) {
-	got := "SUBSYSTEM   STATE  PID\napi  ready  4711\nfiles  failed  -\n"
+	got := "SUBSYSTEM   STATE  PID\napi  ready  4711\nfiles  failed  -\n{\"a\":2}\n"
 	for want, lacks := range map[string]string{
 		"SUBSYSTEM STATE PID\napi ready 1\n": "",
 		"api …\n":                            "",
 		"…\nfiles failed -\n":                "",
 		"files ready 1\n":                    "files ready 1",
 		"files failed -\napi ready 1\n":      "api ready 1",
+		"{\n  \"a\": 1\n}\n":                 "",
+		"{\n  \"b\": 1\n}\n":                 `{"b":1}`,
 	} {
 		if missed := missing(want, got); missed != lacks {
 			t.Errorf("%q: got %q missing, want %q", want, missed, lacks)
@@ -228,6 +237,23 @@ func TestEveryPageIsInTheIndex(t *testing.T) {
 		}
 		if !strings.Contains(index, "("+filepath.ToSlash(name)+")") {
 			t.Errorf("docs/README.md has no link to %s", name)
+		}
+	}
+}
+
+// TestTheMapOfTheTreeNamesEachPackage keeps docs/architecture.md whole.
+func TestTheMapOfTheTreeNamesEachPackage(t *testing.T) {
+	page := readText(t, filepath.Join(repository, "docs/architecture.md"))
+	for _, folder := range []string{"host/internal", "sdk"} {
+		entries, err := os.ReadDir(filepath.Join(repository, folder))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			named := regexp.MustCompile(`(?m)\b` + e.Name() + ` +[a-zA-Z]`)
+			if e.IsDir() && e.Name() != "internal" && !named.MatchString(page) {
+				t.Errorf("docs/architecture.md does not say what %s/%s is", folder, e.Name())
+			}
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -24,8 +25,9 @@ import (
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
-// stay lets calls in flight take far longer than a test waits for anything.
-const stay = "  restart { drain_timeout = \"1h\" }\n"
+// stay lets calls in flight, and those that are held, take far longer than a test
+// waits for anything.
+const stay = "  restart {\n    drain_timeout = \"1h\"\n    hold = \"1h\"\n  }\n"
 
 // openLasting runs a host whose plugins have calls that do not end by themselves.
 func openLasting(t *testing.T) *house {
@@ -275,7 +277,7 @@ func TestACallInFlightIsAnsweredWhenTheHostStops(t *testing.T) {
 }
 
 func TestAStreamThatKnowsOfNoDrainIsCutWhenItsTimeIsOver(t *testing.T) {
-	h := open(t, newHouse(t), fleetConfig("  restart { drain_timeout = \"50ms\" }\n", "stream"), "stream")
+	h := open(t, newHouse(t), fleetConfig("  restart {\n    drain_timeout = \"50ms\"\n    stop_timeout = \"1s\"\n  }\n", "stream"), "stream")
 	before := h.status(t, "stream")
 	stream, err := h.conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true}, "/fleet.Stream/Down")
 	if err != nil {
@@ -295,5 +297,9 @@ func TestAStreamThatKnowsOfNoDrainIsCutWhenItsTimeIsOver(t *testing.T) {
 	}
 	if after := h.await(t, "stream", isReady); after.GetGeneration() != before.GetGeneration()+1 {
 		t.Errorf("got %v, want the next generation", after)
+	}
+	// It has not waited once more for what was cut, and so not been killed.
+	if !eventually(t, func() bool { return strings.Contains(h.stderr.String(), `"exit":"exited with code 0`) }) {
+		t.Errorf("it did not end by itself:\n%s", h.stderr)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
 	"github.com/gaia-go/gaia/sdk"
+	"github.com/gaia-go/gaia/sdk/wire"
 	"github.com/hashicorp/go-hclog"
 	"github.com/hashicorp/go-plugin"
 	"google.golang.org/grpc"
@@ -36,6 +37,7 @@ func fleet() map[string]func() {
 		"fleet-grandchild":   func() { serveEcho(leaveGrandchild) },
 		"fleet-flood":        func() { serveEcho(func() { go flood() }) },
 		"fleet-plain":        func() { servePlain(&apiv1.APIClientPool_ServiceDesc, &echo{}) },
+		"fleet-reflected":    serveReflected,
 		"fleet-stream":       serveStream,
 		"fleet-plain-stream": func() { servePlain(streamService(), &struct{}{}) },
 		"fleet-other":        func() { serveEcho(func() {}) }, // the same by another name
@@ -333,6 +335,18 @@ func (p plainPlugin) GRPCServer(_ *plugin.GRPCBroker, s *grpc.Server) error {
 
 func (plainPlugin) GRPCClient(_ context.Context, _ *plugin.GRPCBroker, conn *grpc.ClientConn) (any, error) {
 	return conn, nil
+}
+
+// serveReflected serves gRPC with reflection and nothing of the contract.
+func serveReflected() {
+	err := wire.Serve(wire.ServeConfig{
+		Register: func(s *grpc.Server) { apiv1.RegisterAPIClientPoolServer(s, apiv1.UnimplementedAPIClientPoolServer{}) },
+		Logger:   hclog.NewNullLogger(),
+	})
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }
 
 func servePlain(service *grpc.ServiceDesc, impl any) {

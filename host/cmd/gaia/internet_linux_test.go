@@ -114,6 +114,9 @@ func ownWorld() *syscall.SysProcAttr {
 	return attr
 }
 
+// noWorld is the exit code where this machine lets nobody furnish a world.
+const noWorld = 77
+
 // runInternet is `docs-internet DIR COMMAND…`: it furnishes the world that it was
 // started in and runs the command there.
 func runInternet() {
@@ -121,6 +124,9 @@ func runInternet() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "docs-internet:", err)
 		code = 1
+	}
+	if errors.Is(err, unix.EPERM) {
+		code = noWorld
 	}
 	os.Exit(code)
 }

@@ -130,7 +130,7 @@ func (u user) runs(t *testing.T, command string) {
 // onFreePort lets a config listen where nobody else does, and returns where.
 func onFreePort(t *testing.T, config string) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,11 @@ func (s *service) Stats(ctx context.Context, _ *hostv1.StatsRequest) (*hostv1.St
 		}
 		response.Subsystems = append(response.Subsystems, out)
 	}
+	for _, c := range s.host.metrics.ClientStats() {
+		response.Clients = append(response.Clients, &hostv1.ClientStats{
+			Name: c.Name, Calls: c.Calls, Rejected: c.Rejected, InFlight: uint32(max(c.InFlight, 0)), //nolint:gosec // G115: far fewer
+		})
+	}
 	return response, nil
 }
 

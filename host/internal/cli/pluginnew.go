@@ -103,7 +103,7 @@ func commandsFor(ctx context.Context, o scaffold.Options, r *scaffold.Result, ga
 			commands = append(commands, "export GOWORK=off")
 		}
 		if !r.Complete {
-			commands = append(commands, "go mod tidy", gaia+" plugin generate")
+			commands = append(commands, "go mod tidy", gaia+" plugin generate", "go mod tidy")
 		}
 		commands = append(commands, "go build -o bin/"+o.Name+" .")
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -37,7 +38,7 @@ With --config the plugin gets the config{} block of the subsystem that uses it;
 	cmd.Flags().StringVar(&subsystem, "subsystem", "", "take the config of this `SUBSYSTEM`")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "print what the plugin writes to standard error")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		o := conformance.Options{Binary: args[0], Describe: usable}
+		o := conformance.Options{Binary: args[0], Describe: usable, Reflect: reflected}
 		if subsystem != "" || cmd.Flags().Changed("config") {
 			s, err := c.subsystemOf(args[0], subsystem)
 			if err != nil {
@@ -57,6 +58,15 @@ With --config the plugin gets the config{} block of the subsystem that uses it;
 func usable(d *pluginv1.DescribeResponse) error {
 	_, err := registry.NewDescription(d)
 	return err
+}
+
+// reflected learns of a plugin without Describe as the host does.
+func reflected(ctx context.Context, conn grpc.ClientConnInterface) (*pluginv1.DescribeResponse, error) {
+	d, err := registry.Describe(ctx, conn)
+	if err != nil {
+		return nil, err
+	}
+	return &pluginv1.DescribeResponse{Name: "by reflection", Services: d.Services, Files: d.Set}, nil
 }
 
 // subsystemOf finds the subsystem of the config that uses a program, or has a

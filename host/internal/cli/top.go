@@ -19,10 +19,12 @@ func (c *command) topCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "top",
 		Short: "Watch what the subsystems do, live",
-		Long: `top shows a row for each subsystem: its state, calls per second, the time that
-95 of 100 calls took at most, calls in flight and their limit, queued and
-rejected ones, restarts, memory and CPU of its whole process tree. All rates are
-of the time since the reading before, not since the host began.
+		Long: `top shows a row for each subsystem: its state, calls per second and those that
+failed their callers (rejected ones included), the time that 95 of 100 calls took
+at most, calls in flight and their limit, queued and rejected ones, restarts,
+memory and CPU of its whole process tree. All rates are of the time since the
+reading before, not since the host began. Details of one subsystem follow: its
+methods, policies and last events; and the clients that call most.
 
 Without a terminal, and with --once, it prints one table. With --json it prints
 an object for each reading.`,

@@ -6,7 +6,9 @@ package door
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -63,7 +65,7 @@ func New(c Config) *Server {
 		c.Authenticate = bearer(c.Token)
 	}
 	s := &Server{config: c, calls: make(chan struct{}, maxCalls), leaving: make(chan struct{})}
-	s.handler = s.visitors.count(checkHost(c.Host, noSniff(s.routes())))
+	s.handler = s.visitors.count(s.contain(checkHost(c.Host, noSniff(s.routes()))))
 	return s
 }
 
@@ -88,6 +90,24 @@ func (s *Server) routes() http.Handler {
 		default:
 			pages.ServeHTTP(w, r)
 		}
+	})
+}
+
+// contain says in the log what a handler panicked with: net/http would do so
+// among what callers cause by breaking off. The answer is broken off.
+func (s *Server) contain(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer func() {
+			p := recover()
+			if p == nil {
+				return
+			}
+			if err, _ := p.(error); !errors.Is(err, http.ErrAbortHandler) {
+				s.config.Logger.Error("panic in a request", "path", r.URL.Path, "panic", p, "stack", string(debug.Stack()))
+			}
+			panic(http.ErrAbortHandler)
+		}()
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -337,3 +337,23 @@ func TestTokensAreComparedWhole(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+func TestAPanicIsContainedAndLogged(t *testing.T) {
+	var log strings.Builder
+	c := testConfig()
+	c.Logger = hclog.New(&hclog.LoggerOptions{Output: &log})
+	c.RPC = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("boom") })
+	url, stop := serve(t, c)
+	if code, _, err := fetch(t, 1, url+"/a.B/C"); err == nil {
+		t.Errorf("got an answer of status %d", code)
+	}
+	if code, _, err := fetch(t, 1, url+"/v1"); err != nil || code != http.StatusOK {
+		t.Errorf("the next request: got %d, %v", code, err)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if got := log.String(); !strings.Contains(got, "panic in a request: path=/a.B/C panic=boom") || !strings.Contains(got, "door_test.go") {
+		t.Errorf("log: %s", got)
+	}
+}

@@ -25,28 +25,33 @@ const credentialsKey = "authorization"
 const clientKey = "gaia-client"
 
 // identify says who makes a call that came by gRPC; nil for the operator.
-func (s *Server) identify(ctx context.Context, method string) (*access.Caller, error) {
+func (s *Server) identify(ctx context.Context, method string) (_ *access.Caller, err error) {
+	defer s.recovered(method, &err)
 	if s.clients == nil {
 		return nil, nil
 	}
-	md, _ := metadata.FromIncomingContext(ctx)
-	v := access.Visit{Door: access.DoorTCP, Method: method, Credentials: md.Get(credentialsKey)}
+	credentials := metadata.ValueFromIncomingContext(ctx, credentialsKey)
 	p, ok := peer.FromContext(ctx)
 	if !ok {
 		return nil, status.Error(codes.Unauthenticated, "internal: a call without a peer")
 	}
-	v.Peer = p.Addr.String()
 	switch info := p.AuthInfo.(type) {
 	case socketInfo:
-		v.Door, v.Peer = access.DoorGRPC, socketPeer
+		if len(credentials) == 0 {
+			return nil, nil // as Identify would say, at the price of an allocation
+		}
+		return s.clients.Identify(&access.Visit{Door: access.DoorGRPC, Peer: socketPeer, Method: method, Credentials: credentials})
 	case *tcpInfo:
-		v.Certificate = info.certificate(s.tls())
+		return s.clients.Identify(&access.Visit{
+			Door: access.DoorTCP, Peer: p.Addr.String(), Method: method, Credentials: credentials, Certificate: info.certificate(s.tls()),
+		})
 	}
-	return s.clients.Identify(&v)
+	return nil, status.Error(codes.Unauthenticated, "internal: a call by no known door")
 }
 
 // identifyLink does the same for one that came by the link, given its metadata.
-func (s *Server) identifyLink(md metadata.MD, method string) (*access.Caller, error) {
+func (s *Server) identifyLink(md metadata.MD, method string) (_ *access.Caller, err error) {
+	defer s.recovered(method, &err)
 	if s.clients == nil {
 		return nil, nil
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -23,7 +24,23 @@ func (s *Server) forward(_ any, stream grpc.ServerStream) error {
 	if !ok {
 		return status.Error(codes.Internal, "internal: a call without a method")
 	}
+	md, _ := metadata.FromIncomingContext(stream.Context())
+	if err := checkEncoding(md.Get("content-type")); err != nil {
+		return err
+	}
 	return s.call(name, stream)
+}
+
+// checkEncoding refuses messages in another encoding than protobuf's: the plugin
+// would be told that they are in this one.
+func checkEncoding(contentType []string) error {
+	for _, given := range contentType {
+		kind, _, _ := strings.Cut(given, ";")
+		if kind != "application/grpc" && kind != "application/grpc+proto" {
+			return status.Errorf(codes.Unimplemented, "content type %q: gRPC is spoken here in protobuf's binary form only; the HTTP port takes JSON, too", given)
+		}
+	}
+	return nil
 }
 
 func (s *Server) call(name string, stream grpc.ServerStream) error {

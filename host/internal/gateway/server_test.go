@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/reflection/grpc_reflection_v1alpha"
 	"google.golang.org/grpc/status"
@@ -320,5 +321,25 @@ func TestServeReportsAListenerThatIsGone(t *testing.T) {
 	err := New(Options{Registry: h.registry, Logger: hclog.NewNullLogger()}).Serve(t.Context(), lis)
 	if err == nil || !strings.HasPrefix(err.Error(), "gateway: ") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// namedCodec is the codec of frames under another name.
+type namedCodec struct {
+	codec
+
+	name string
+}
+
+func (n namedCodec) Name() string { return n.name }
+
+func TestOnlyProtobufsEncodingIsForwarded(t *testing.T) {
+	conn := dial(t, echoHost(t, echo{}).address)
+	for name, want := range map[string]codes.Code{"proto": codes.OK, "json": codes.Unimplemented} {
+		request := &frame{data: mem.BufferSlice{mem.SliceBuffer{}}}
+		err := conn.Invoke(t.Context(), unaryMethod, request, new(frame), grpc.ForceCodecV2(namedCodec{newCodec(), name}))
+		if status.Code(err) != want || want != codes.OK && !strings.Contains(err.Error(), "application/grpc+json") {
+			t.Errorf("%s: got %v, want %v", name, err, want)
+		}
 	}
 }

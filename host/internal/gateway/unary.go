@@ -14,12 +14,13 @@ import (
 	"github.com/gaia-go/gaia/sdk/link"
 )
 
-// receiveOne reads the only message of a unary call. The caller frees it.
+// receiveOne reads the only message of a unary call. The caller frees it. For
+// none or several gRPC has the code Unimplemented.
 func receiveOne(stream grpc.ServerStream) (*frame, error) {
 	request := new(frame)
 	err := stream.RecvMsg(request)
 	if errors.Is(err, io.EOF) {
-		return nil, status.Error(codes.InvalidArgument, "a unary method takes one request message, got none")
+		return nil, status.Error(codes.Unimplemented, "a unary method takes one request message, got none")
 	}
 	if err != nil {
 		return nil, err
@@ -34,7 +35,7 @@ func receiveOne(stream grpc.ServerStream) (*frame, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, status.Error(codes.InvalidArgument, "a unary method takes one request message, got more")
+	return nil, status.Error(codes.Unimplemented, "a unary method takes one request message, got more")
 }
 
 // unaryCaller is who gets the answer of a unary call.

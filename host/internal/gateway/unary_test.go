@@ -280,7 +280,7 @@ func TestAUnaryCallNeedsExactlyOneMessage(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, err := receive(s)
-		if st := status.Convert(err); st.Code() != codes.InvalidArgument || st.Message() != want {
+		if st := status.Convert(err); st.Code() != codes.Unimplemented || st.Message() != want {
 			t.Errorf("%d messages: got %v", messages, err)
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	apiv1 "github.com/gaia-go/gaia/proto/gaia/api/v1"
+	filev1 "github.com/gaia-go/gaia/proto/gaia/file/v1"
 	optionsv1 "github.com/gaia-go/gaia/proto/gaia/options/v1"
 	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
 )
@@ -424,4 +425,17 @@ func BenchmarkMethod(b *testing.B) {
 			}
 		}
 	})
+}
+
+func TestAKeyOfASensitiveFieldIsMarked(t *testing.T) {
+	request := new(filev1.WriteOptions).ProtoReflect().Descriptor()
+	for field, want := range map[string]bool{"lock": true, "if_match": false} {
+		k, err := newKey(request, &optionsv1.Key{Name: "key", Field: field})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k.Sensitive != want {
+			t.Errorf("%s is sensitive: %v", field, k.Sensitive)
+		}
+	}
 }

@@ -84,34 +84,26 @@ func New(ctx context.Context, o Options) (*Result, error) {
 
 // fill writes what the templates say and generates the rest, if it can.
 func fill(ctx context.Context, dir string, o Options) (complete bool, err error) {
-	n := newNames(o.Name, o.Checkout)
-	if err := render(dir, o.Lang, n); err != nil {
+	if err := render(dir, o.Lang, newNames(o.Name, o.Checkout)); err != nil {
 		return false, err
 	}
 	if o.Lang == "go" {
 		if o.Checkout == "" {
 			return false, nil // nothing to build with, yet
 		}
-		return true, generateGo(ctx, dir, n)
+		return true, generateGo(ctx, dir)
 	}
 	_, err = protoc.Generate(ctx, dir)
 	return true, err
 }
 
-// generateGo completes the module. The generators are tools of it, so it has to
-// be tidy before there is what it imports of itself: an empty package stands in.
-func generateGo(ctx context.Context, dir string, n names) error {
-	stand := filepath.Join(dir, protoc.Folder, n.Path, "empty.go")
-	if err := os.WriteFile(stand, []byte("package "+n.GoPackage+"\n"), 0o600); err != nil {
-		return err
-	}
+// generateGo completes the module: before, for the generators are tools of it, and
+// after, for what the generated code imports.
+func generateGo(ctx context.Context, dir string) error {
 	if err := tidy(ctx, dir); err != nil {
 		return err
 	}
 	if _, err := protoc.Generate(ctx, dir); err != nil {
-		return err
-	}
-	if err := os.Remove(stand); err != nil {
 		return err
 	}
 	return tidy(ctx, dir)

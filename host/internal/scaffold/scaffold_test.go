@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/gaia-go/gaia/host/internal/protoc"
 )
 
 // checkout is the tree that this test lies in.
@@ -42,7 +44,7 @@ func TestAPluginInGoIsFormattedBuildsAndPassesItsTests(t *testing.T) {
 	}
 	want := []string{
 		".gitignore", "README.md", "config.hcl", "descriptors.binpb", "go.mod", "go.sum", "main.go",
-		"proto/word_counter/v1/word_counter.pb.go", "proto/word_counter/v1/word_counter.proto", "proto/word_counter/v1/word_counter_grpc.pb.go",
+		"proto/word_counter/v1/doc.go", "proto/word_counter/v1/word_counter.pb.go", "proto/word_counter/v1/word_counter.proto", "proto/word_counter/v1/word_counter_grpc.pb.go",
 		"service.go", "service_test.go",
 	}
 	if diff := cmp.Diff(want, result.Files); diff != "" {
@@ -80,6 +82,14 @@ func TestWithoutACheckoutThePluginRequiresTheRelease(t *testing.T) {
 	if strings.Contains(string(content), "replace") || result.Complete {
 		t.Errorf("complete is %v, want false; go.mod is\n%s", result.Complete, content)
 	}
+	// The release is not there yet; with it, these commands are what is printed.
+	run(t, dir, "go", "mod", "edit", "-replace=github.com/gaia-go/gaia/sdk="+checkout(t)+"/sdk", "-replace=github.com/gaia-go/gaia/proto="+checkout(t)+"/proto")
+	run(t, dir, "go", "mod", "tidy")
+	if _, err := protoc.Generate(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	run(t, dir, "go", "mod", "tidy")
+	run(t, dir, "go", "build", "-o", filepath.Join(t.TempDir(), "hello"), ".")
 }
 
 func TestNothingHalfWrittenStays(t *testing.T) {

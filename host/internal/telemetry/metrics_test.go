@@ -34,6 +34,8 @@ func used(t *testing.T) *Metrics {
 	s.SetObjectives(Objectives{Success: .99, P95: 100 * time.Millisecond, InFlight: 450})
 	s.Method("/gaia.api.v1.APIClientPool/Do").Observe(codes.OK, 20*time.Millisecond)
 	s.Method("/gaia.api.v1.APIClientPool/Stream").ObserveStream(codes.OK, time.Minute)
+	m.Client("ci").Policies("allow")
+	m.Doors("http")
 	return m
 }
 
@@ -275,5 +277,32 @@ func TestCPUTimeIsACounterAcrossInstances(t *testing.T) {
 	want := []float64{0, 1, 1.5, 1.5, 1.7, 1.7, 2.2}
 	if !slices.EqualFunc(got, want, func(a, b float64) bool { return a-b < 1e-9 && b-a < 1e-9 }) {
 		t.Errorf("got %v, want %v", got, want)
+	}
+}
+
+func TestAClientThatIsRemovedLeavesNoSeries(t *testing.T) {
+	m := New("v1")
+	gone, stays := m.Client("gone"), m.Client("stays")
+	for _, c := range []*Client{gone, stays} {
+		c.Policies("rate")
+		c.Entered()
+	}
+	gone.Remove()
+	gone.Left() // a call that was under way
+	gone.Ended(codes.OK)
+	gone.Rejected("rate")
+	stays.Ended(codes.Code(99)) // which gRPC does not define
+	families, err := m.registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		for _, series := range f.GetMetric() {
+			for _, l := range series.GetLabel() {
+				if l.GetValue() == "gone" || strings.HasPrefix(l.GetValue(), "Code(") {
+					t.Errorf("%s has %v", f.GetName(), series)
+				}
+			}
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -60,6 +61,37 @@ func (m *Metrics) Stats() map[string]Stats {
 		if s, known := all[label(series, subsystemLabel)]; known {
 			s.Rejected[label(series, "policy")] = uint64(series.GetCounter().GetValue())
 		}
+	}
+	return all
+}
+
+// ClientStats is what one client has done.
+type ClientStats struct {
+	Name            string
+	Calls, Rejected uint64 // since the host began
+	InFlight        int    // now
+}
+
+// ClientStats reads all clients, sorted by name.
+func (m *Metrics) ClientStats() []ClientStats {
+	byName := make(map[string]*ClientStats)
+	for series := range read(m.clientInFlight) { // of each client from the first moment
+		name := label(series, clientLabel)
+		byName[name] = &ClientStats{Name: name, InFlight: int(series.GetGauge().GetValue())}
+	}
+	for series := range read(m.clientCalls) {
+		if c := byName[label(series, clientLabel)]; c != nil {
+			c.Calls += uint64(series.GetCounter().GetValue())
+		}
+	}
+	for series := range read(m.clientRejected) {
+		if c := byName[label(series, clientLabel)]; c != nil {
+			c.Rejected += uint64(series.GetCounter().GetValue())
+		}
+	}
+	all := make([]ClientStats, 0, len(byName))
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		all = append(all, *byName[name])
 	}
 	return all
 }

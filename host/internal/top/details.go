@@ -30,6 +30,30 @@ func (m model) detailLines(s Subsystem, most int) []string {
 	return lines[:min(len(lines), most)]
 }
 
+// maxClients is how many clients are shown: the busiest.
+const maxClients = 5
+
+// clientLines are the heading and the busiest clients, at most a third of so
+// many lines; none without any.
+func (m model) clientLines(room int) []string {
+	if m.reading == nil || len(m.reading.Clients) == 0 {
+		return nil
+	}
+	clients := m.reading.Clients
+	width := len("CLIENT")
+	for _, c := range clients {
+		width = max(width, lipgloss.Width(clean(c.Name)))
+	}
+	lines := []string{faint().Render(fmt.Sprintf("  %-*s  CALLS/S  REJ/S  IN FLIGHT", width, "CLIENT"))}
+	for _, c := range clients[:min(len(clients), maxClients)] {
+		lines = append(lines, fmt.Sprintf("  %-*s  %7s  %5s  %9d", width, clean(c.Name), rate(c.CallsPerSecond), rate(c.RejectedPerSecond), c.InFlight))
+	}
+	if more := len(clients) - maxClients; more > 0 {
+		lines[0] += faint().Render(fmt.Sprintf("  and %d more", more))
+	}
+	return lines[:min(len(lines), room/3)]
+}
+
 // share deals out lines one by one to who still wants one.
 func share(lines int, wants []int) []int {
 	dealt := make([]int, len(wants))

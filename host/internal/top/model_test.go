@@ -56,6 +56,18 @@ func TestTheBusiestSubsystemIsFirst(t *testing.T) {
 	}
 }
 
+func TestThereIsAScreenBeforeTheFirstAnswer(t *testing.T) {
+	t.Parallel()
+	for want, messages := range map[string][]tea.Msg{
+		"asking the host…":              {press('j'), press('\r')},
+		"no host answers; trying again": {statsMsg{err: errors.New("no host answers"), at: started()}},
+	} {
+		if got := screenOf(t, messages...); !strings.Contains(got, want) {
+			t.Errorf("%q is missing in:\n%s", want, got)
+		}
+	}
+}
+
 func TestTheSelectedRowStaysInSight(t *testing.T) {
 	t.Parallel()
 	messages := []tea.Msg{fleet(1, 40), fleet(2, 40)}
@@ -109,6 +121,25 @@ func TestALostHostIsSaidAndItsReturn(t *testing.T) {
 	other.stats.Status.StartedAt = timestamppb.New(started().Add(time.Hour))
 	if got := screenOf(t, fleet(1, 3), fleet(2, 3), lost, other); !strings.Contains(got, "the host was started again at") || strings.Contains(got, "3.0 calls/s") {
 		t.Errorf("want word of the new run, and no rates of the old one, in:\n%s", got)
+	}
+}
+
+func TestTheBusiestClientsAreShown(t *testing.T) {
+	t.Parallel()
+	first, second := fleet(1, 3), fleet(2, 3)
+	for i := range 9 {
+		name := fmt.Sprintf("client-%d", i)
+		first.stats.Clients = append(first.stats.Clients, &hostv1.ClientStats{Name: name})
+		second.stats.Clients = append(second.stats.Clients, &hostv1.ClientStats{Name: name, Calls: uint64(10 * i), Rejected: 4, InFlight: 2})
+	}
+	got := screenOf(t, tea.WindowSizeMsg{Width: 80, Height: 40}, first, second)
+	for _, want := range []string{"IN FLIGHT  and 4 more", "client-8       80    4.0          2"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is missing in:\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "client-0") {
+		t.Errorf("an idle client is shown where there are busy ones:\n%s", got)
 	}
 }
 

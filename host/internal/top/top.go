@@ -23,6 +23,7 @@ type Reading struct {
 	Seconds        float64     `json:"seconds"` // between the moments; 0 for a first reading, which has no rates
 	CallsPerSecond float64     `json:"calls_per_second"`
 	Subsystems     []Subsystem `json:"subsystems"` // sorted by name; never nil
+	Clients        []Client    `json:"clients"`    // the busiest first; never nil
 
 	startedAt time.Time // of the host: which run of it this is
 }
@@ -56,6 +57,14 @@ type Subsystem struct {
 	Methods           []Method           `json:"methods"`      // that were called in this time, the busiest first
 }
 
+// Client is what one client did.
+type Client struct {
+	Name              string  `json:"name"`
+	CallsPerSecond    float64 `json:"calls_per_second"`
+	RejectedPerSecond float64 `json:"rejected_per_second"` // for its own policies, before they came to a subsystem
+	InFlight          uint32  `json:"in_flight"`
+}
+
 // Method is what happened to one method.
 type Method struct {
 	Name              string   `json:"name"` // "pkg.Service/Method"
@@ -76,6 +85,7 @@ func Compare(before, now *hostv1.StatsResponse, at time.Time) *Reading {
 		HTTP:          host.GetHttp(),
 		UptimeSeconds: now.GetUptime().AsDuration().Seconds(),
 		Subsystems:    []Subsystem{},
+		Clients:       []Client{},
 		startedAt:     host.GetStartedAt().AsTime(),
 	}
 	if before.GetStatus().GetStartedAt().AsTime().Equal(r.startedAt) {
@@ -89,7 +99,21 @@ func Compare(before, now *hostv1.StatsResponse, at time.Time) *Reading {
 		r.CallsPerSecond += row.CallsPerSecond
 		r.Subsystems = append(r.Subsystems, row)
 	}
+	r.compareClients(before, now)
 	return r
+}
+
+func (r *Reading) compareClients(before, now *hostv1.StatsResponse) {
+	for _, c := range now.GetClients() {
+		client := Client{Name: c.GetName(), InFlight: c.GetInFlight()}
+		i := slices.IndexFunc(before.GetClients(), func(b *hostv1.ClientStats) bool { return b.GetName() == c.GetName() })
+		if i >= 0 && r.Seconds > 0 {
+			client.CallsPerSecond = float64(grown(c.GetCalls(), before.GetClients()[i].GetCalls())) / r.Seconds
+			client.RejectedPerSecond = float64(grown(c.GetRejected(), before.GetClients()[i].GetRejected())) / r.Seconds
+		}
+		r.Clients = append(r.Clients, client)
+	}
+	slices.SortStableFunc(r.Clients, func(a, b Client) int { return cmp.Compare(b.CallsPerSecond, a.CallsPerSecond) })
 }
 
 func statsOf(r *hostv1.StatsResponse, name string) *hostv1.SubsystemStats {

@@ -43,7 +43,10 @@ func (m model) screen() []string {
 			shown = min(len(rows), max(room-minDetails, room/2, min(3, room)))
 		}
 		lines = append(lines, m.table(rows, shown)...)
-		if left := room - shown; left > 2 && !m.closed && len(rows) > 0 {
+		left := room - shown
+		clients := m.clientLines(left)
+		lines, left = append(lines, clients...), left-len(clients)
+		if left > 2 && !m.closed && len(rows) > 0 {
 			lines = append(lines, m.detailLines(rows[m.index(rows)], left)...)
 		}
 	}

@@ -24,7 +24,7 @@ type call struct {
 }
 
 // call makes a call and answers.
-func (h *handler) call(w http.ResponseWriter, r *http.Request, s *room, m *method) {
+func (h *handler) call(w http.ResponseWriter, r *http.Request, s *subsystem, m *method) {
 	in, out, fault := negotiate(w, r, s, m)
 	if fault != nil {
 		refuse(w, fault.status, fault.code, "%s", fault.text)

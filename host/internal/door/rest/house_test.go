@@ -10,9 +10,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/gaia-go/gaia/host/internal/app"
 )
@@ -178,4 +182,13 @@ func (a answered) fault(t testing.TB) fault {
 		t.Fatalf("%v in %s", err, a.body)
 	}
 	return f
+}
+
+// newBody is a body that was read before.
+func newBody(content string) io.ReadCloser { return io.NopCloser(strings.NewReader(content)) }
+
+func sorted(names []string) []string { return slices.Sorted(slices.Values(names)) }
+
+func newMessage(md protoreflect.MessageDescriptor) *dynamicpb.Message {
+	return dynamicpb.NewMessage(md)
 }

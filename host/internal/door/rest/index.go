@@ -39,16 +39,16 @@ type indexedMethod struct {
 	Summary string `json:"summary,omitempty"`
 }
 
-func (h *handler) index(rooms *rooms) indexed {
+func (h *handler) index(known *snapshot) indexed {
 	all := indexed{Version: h.Version, OpenAPI: "/v1/openapi.json", Subsystems: []indexedSubsystem{}}
 	for _, state := range h.Subsystems() {
-		all.Subsystems = append(all.Subsystems, indexSubsystem(state, rooms.byName[state.Name]))
+		all.Subsystems = append(all.Subsystems, indexSubsystem(state, known.byName[state.Name]))
 	}
 	return all
 }
 
 // indexSubsystem lists a subsystem; s is nil if it was never described.
-func indexSubsystem(state State, s *room) indexedSubsystem {
+func indexSubsystem(state State, s *subsystem) indexedSubsystem {
 	one := indexedSubsystem{
 		Name: state.Name, Plugin: state.Plugin, State: state.State, Reason: state.Reason,
 		Path: "/v1/" + state.Name, Services: []string{}, Methods: []indexedMethod{},
@@ -63,7 +63,7 @@ func indexSubsystem(state State, s *room) indexedSubsystem {
 	return one
 }
 
-func indexMethod(s *room, m *method) indexedMethod {
+func indexMethod(s *subsystem, m *method) indexedMethod {
 	return indexedMethod{
 		Name:    string(m.Descriptor.Name()),
 		Service: string(m.Descriptor.Parent().FullName()),
@@ -73,10 +73,10 @@ func indexMethod(s *room, m *method) indexedMethod {
 	}
 }
 
-func (h *handler) serveSubsystem(w http.ResponseWriter, rooms *rooms, name string) {
+func (h *handler) serveSubsystem(w http.ResponseWriter, known *snapshot, name string) {
 	for _, state := range h.Subsystems() {
 		if state.Name == name {
-			writeJSON(w, http.StatusOK, indexSubsystem(state, rooms.byName[name]))
+			writeJSON(w, http.StatusOK, indexSubsystem(state, known.byName[name]))
 			return
 		}
 	}
@@ -117,7 +117,7 @@ type describedField struct {
 	Fields    []describedField `json:"fields,omitempty"`
 }
 
-func describeMethod(s *room, m *method) describedMethod {
+func describeMethod(s *subsystem, m *method) describedMethod {
 	d := describedMethod{
 		indexedMethod: indexMethod(s, m),
 		Comment:       registry.Comment(m.Descriptor),

@@ -48,7 +48,7 @@ type input struct {
 	piece    []byte // room to read into
 }
 
-func newInput(w http.ResponseWriter, r *http.Request, s *room, m *method, arguments []string) *input {
+func newInput(w http.ResponseWriter, r *http.Request, s *subsystem, m *method, arguments []string) *input {
 	in := &input{
 		method: m, parser: request.Parser{Types: s.types}, arguments: arguments, length: r.ContentLength,
 		body: &body{reader: r.Body, control: http.NewResponseController(w)},
@@ -101,7 +101,7 @@ func (in *input) encode(raw []byte) ([]byte, error) {
 	if err := in.addArguments(m); err != nil {
 		return nil, err
 	}
-	return proto.Marshal(m)
+	return proto.MarshalOptions{AllowPartial: true}.Marshal(m) // the parser has checked
 }
 
 // addArguments adds what the query says, once.

@@ -35,7 +35,7 @@ func faultf(status int, format string, args ...any) *fault {
 }
 
 // negotiate finds out how request and answer are written.
-func negotiate(w http.ResponseWriter, r *http.Request, s *room, m *method) (*input, output, *fault) {
+func negotiate(w http.ResponseWriter, r *http.Request, s *subsystem, m *method) (*input, output, *fault) {
 	raw, f := isRawRequest(r)
 	if f != nil {
 		return nil, nil, f

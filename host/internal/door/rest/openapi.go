@@ -11,18 +11,18 @@ import (
 )
 
 // The parts of a JSON document. Keys are written in order, so that the document is
-// the same for the same house.
+// the same for the same subsystems.
 type (
 	jsonObject = map[string]any
 	jsonList   = []any
 )
 
-// documentOf returns what makes the OpenAPI document of all rooms, once.
-func documentOf(r *rooms, version string) func() ([]byte, error) {
+// documentOf returns what makes the OpenAPI document of a snapshot, once.
+func documentOf(r *snapshot, version string) func() ([]byte, error) {
 	return sync.OnceValues(func() ([]byte, error) { return marshalJSON(openAPI(r, version)) })
 }
 
-func (h *handler) serveOpenAPI(w http.ResponseWriter, r *rooms) {
+func (h *handler) serveOpenAPI(w http.ResponseWriter, r *snapshot) {
 	document, err := r.document()
 	if err != nil {
 		writeError(w, fmt.Errorf("internal: OpenAPI document: %w", err), nil)
@@ -32,7 +32,7 @@ func (h *handler) serveOpenAPI(w http.ResponseWriter, r *rooms) {
 }
 
 // openAPI describes every method that can be called, by OpenAPI 3.1.
-func openAPI(r *rooms, version string) jsonObject {
+func openAPI(r *snapshot, version string) jsonObject {
 	schemas := newSchemas()
 	paths, tags := jsonObject{}, jsonList{}
 	for _, name := range r.names {
@@ -71,7 +71,7 @@ func openAPI(r *rooms, version string) jsonObject {
 	}
 }
 
-func serviceComment(s *room) string {
+func serviceComment(s *subsystem) string {
 	text := ""
 	for i, m := range s.all {
 		parent := m.Descriptor.Parent()
@@ -117,7 +117,7 @@ func ref(kind, name string) jsonObject {
 }
 
 // operation is the call of a method.
-func operation(s *room, m *method, schemas *schemas) jsonObject {
+func operation(s *subsystem, m *method, schemas *schemas) jsonObject {
 	in, out := schemas.message(m.Descriptor.Input()), schemas.message(m.Descriptor.Output())
 	comment := registry.Comment(m.Descriptor)
 	parameters := jsonList{ref("parameters", "timeout"), ref("parameters", "fields")}

@@ -24,10 +24,10 @@ type output interface {
 
 // answer is what all outputs have.
 type answer struct {
-	w      http.ResponseWriter
-	room   *room
-	method *method
-	in     *input // of the request
+	w         http.ResponseWriter
+	subsystem *subsystem
+	method    *method
+	in        *input // of the request
 }
 
 // json is a message as JSON in one line.
@@ -36,7 +36,7 @@ func (a *answer) json(message []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := protojson.MarshalOptions{Resolver: a.room.types}.Marshal(m)
+	raw, err := protojson.MarshalOptions{Resolver: a.subsystem.types, AllowPartial: true}.Marshal(m)
 	if err == nil {
 		raw, err = compact(raw)
 	}
@@ -48,7 +48,7 @@ func (a *answer) json(message []byte) ([]byte, error) {
 
 func (a *answer) decode(message []byte) (*dynamicpb.Message, error) {
 	m := dynamicpb.NewMessage(a.method.Descriptor.Output())
-	if err := (proto.UnmarshalOptions{Resolver: a.room.types}).Unmarshal(message, m); err != nil {
+	if err := (proto.UnmarshalOptions{Resolver: a.subsystem.types, AllowPartial: true}).Unmarshal(message, m); err != nil {
 		return nil, status.Errorf(codes.Internal, "the plugin's answer is no %s: %v", m.Descriptor().FullName(), err)
 	}
 	return m, nil
@@ -60,7 +60,7 @@ func (a *answer) fail(err error) {
 	if a.in.large { // it is of no use to try again later
 		code = http.StatusRequestEntityTooLarge
 	}
-	writeErrorAs(a.w, code, err, a.room.types)
+	writeErrorAs(a.w, code, err, a.subsystem.types)
 }
 
 // write sends the whole of an answer within the patience.
@@ -149,7 +149,7 @@ func (l *lines) end(err error) {
 	if err != nil {
 		last, _ := marshalJSON(struct { // of JSON, which cannot fail
 			Error errorBody `json:"error"`
-		}{bodyOf(err, l.room.types)})
+		}{bodyOf(err, l.subsystem.types)})
 		_ = l.line(last)
 		l.w.Header().Set("Grpc-Message", percentEncoded(status.Convert(err).Message()))
 	}

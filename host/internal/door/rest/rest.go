@@ -45,7 +45,7 @@ type State struct {
 type handler struct {
 	Config
 
-	house house
+	catalog catalog
 }
 
 // New returns a handler of /v1 and all below it. It leaves it to who mounts it
@@ -57,26 +57,26 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	subsystem, method, _ := strings.Cut(strings.Trim(strings.TrimPrefix(r.URL.Path, "/v1"), "/"), "/")
-	rooms := h.house.visit(h.Registry, h.Version)
+	known := h.catalog.load(h.Registry, h.Version)
 	switch {
 	case method != "":
-		h.serveMethod(w, r, rooms, subsystem, method)
+		h.serveMethod(w, r, known, subsystem, method)
 	case !allow(w, r, http.MethodGet, http.MethodHead):
 	case subsystem == "":
-		writeJSON(w, http.StatusOK, h.index(rooms))
+		writeJSON(w, http.StatusOK, h.index(known))
 	case subsystem == "openapi.json":
-		h.serveOpenAPI(w, rooms)
+		h.serveOpenAPI(w, known)
 	default:
-		h.serveSubsystem(w, rooms, subsystem)
+		h.serveSubsystem(w, known, subsystem)
 	}
 }
 
 // serveMethod calls a method, or describes it.
-func (h *handler) serveMethod(w http.ResponseWriter, r *http.Request, rooms *rooms, subsystem, name string) {
+func (h *handler) serveMethod(w http.ResponseWriter, r *http.Request, known *snapshot, subsystem, name string) {
 	if !allow(w, r, http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut) {
 		return
 	}
-	s, err := h.room(rooms, subsystem)
+	s, err := h.subsystem(known, subsystem)
 	if err != nil {
 		writeError(w, err, nil)
 		return
@@ -92,9 +92,9 @@ func (h *handler) serveMethod(w http.ResponseWriter, r *http.Request, rooms *roo
 	}
 }
 
-// room finds a subsystem that is described.
-func (h *handler) room(rooms *rooms, name string) (*room, error) {
-	if s := rooms.byName[name]; s != nil {
+// subsystem finds a subsystem that is described.
+func (h *handler) subsystem(known *snapshot, name string) (*subsystem, error) {
+	if s := known.byName[name]; s != nil {
 		return s, nil
 	}
 	_, err := h.Registry.Route("", name) // which there is not: the error says why, with the nearest name
@@ -102,7 +102,7 @@ func (h *handler) room(rooms *rooms, name string) (*room, error) {
 }
 
 // method finds a method by one of its names.
-func (s *room) method(name string) (*method, error) {
+func (s *subsystem) method(name string) (*method, error) {
 	switch found := s.methods[strings.Replace(name, "/", ".", 1)]; len(found) {
 	case 1:
 		return found[0], found[0].check()

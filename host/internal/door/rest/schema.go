@@ -16,8 +16,8 @@ type schemas struct {
 	all    jsonObject
 	owners map[string]protoreflect.Descriptor // by name in all
 
-	room     *room
-	answered map[protoreflect.FullName]bool // messages of the room that are within answers
+	subsystem *subsystem
+	answered  map[protoreflect.FullName]bool // messages of the subsystem that are within answers
 }
 
 func newSchemas() *schemas {
@@ -25,8 +25,8 @@ func newSchemas() *schemas {
 }
 
 // enter goes on with the messages of a subsystem.
-func (s *schemas) enter(r *room) {
-	s.room, s.answered = r, make(map[protoreflect.FullName]bool)
+func (s *schemas) enter(r *subsystem) {
+	s.subsystem, s.answered = r, make(map[protoreflect.FullName]bool)
 	for _, m := range r.all {
 		reachable(m.Descriptor.Output(), s.answered, func(protoreflect.MessageDescriptor) {})
 	}
@@ -44,7 +44,7 @@ func (s *schemas) name(d protoreflect.Descriptor) (name string, isNew bool) {
 		case owner == d || alike(owner, d):
 			return name, false
 		}
-		name += "." + s.room.name
+		name += "." + s.subsystem.name
 	}
 }
 
@@ -167,8 +167,9 @@ func (s *schemas) value(fd protoreflect.FieldDescriptor) jsonObject {
 		return s.message(fd.Message())
 	case protoreflect.EnumKind:
 		return s.enum(fd.Enum())
+	default:
+		return scalar(fd.Kind())
 	}
-	return scalar(fd.Kind())
 }
 
 func scalar(kind protoreflect.Kind) jsonObject {

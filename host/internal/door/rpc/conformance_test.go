@@ -38,7 +38,17 @@ func serveConformance(in io.Reader, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, h.close()) }()
-	host, port, err := net.SplitHostPort(h.http)
+	address := h.http
+	if os.Getenv("SUITES_DOOR") == "grpc" {
+		relay, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // does not wait for anything
+		if err != nil {
+			return err
+		}
+		defer relay.Close()
+		go relayTo(h.socket, relay)
+		address = relay.Addr().String()
+	}
+	host, port, err := net.SplitHostPort(address)
 	if err != nil {
 		return err
 	}
@@ -51,6 +61,30 @@ func serveConformance(in io.Reader, out io.Writer) (err error) {
 	}
 	<-ctx.Done()
 	return nil
+}
+
+// relayTo connects who comes to the listener with a socket, byte for byte: the
+// suite knows TCP only.
+func relayTo(socket string, listener net.Listener) {
+	for {
+		from, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer from.Close()
+			to, err := net.Dial("unix", socket) //nolint:noctx // does not wait for anything
+			if err != nil {
+				return
+			}
+			defer to.Close()
+			go func() {
+				defer to.Close()
+				_, _ = io.Copy(to, from)
+			}()
+			_, _ = io.Copy(from, to)
+		}()
+	}
 }
 
 // readSized reads a message behind its length in four bytes.
@@ -76,23 +110,29 @@ func writeSized(out io.Writer, m proto.Message) error {
 }
 
 // TestConnectsConformanceSuitePasses runs all cases of Connect's public suite
-// that fit the features in testdata/conformance/features.yaml. Those that are
-// known to fail, or to fail at times, are in known-failing.txt and
-// known-flaky.txt, each with its reason; the runner fails, too, when one passes
-// that is known to fail.
+// that fit the features of each door, in testdata/conformance/DOOR.yaml. Those
+// that are known to fail, or to fail at times, are in files beside it, each with
+// its reason; the runner fails, too, when one passes that is known to fail.
 func TestConnectsConformanceSuitePasses(t *testing.T) {
 	plugins, err := pluginDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	run := exec.CommandContext(t.Context(), buildRunner(t), "--mode", "server", "--conf", "testdata/conformance/features.yaml",
-		"--known-failing", "@testdata/conformance/known-failing.txt", "--known-flaky", "@testdata/conformance/known-flaky.txt", "-v", "--", os.Args[0])
-	run.Env = append(os.Environ(), "SUITES_PROGRAM=server", "SUITES_PLUGIN_DIR="+plugins)
-	output, err := run.CombinedOutput()
-	lines := strings.Split(strings.TrimSpace(string(output)), "\n")
-	t.Log(strings.Join(lines[max(0, len(lines)-6):], "\n"))
-	if err != nil {
-		t.Errorf("%v\n%s", err, output)
+	runner := buildRunner(t)
+	for _, door := range []string{"http", "grpc"} {
+		t.Run(door, func(t *testing.T) {
+			files := "testdata/conformance/" + door
+			run := exec.CommandContext(t.Context(), runner, "--mode", "server", "--conf", files+".yaml",
+				"--known-failing", "@"+files+"-known-failing.txt", "--known-flaky", "@"+files+"-known-flaky.txt",
+				"-v", "--", os.Args[0])
+			run.Env = append(os.Environ(), "SUITES_PROGRAM=server", "SUITES_DOOR="+door, "SUITES_PLUGIN_DIR="+plugins)
+			output, err := run.CombinedOutput()
+			lines := strings.Split(strings.TrimSpace(string(output)), "\n")
+			t.Log(strings.Join(lines[max(0, len(lines)-4):], "\n"))
+			if err != nil {
+				t.Errorf("%v\n%s", err, output)
+			}
+		})
 	}
 }
 

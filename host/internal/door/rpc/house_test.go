@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/go-hclog"
 	"golang.org/x/sync/errgroup"
@@ -41,7 +42,10 @@ type house struct {
 	stop    context.CancelFunc
 }
 
-// plugin builds the plugin once for all tests, in a directory of its own. The
+// grace is the one of the host's config.
+func grace() time.Duration { return 10 * time.Second }
+
+// pluginDir builds the plugin once for all tests, in a directory of its own. The
 // test binary may be told where it is.
 var pluginDir = sync.OnceValues(func() (string, error) {
 	if dir := os.Getenv("SUITES_PLUGIN_DIR"); dir != "" {
@@ -72,7 +76,7 @@ func openHouse(ctx context.Context, dir, token string, log io.Writer) (*house, e
 		logger:   hclog.New(&hclog.LoggerOptions{Output: log, Level: hclog.Warn}),
 		stop:     stop,
 	}
-	serving := gateway.New(gateway.Options{Registry: h.registry, Logger: h.logger})
+	serving := gateway.New(gateway.Options{Registry: h.registry, Logger: h.logger, Grace: grace})
 	ready, err := h.startPlugin(ctx, plugins, serving)
 	if err != nil {
 		stop()
@@ -82,6 +86,7 @@ func openHouse(ctx context.Context, dir, token string, log io.Writer) (*house, e
 		Pages:  http.NotFoundHandler(),
 		RPC:    New(Config{Registry: h.registry, Gateway: serving}),
 		Token:  token,
+		Grace:  grace,
 		Logger: h.logger,
 	}
 	if token == "" {

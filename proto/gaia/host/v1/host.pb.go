@@ -497,7 +497,9 @@ type StatsResponse struct {
 	// that took longer than the last are in one bucket more.
 	Edges []*durationpb.Duration `protobuf:"bytes,3,rep,name=edges,proto3" json:"edges,omitempty"`
 	// subsystems, one for each of the status, in its order.
-	Subsystems    []*SubsystemStats `protobuf:"bytes,4,rep,name=subsystems,proto3" json:"subsystems,omitempty"`
+	Subsystems []*SubsystemStats `protobuf:"bytes,4,rep,name=subsystems,proto3" json:"subsystems,omitempty"`
+	// clients that call with credentials, sorted by name.
+	Clients       []*ClientStats `protobuf:"bytes,5,rep,name=clients,proto3" json:"clients,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -560,6 +562,87 @@ func (x *StatsResponse) GetSubsystems() []*SubsystemStats {
 	return nil
 }
 
+func (x *StatsResponse) GetClients() []*ClientStats {
+	if x != nil {
+		return x.Clients
+	}
+	return nil
+}
+
+// ClientStats is what a client has done.
+type ClientStats struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// name of the client block.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// calls that ended, rejected ones and streams included.
+	Calls uint64 `protobuf:"varint,2,opt,name=calls,proto3" json:"calls,omitempty"`
+	// rejected calls: those that the client may not make, or that its own rate
+	// or limits had no room for.
+	Rejected uint64 `protobuf:"varint,3,opt,name=rejected,proto3" json:"rejected,omitempty"`
+	// in_flight is how many are under way.
+	InFlight      uint32 `protobuf:"varint,4,opt,name=in_flight,json=inFlight,proto3" json:"in_flight,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClientStats) Reset() {
+	*x = ClientStats{}
+	mi := &file_gaia_host_v1_host_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClientStats) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClientStats) ProtoMessage() {}
+
+func (x *ClientStats) ProtoReflect() protoreflect.Message {
+	mi := &file_gaia_host_v1_host_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClientStats.ProtoReflect.Descriptor instead.
+func (*ClientStats) Descriptor() ([]byte, []int) {
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ClientStats) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ClientStats) GetCalls() uint64 {
+	if x != nil {
+		return x.Calls
+	}
+	return 0
+}
+
+func (x *ClientStats) GetRejected() uint64 {
+	if x != nil {
+		return x.Rejected
+	}
+	return 0
+}
+
+func (x *ClientStats) GetInFlight() uint32 {
+	if x != nil {
+		return x.InFlight
+	}
+	return 0
+}
+
 // SubsystemStats is what a subsystem has counted, and what its instance and
 // all descendants of it use.
 type SubsystemStats struct {
@@ -595,7 +678,7 @@ type SubsystemStats struct {
 
 func (x *SubsystemStats) Reset() {
 	*x = SubsystemStats{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[5]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -607,7 +690,7 @@ func (x *SubsystemStats) String() string {
 func (*SubsystemStats) ProtoMessage() {}
 
 func (x *SubsystemStats) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[5]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -620,7 +703,7 @@ func (x *SubsystemStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubsystemStats.ProtoReflect.Descriptor instead.
 func (*SubsystemStats) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{5}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *SubsystemStats) GetName() string {
@@ -719,7 +802,7 @@ type MethodStats struct {
 
 func (x *MethodStats) Reset() {
 	*x = MethodStats{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[6]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -731,7 +814,7 @@ func (x *MethodStats) String() string {
 func (*MethodStats) ProtoMessage() {}
 
 func (x *MethodStats) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[6]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -744,7 +827,7 @@ func (x *MethodStats) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MethodStats.ProtoReflect.Descriptor instead.
 func (*MethodStats) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{6}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *MethodStats) GetName() string {
@@ -791,7 +874,7 @@ type LogsRequest struct {
 
 func (x *LogsRequest) Reset() {
 	*x = LogsRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[7]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -803,7 +886,7 @@ func (x *LogsRequest) String() string {
 func (*LogsRequest) ProtoMessage() {}
 
 func (x *LogsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[7]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -816,7 +899,7 @@ func (x *LogsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsRequest.ProtoReflect.Descriptor instead.
 func (*LogsRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{7}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *LogsRequest) GetSubsystem() string {
@@ -863,7 +946,7 @@ type LogsResponse struct {
 
 func (x *LogsResponse) Reset() {
 	*x = LogsResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[8]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -875,7 +958,7 @@ func (x *LogsResponse) String() string {
 func (*LogsResponse) ProtoMessage() {}
 
 func (x *LogsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[8]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -888,7 +971,7 @@ func (x *LogsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LogsResponse.ProtoReflect.Descriptor instead.
 func (*LogsResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{8}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *LogsResponse) GetTime() *timestamppb.Timestamp {
@@ -949,7 +1032,7 @@ type ListPluginsRequest struct {
 
 func (x *ListPluginsRequest) Reset() {
 	*x = ListPluginsRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[9]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -961,7 +1044,7 @@ func (x *ListPluginsRequest) String() string {
 func (*ListPluginsRequest) ProtoMessage() {}
 
 func (x *ListPluginsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[9]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -974,7 +1057,7 @@ func (x *ListPluginsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPluginsRequest.ProtoReflect.Descriptor instead.
 func (*ListPluginsRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{9}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{10}
 }
 
 // ListPluginsResponse lists the executables in the plugin directory.
@@ -988,7 +1071,7 @@ type ListPluginsResponse struct {
 
 func (x *ListPluginsResponse) Reset() {
 	*x = ListPluginsResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[10]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1000,7 +1083,7 @@ func (x *ListPluginsResponse) String() string {
 func (*ListPluginsResponse) ProtoMessage() {}
 
 func (x *ListPluginsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[10]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1013,7 +1096,7 @@ func (x *ListPluginsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPluginsResponse.ProtoReflect.Descriptor instead.
 func (*ListPluginsResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{10}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListPluginsResponse) GetPlugins() []*PluginFile {
@@ -1045,7 +1128,7 @@ type PluginFile struct {
 
 func (x *PluginFile) Reset() {
 	*x = PluginFile{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[11]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1057,7 +1140,7 @@ func (x *PluginFile) String() string {
 func (*PluginFile) ProtoMessage() {}
 
 func (x *PluginFile) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[11]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1070,7 +1153,7 @@ func (x *PluginFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PluginFile.ProtoReflect.Descriptor instead.
 func (*PluginFile) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{11}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *PluginFile) GetFile() string {
@@ -1126,7 +1209,7 @@ type DescribeRequest struct {
 
 func (x *DescribeRequest) Reset() {
 	*x = DescribeRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[12]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1138,7 +1221,7 @@ func (x *DescribeRequest) String() string {
 func (*DescribeRequest) ProtoMessage() {}
 
 func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[12]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1151,7 +1234,7 @@ func (x *DescribeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeRequest.ProtoReflect.Descriptor instead.
 func (*DescribeRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{12}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DescribeRequest) GetName() string {
@@ -1185,7 +1268,7 @@ type DescribeResponse struct {
 
 func (x *DescribeResponse) Reset() {
 	*x = DescribeResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[13]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1197,7 +1280,7 @@ func (x *DescribeResponse) String() string {
 func (*DescribeResponse) ProtoMessage() {}
 
 func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[13]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1210,7 +1293,7 @@ func (x *DescribeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeResponse.ProtoReflect.Descriptor instead.
 func (*DescribeResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{13}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DescribeResponse) GetFile() string {
@@ -1278,7 +1361,7 @@ type EventsRequest struct {
 
 func (x *EventsRequest) Reset() {
 	*x = EventsRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[14]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1290,7 +1373,7 @@ func (x *EventsRequest) String() string {
 func (*EventsRequest) ProtoMessage() {}
 
 func (x *EventsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[14]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1303,7 +1386,7 @@ func (x *EventsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsRequest.ProtoReflect.Descriptor instead.
 func (*EventsRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{14}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *EventsRequest) GetSubsystem() string {
@@ -1350,7 +1433,7 @@ type EventsResponse struct {
 
 func (x *EventsResponse) Reset() {
 	*x = EventsResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[15]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1362,7 +1445,7 @@ func (x *EventsResponse) String() string {
 func (*EventsResponse) ProtoMessage() {}
 
 func (x *EventsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[15]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1375,7 +1458,7 @@ func (x *EventsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EventsResponse.ProtoReflect.Descriptor instead.
 func (*EventsResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{15}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *EventsResponse) GetTime() *timestamppb.Timestamp {
@@ -1429,7 +1512,7 @@ type ReloadRequest struct {
 
 func (x *ReloadRequest) Reset() {
 	*x = ReloadRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[16]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1441,7 +1524,7 @@ func (x *ReloadRequest) String() string {
 func (*ReloadRequest) ProtoMessage() {}
 
 func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[16]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1454,7 +1537,7 @@ func (x *ReloadRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadRequest.ProtoReflect.Descriptor instead.
 func (*ReloadRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{16}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{17}
 }
 
 // ReloadResponse says what a reload did.
@@ -1474,7 +1557,7 @@ type ReloadResponse struct {
 
 func (x *ReloadResponse) Reset() {
 	*x = ReloadResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[17]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1486,7 +1569,7 @@ func (x *ReloadResponse) String() string {
 func (*ReloadResponse) ProtoMessage() {}
 
 func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[17]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1499,7 +1582,7 @@ func (x *ReloadResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReloadResponse.ProtoReflect.Descriptor instead.
 func (*ReloadResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{17}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ReloadResponse) GetApplied() bool {
@@ -1534,7 +1617,7 @@ type RestartRequest struct {
 
 func (x *RestartRequest) Reset() {
 	*x = RestartRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[18]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1546,7 +1629,7 @@ func (x *RestartRequest) String() string {
 func (*RestartRequest) ProtoMessage() {}
 
 func (x *RestartRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[18]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1559,7 +1642,7 @@ func (x *RestartRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartRequest.ProtoReflect.Descriptor instead.
 func (*RestartRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{18}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *RestartRequest) GetSubsystem() string {
@@ -1580,7 +1663,7 @@ type RestartResponse struct {
 
 func (x *RestartResponse) Reset() {
 	*x = RestartResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[19]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1592,7 +1675,7 @@ func (x *RestartResponse) String() string {
 func (*RestartResponse) ProtoMessage() {}
 
 func (x *RestartResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[19]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1605,7 +1688,7 @@ func (x *RestartResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RestartResponse.ProtoReflect.Descriptor instead.
 func (*RestartResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{19}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RestartResponse) GetSubsystem() *Subsystem {
@@ -1629,7 +1712,7 @@ type SwapRequest struct {
 
 func (x *SwapRequest) Reset() {
 	*x = SwapRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[20]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1641,7 +1724,7 @@ func (x *SwapRequest) String() string {
 func (*SwapRequest) ProtoMessage() {}
 
 func (x *SwapRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[20]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1654,7 +1737,7 @@ func (x *SwapRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwapRequest.ProtoReflect.Descriptor instead.
 func (*SwapRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{20}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SwapRequest) GetSubsystem() string {
@@ -1682,7 +1765,7 @@ type SwapResponse struct {
 
 func (x *SwapResponse) Reset() {
 	*x = SwapResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[21]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1694,7 +1777,7 @@ func (x *SwapResponse) String() string {
 func (*SwapResponse) ProtoMessage() {}
 
 func (x *SwapResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[21]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1707,7 +1790,7 @@ func (x *SwapResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SwapResponse.ProtoReflect.Descriptor instead.
 func (*SwapResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{21}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SwapResponse) GetSubsystem() *Subsystem {
@@ -1731,7 +1814,7 @@ type AttachRequest struct {
 
 func (x *AttachRequest) Reset() {
 	*x = AttachRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[22]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1743,7 +1826,7 @@ func (x *AttachRequest) String() string {
 func (*AttachRequest) ProtoMessage() {}
 
 func (x *AttachRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[22]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1756,7 +1839,7 @@ func (x *AttachRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachRequest.ProtoReflect.Descriptor instead.
 func (*AttachRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{22}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *AttachRequest) GetSubsystem() string {
@@ -1784,7 +1867,7 @@ type AttachResponse struct {
 
 func (x *AttachResponse) Reset() {
 	*x = AttachResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[23]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1796,7 +1879,7 @@ func (x *AttachResponse) String() string {
 func (*AttachResponse) ProtoMessage() {}
 
 func (x *AttachResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[23]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1809,7 +1892,7 @@ func (x *AttachResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AttachResponse.ProtoReflect.Descriptor instead.
 func (*AttachResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{23}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *AttachResponse) GetSubsystem() *Subsystem {
@@ -1835,7 +1918,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[24]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1847,7 +1930,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[24]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1860,7 +1943,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{24}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ExplainRequest) GetSubsystem() string {
@@ -1898,7 +1981,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[25]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1910,7 +1993,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[25]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1923,7 +2006,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{25}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ExplainResponse) GetPolicies() []*Policy {
@@ -1957,7 +2040,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[26]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1969,7 +2052,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[26]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1982,7 +2065,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{26}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Policy) GetName() string {
@@ -2028,7 +2111,7 @@ type Setting struct {
 
 func (x *Setting) Reset() {
 	*x = Setting{}
-	mi := &file_gaia_host_v1_host_proto_msgTypes[27]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2040,7 +2123,7 @@ func (x *Setting) String() string {
 func (*Setting) ProtoMessage() {}
 
 func (x *Setting) ProtoReflect() protoreflect.Message {
-	mi := &file_gaia_host_v1_host_proto_msgTypes[27]
+	mi := &file_gaia_host_v1_host_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2053,7 +2136,7 @@ func (x *Setting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setting.ProtoReflect.Descriptor instead.
 func (*Setting) Descriptor() ([]byte, []int) {
-	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{27}
+	return file_gaia_host_v1_host_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Setting) GetPath() string {
@@ -2118,14 +2201,20 @@ const file_gaia_host_v1_host_proto_rawDesc = "" +
 	"\vconfinement\x18\x10 \x01(\tR\vconfinement\x12\x1c\n" +
 	"\ttransport\x18\x11 \x01(\tR\ttransport\x12\x1a\n" +
 	"\battached\x18\x12 \x01(\bR\battached\"\x0e\n" +
-	"\fStatsRequest\"\xe7\x01\n" +
+	"\fStatsRequest\"\x9c\x02\n" +
 	"\rStatsResponse\x124\n" +
 	"\x06status\x18\x01 \x01(\v2\x1c.gaia.host.v1.StatusResponseR\x06status\x121\n" +
 	"\x06uptime\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06uptime\x12/\n" +
 	"\x05edges\x18\x03 \x03(\v2\x19.google.protobuf.DurationR\x05edges\x12<\n" +
 	"\n" +
 	"subsystems\x18\x04 \x03(\v2\x1c.gaia.host.v1.SubsystemStatsR\n" +
-	"subsystems\"\xbf\x03\n" +
+	"subsystems\x123\n" +
+	"\aclients\x18\x05 \x03(\v2\x19.gaia.host.v1.ClientStatsR\aclients\"p\n" +
+	"\vClientStats\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05calls\x18\x02 \x01(\x04R\x05calls\x12\x1a\n" +
+	"\brejected\x18\x03 \x01(\x04R\brejected\x12\x1b\n" +
+	"\tin_flight\x18\x04 \x01(\rR\binFlight\"\xbf\x03\n" +
 	"\x0eSubsystemStats\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\rR\x05limit\x12\x18\n" +
@@ -2275,7 +2364,7 @@ func file_gaia_host_v1_host_proto_rawDescGZIP() []byte {
 }
 
 var file_gaia_host_v1_host_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_gaia_host_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
+var file_gaia_host_v1_host_proto_msgTypes = make([]protoimpl.MessageInfo, 31)
 var file_gaia_host_v1_host_proto_goTypes = []any{
 	(State)(0),                             // 0: gaia.host.v1.State
 	(*StatusRequest)(nil),                  // 1: gaia.host.v1.StatusRequest
@@ -2283,84 +2372,86 @@ var file_gaia_host_v1_host_proto_goTypes = []any{
 	(*Subsystem)(nil),                      // 3: gaia.host.v1.Subsystem
 	(*StatsRequest)(nil),                   // 4: gaia.host.v1.StatsRequest
 	(*StatsResponse)(nil),                  // 5: gaia.host.v1.StatsResponse
-	(*SubsystemStats)(nil),                 // 6: gaia.host.v1.SubsystemStats
-	(*MethodStats)(nil),                    // 7: gaia.host.v1.MethodStats
-	(*LogsRequest)(nil),                    // 8: gaia.host.v1.LogsRequest
-	(*LogsResponse)(nil),                   // 9: gaia.host.v1.LogsResponse
-	(*ListPluginsRequest)(nil),             // 10: gaia.host.v1.ListPluginsRequest
-	(*ListPluginsResponse)(nil),            // 11: gaia.host.v1.ListPluginsResponse
-	(*PluginFile)(nil),                     // 12: gaia.host.v1.PluginFile
-	(*DescribeRequest)(nil),                // 13: gaia.host.v1.DescribeRequest
-	(*DescribeResponse)(nil),               // 14: gaia.host.v1.DescribeResponse
-	(*EventsRequest)(nil),                  // 15: gaia.host.v1.EventsRequest
-	(*EventsResponse)(nil),                 // 16: gaia.host.v1.EventsResponse
-	(*ReloadRequest)(nil),                  // 17: gaia.host.v1.ReloadRequest
-	(*ReloadResponse)(nil),                 // 18: gaia.host.v1.ReloadResponse
-	(*RestartRequest)(nil),                 // 19: gaia.host.v1.RestartRequest
-	(*RestartResponse)(nil),                // 20: gaia.host.v1.RestartResponse
-	(*SwapRequest)(nil),                    // 21: gaia.host.v1.SwapRequest
-	(*SwapResponse)(nil),                   // 22: gaia.host.v1.SwapResponse
-	(*AttachRequest)(nil),                  // 23: gaia.host.v1.AttachRequest
-	(*AttachResponse)(nil),                 // 24: gaia.host.v1.AttachResponse
-	(*ExplainRequest)(nil),                 // 25: gaia.host.v1.ExplainRequest
-	(*ExplainResponse)(nil),                // 26: gaia.host.v1.ExplainResponse
-	(*Policy)(nil),                         // 27: gaia.host.v1.Policy
-	(*Setting)(nil),                        // 28: gaia.host.v1.Setting
-	nil,                                    // 29: gaia.host.v1.SubsystemStats.RejectedEntry
-	nil,                                    // 30: gaia.host.v1.LogsResponse.FieldsEntry
-	(*timestamppb.Timestamp)(nil),          // 31: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),            // 32: google.protobuf.Duration
-	(*descriptorpb.FileDescriptorSet)(nil), // 33: google.protobuf.FileDescriptorSet
+	(*ClientStats)(nil),                    // 6: gaia.host.v1.ClientStats
+	(*SubsystemStats)(nil),                 // 7: gaia.host.v1.SubsystemStats
+	(*MethodStats)(nil),                    // 8: gaia.host.v1.MethodStats
+	(*LogsRequest)(nil),                    // 9: gaia.host.v1.LogsRequest
+	(*LogsResponse)(nil),                   // 10: gaia.host.v1.LogsResponse
+	(*ListPluginsRequest)(nil),             // 11: gaia.host.v1.ListPluginsRequest
+	(*ListPluginsResponse)(nil),            // 12: gaia.host.v1.ListPluginsResponse
+	(*PluginFile)(nil),                     // 13: gaia.host.v1.PluginFile
+	(*DescribeRequest)(nil),                // 14: gaia.host.v1.DescribeRequest
+	(*DescribeResponse)(nil),               // 15: gaia.host.v1.DescribeResponse
+	(*EventsRequest)(nil),                  // 16: gaia.host.v1.EventsRequest
+	(*EventsResponse)(nil),                 // 17: gaia.host.v1.EventsResponse
+	(*ReloadRequest)(nil),                  // 18: gaia.host.v1.ReloadRequest
+	(*ReloadResponse)(nil),                 // 19: gaia.host.v1.ReloadResponse
+	(*RestartRequest)(nil),                 // 20: gaia.host.v1.RestartRequest
+	(*RestartResponse)(nil),                // 21: gaia.host.v1.RestartResponse
+	(*SwapRequest)(nil),                    // 22: gaia.host.v1.SwapRequest
+	(*SwapResponse)(nil),                   // 23: gaia.host.v1.SwapResponse
+	(*AttachRequest)(nil),                  // 24: gaia.host.v1.AttachRequest
+	(*AttachResponse)(nil),                 // 25: gaia.host.v1.AttachResponse
+	(*ExplainRequest)(nil),                 // 26: gaia.host.v1.ExplainRequest
+	(*ExplainResponse)(nil),                // 27: gaia.host.v1.ExplainResponse
+	(*Policy)(nil),                         // 28: gaia.host.v1.Policy
+	(*Setting)(nil),                        // 29: gaia.host.v1.Setting
+	nil,                                    // 30: gaia.host.v1.SubsystemStats.RejectedEntry
+	nil,                                    // 31: gaia.host.v1.LogsResponse.FieldsEntry
+	(*timestamppb.Timestamp)(nil),          // 32: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),            // 33: google.protobuf.Duration
+	(*descriptorpb.FileDescriptorSet)(nil), // 34: google.protobuf.FileDescriptorSet
 }
 var file_gaia_host_v1_host_proto_depIdxs = []int32{
-	31, // 0: gaia.host.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
+	32, // 0: gaia.host.v1.StatusResponse.started_at:type_name -> google.protobuf.Timestamp
 	3,  // 1: gaia.host.v1.StatusResponse.subsystems:type_name -> gaia.host.v1.Subsystem
 	0,  // 2: gaia.host.v1.Subsystem.state:type_name -> gaia.host.v1.State
-	31, // 3: gaia.host.v1.Subsystem.ready_since:type_name -> google.protobuf.Timestamp
-	32, // 4: gaia.host.v1.Subsystem.start_duration:type_name -> google.protobuf.Duration
+	32, // 3: gaia.host.v1.Subsystem.ready_since:type_name -> google.protobuf.Timestamp
+	33, // 4: gaia.host.v1.Subsystem.start_duration:type_name -> google.protobuf.Duration
 	2,  // 5: gaia.host.v1.StatsResponse.status:type_name -> gaia.host.v1.StatusResponse
-	32, // 6: gaia.host.v1.StatsResponse.uptime:type_name -> google.protobuf.Duration
-	32, // 7: gaia.host.v1.StatsResponse.edges:type_name -> google.protobuf.Duration
-	6,  // 8: gaia.host.v1.StatsResponse.subsystems:type_name -> gaia.host.v1.SubsystemStats
-	29, // 9: gaia.host.v1.SubsystemStats.rejected:type_name -> gaia.host.v1.SubsystemStats.RejectedEntry
-	7,  // 10: gaia.host.v1.SubsystemStats.methods:type_name -> gaia.host.v1.MethodStats
-	31, // 11: gaia.host.v1.LogsResponse.time:type_name -> google.protobuf.Timestamp
-	30, // 12: gaia.host.v1.LogsResponse.fields:type_name -> gaia.host.v1.LogsResponse.FieldsEntry
-	12, // 13: gaia.host.v1.ListPluginsResponse.plugins:type_name -> gaia.host.v1.PluginFile
-	33, // 14: gaia.host.v1.DescribeResponse.files:type_name -> google.protobuf.FileDescriptorSet
-	31, // 15: gaia.host.v1.EventsResponse.time:type_name -> google.protobuf.Timestamp
-	3,  // 16: gaia.host.v1.RestartResponse.subsystem:type_name -> gaia.host.v1.Subsystem
-	3,  // 17: gaia.host.v1.SwapResponse.subsystem:type_name -> gaia.host.v1.Subsystem
-	3,  // 18: gaia.host.v1.AttachResponse.subsystem:type_name -> gaia.host.v1.Subsystem
-	27, // 19: gaia.host.v1.ExplainResponse.policies:type_name -> gaia.host.v1.Policy
-	28, // 20: gaia.host.v1.Policy.settings:type_name -> gaia.host.v1.Setting
-	1,  // 21: gaia.host.v1.Host.Status:input_type -> gaia.host.v1.StatusRequest
-	8,  // 22: gaia.host.v1.Host.Logs:input_type -> gaia.host.v1.LogsRequest
-	10, // 23: gaia.host.v1.Host.ListPlugins:input_type -> gaia.host.v1.ListPluginsRequest
-	15, // 24: gaia.host.v1.Host.Events:input_type -> gaia.host.v1.EventsRequest
-	17, // 25: gaia.host.v1.Host.Reload:input_type -> gaia.host.v1.ReloadRequest
-	19, // 26: gaia.host.v1.Host.Restart:input_type -> gaia.host.v1.RestartRequest
-	21, // 27: gaia.host.v1.Host.Swap:input_type -> gaia.host.v1.SwapRequest
-	23, // 28: gaia.host.v1.Host.Attach:input_type -> gaia.host.v1.AttachRequest
-	25, // 29: gaia.host.v1.Host.Explain:input_type -> gaia.host.v1.ExplainRequest
-	4,  // 30: gaia.host.v1.Host.Stats:input_type -> gaia.host.v1.StatsRequest
-	13, // 31: gaia.host.v1.Host.Describe:input_type -> gaia.host.v1.DescribeRequest
-	2,  // 32: gaia.host.v1.Host.Status:output_type -> gaia.host.v1.StatusResponse
-	9,  // 33: gaia.host.v1.Host.Logs:output_type -> gaia.host.v1.LogsResponse
-	11, // 34: gaia.host.v1.Host.ListPlugins:output_type -> gaia.host.v1.ListPluginsResponse
-	16, // 35: gaia.host.v1.Host.Events:output_type -> gaia.host.v1.EventsResponse
-	18, // 36: gaia.host.v1.Host.Reload:output_type -> gaia.host.v1.ReloadResponse
-	20, // 37: gaia.host.v1.Host.Restart:output_type -> gaia.host.v1.RestartResponse
-	22, // 38: gaia.host.v1.Host.Swap:output_type -> gaia.host.v1.SwapResponse
-	24, // 39: gaia.host.v1.Host.Attach:output_type -> gaia.host.v1.AttachResponse
-	26, // 40: gaia.host.v1.Host.Explain:output_type -> gaia.host.v1.ExplainResponse
-	5,  // 41: gaia.host.v1.Host.Stats:output_type -> gaia.host.v1.StatsResponse
-	14, // 42: gaia.host.v1.Host.Describe:output_type -> gaia.host.v1.DescribeResponse
-	32, // [32:43] is the sub-list for method output_type
-	21, // [21:32] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	33, // 6: gaia.host.v1.StatsResponse.uptime:type_name -> google.protobuf.Duration
+	33, // 7: gaia.host.v1.StatsResponse.edges:type_name -> google.protobuf.Duration
+	7,  // 8: gaia.host.v1.StatsResponse.subsystems:type_name -> gaia.host.v1.SubsystemStats
+	6,  // 9: gaia.host.v1.StatsResponse.clients:type_name -> gaia.host.v1.ClientStats
+	30, // 10: gaia.host.v1.SubsystemStats.rejected:type_name -> gaia.host.v1.SubsystemStats.RejectedEntry
+	8,  // 11: gaia.host.v1.SubsystemStats.methods:type_name -> gaia.host.v1.MethodStats
+	32, // 12: gaia.host.v1.LogsResponse.time:type_name -> google.protobuf.Timestamp
+	31, // 13: gaia.host.v1.LogsResponse.fields:type_name -> gaia.host.v1.LogsResponse.FieldsEntry
+	13, // 14: gaia.host.v1.ListPluginsResponse.plugins:type_name -> gaia.host.v1.PluginFile
+	34, // 15: gaia.host.v1.DescribeResponse.files:type_name -> google.protobuf.FileDescriptorSet
+	32, // 16: gaia.host.v1.EventsResponse.time:type_name -> google.protobuf.Timestamp
+	3,  // 17: gaia.host.v1.RestartResponse.subsystem:type_name -> gaia.host.v1.Subsystem
+	3,  // 18: gaia.host.v1.SwapResponse.subsystem:type_name -> gaia.host.v1.Subsystem
+	3,  // 19: gaia.host.v1.AttachResponse.subsystem:type_name -> gaia.host.v1.Subsystem
+	28, // 20: gaia.host.v1.ExplainResponse.policies:type_name -> gaia.host.v1.Policy
+	29, // 21: gaia.host.v1.Policy.settings:type_name -> gaia.host.v1.Setting
+	1,  // 22: gaia.host.v1.Host.Status:input_type -> gaia.host.v1.StatusRequest
+	9,  // 23: gaia.host.v1.Host.Logs:input_type -> gaia.host.v1.LogsRequest
+	11, // 24: gaia.host.v1.Host.ListPlugins:input_type -> gaia.host.v1.ListPluginsRequest
+	16, // 25: gaia.host.v1.Host.Events:input_type -> gaia.host.v1.EventsRequest
+	18, // 26: gaia.host.v1.Host.Reload:input_type -> gaia.host.v1.ReloadRequest
+	20, // 27: gaia.host.v1.Host.Restart:input_type -> gaia.host.v1.RestartRequest
+	22, // 28: gaia.host.v1.Host.Swap:input_type -> gaia.host.v1.SwapRequest
+	24, // 29: gaia.host.v1.Host.Attach:input_type -> gaia.host.v1.AttachRequest
+	26, // 30: gaia.host.v1.Host.Explain:input_type -> gaia.host.v1.ExplainRequest
+	4,  // 31: gaia.host.v1.Host.Stats:input_type -> gaia.host.v1.StatsRequest
+	14, // 32: gaia.host.v1.Host.Describe:input_type -> gaia.host.v1.DescribeRequest
+	2,  // 33: gaia.host.v1.Host.Status:output_type -> gaia.host.v1.StatusResponse
+	10, // 34: gaia.host.v1.Host.Logs:output_type -> gaia.host.v1.LogsResponse
+	12, // 35: gaia.host.v1.Host.ListPlugins:output_type -> gaia.host.v1.ListPluginsResponse
+	17, // 36: gaia.host.v1.Host.Events:output_type -> gaia.host.v1.EventsResponse
+	19, // 37: gaia.host.v1.Host.Reload:output_type -> gaia.host.v1.ReloadResponse
+	21, // 38: gaia.host.v1.Host.Restart:output_type -> gaia.host.v1.RestartResponse
+	23, // 39: gaia.host.v1.Host.Swap:output_type -> gaia.host.v1.SwapResponse
+	25, // 40: gaia.host.v1.Host.Attach:output_type -> gaia.host.v1.AttachResponse
+	27, // 41: gaia.host.v1.Host.Explain:output_type -> gaia.host.v1.ExplainResponse
+	5,  // 42: gaia.host.v1.Host.Stats:output_type -> gaia.host.v1.StatsResponse
+	15, // 43: gaia.host.v1.Host.Describe:output_type -> gaia.host.v1.DescribeResponse
+	33, // [33:44] is the sub-list for method output_type
+	22, // [22:33] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_gaia_host_v1_host_proto_init() }
@@ -2374,7 +2465,7 @@ func file_gaia_host_v1_host_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_gaia_host_v1_host_proto_rawDesc), len(file_gaia_host_v1_host_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   30,
+			NumMessages:   31,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

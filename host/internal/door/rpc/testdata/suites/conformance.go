@@ -216,7 +216,7 @@ func failure(e *pb.Error, info *pb.ConformancePayload_RequestInfo) error {
 func anyOf(m proto.Message) *anypb.Any {
 	a, err := anypb.New(m)
 	if err != nil {
-		panic(err) // never: it was just decoded
+		panic(err) // the callers of tests send text only
 	}
 	return a
 }

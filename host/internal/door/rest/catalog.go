@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"slices"
 	"sync/atomic"
 
 	"google.golang.org/grpc/codes"
@@ -11,22 +12,22 @@ import (
 	"github.com/gaia-go/gaia/host/internal/registry"
 )
 
-// house keeps what was worked out of descriptors for as long as they hold. The
-// zero house is ready to use, and safe for concurrent use.
-type house struct{ current atomic.Pointer[rooms] }
+// catalog keeps what was worked out of descriptors for as long as they hold. The
+// zero catalog is ready to use, and safe for concurrent use.
+type catalog struct{ current atomic.Pointer[snapshot] }
 
-// rooms are all described subsystems at one moment. Immutable, but for the
+// snapshot is all described subsystems at one moment. Immutable, but for the
 // document, which is made when it is asked for.
-type rooms struct {
+type snapshot struct {
 	version uint64
 	names   []string // of all subsystems, sorted
-	byName  map[string]*room
+	byName  map[string]*subsystem
 
 	document func() ([]byte, error)
 }
 
-// room is a subsystem by its descriptors. Immutable.
-type room struct {
+// subsystem is a subsystem by its descriptors. Immutable.
+type subsystem struct {
 	name        string
 	description *registry.Description
 	types       registry.Types
@@ -44,14 +45,14 @@ type method struct {
 	rawOut   []bytesField // of a response
 }
 
-// visit returns what there is now.
-func (h *house) visit(reg *registry.Registry[*gateway.Subsystem], hostVersion string) *rooms {
-	last := h.current.Load()
+// load returns what there is now.
+func (c *catalog) load(reg *registry.Registry[*gateway.Subsystem], hostVersion string) *snapshot {
+	last := c.current.Load()
 	version := reg.Version()
 	if last != nil && last.version == version {
 		return last
 	}
-	next := &rooms{version: version, names: reg.Subsystems(), byName: make(map[string]*room)}
+	next := &snapshot{version: version, names: reg.Subsystems(), byName: make(map[string]*subsystem)}
 	for _, name := range next.names {
 		d, ok := reg.Description(name)
 		if !ok {
@@ -61,26 +62,30 @@ func (h *house) visit(reg *registry.Registry[*gateway.Subsystem], hostVersion st
 			next.byName[name] = last.byName[name]
 			continue
 		}
-		next.byName[name] = newRoom(name, d)
+		next.byName[name] = newSubsystem(name, d)
 	}
 	next.document = documentOf(next, hostVersion)
-	h.current.Store(next) // two visitors may do the same work at once, which does no harm
+	c.current.Store(next) // two callers may do the same work at once, which does no harm
 	return next
 }
 
-func newRoom(name string, d *registry.Description) *room {
-	s := &room{name: name, description: d, types: d.Types(), methods: make(map[string][]*method), spellings: d.Spellings()}
+func newSubsystem(name string, d *registry.Description) *subsystem {
+	s := &subsystem{name: name, description: d, types: d.Types(), methods: make(map[string][]*method), spellings: d.Spellings()}
 	for _, m := range d.Methods() {
 		known := &method{
-			Method:   m,
-			callName: d.CallName(m),
-			rawIn:    bytesFields(m.Descriptor.Input()),
-			rawOut:   bytesFields(m.Descriptor.Output()),
+			Method: m,
+			rawIn:  bytesFields(m.Descriptor.Input()),
+			rawOut: bytesFields(m.Descriptor.Output()),
 		}
 		s.all = append(s.all, known)
 		for _, spelling := range m.Spellings() {
 			s.methods[spelling] = append(s.methods[spelling], known)
 		}
+	}
+	for _, m := range s.all {
+		spellings := m.Spellings()
+		shortest := slices.IndexFunc(spellings, func(name string) bool { return len(s.methods[name]) == 1 })
+		m.callName = spellings[max(shortest, 0)]
 	}
 	return s
 }
@@ -98,4 +103,4 @@ func (m *method) check() error {
 }
 
 // path is where a method is called.
-func (s *room) path(m *method) string { return "/v1/" + s.name + "/" + m.callName }
+func (s *subsystem) path(m *method) string { return "/v1/" + s.name + "/" + m.callName }

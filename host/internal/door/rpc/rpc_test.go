@@ -1,0 +1,467 @@
+package rpc
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health/grpc_health_v1"
+	testpb "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/gaia-go/gaia/host/internal/door/rpc/testdata/suites/conformancev1"
+)
+
+const (
+	conformanceService = "/connectrpc.conformance.v1.ConformanceService/"
+	testService        = "/grpc.testing.TestService/"
+)
+
+// answer is what came of a request.
+type answer struct {
+	code   int
+	body   string
+	header http.Header
+}
+
+// ask sends a body as JSON, or none by GET; each header is "Key: value".
+func (h *house) ask(t *testing.T, method, path string, body io.Reader, header ...string) answer {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, "http://"+h.http+path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	if body != nil {
+		r.Header.Set("Content-Type", "application/json")
+	}
+	for _, each := range header {
+		key, value, _ := strings.Cut(each, ": ")
+		r.Header.Set(key, value)
+	}
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	w, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Body.Close()
+	content, err := io.ReadAll(w.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer{w.StatusCode, string(content), w.Header}
+}
+
+// post is ask for a call in JSON.
+func (h *house) post(t *testing.T, path, body string, header ...string) answer {
+	t.Helper()
+	return h.ask(t, http.MethodPost, path, strings.NewReader(body), header...)
+}
+
+// dial connects by gRPC, with the token.
+func (h *house) dial(tb testing.TB, address string) *grpc.ClientConn {
+	tb.Helper()
+	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithPerRPCCredentials(bearer{}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(128<<20), grpc.MaxCallSendMsgSize(128<<20)))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = conn.Close() })
+	return conn
+}
+
+func TestFaultsOfJSONNameTheRemedy(t *testing.T) {
+	h := startHouse(t)
+	for _, c := range []struct {
+		path, body string
+		code       int
+		want       string
+	}{
+		{"UnaryCall", `{"respnse_size":1}`, 400, `{"code":"invalid_argument","message":"suites: JSON: (line 1:2): unknown field \"respnse_size\"; did you mean \"responseSize\"?"}`},
+		{"UnaryCall", `{"responseSize":"x"}`, 400, `{"code":"invalid_argument","message":"suites: JSON: (line 1:17): invalid value for int32 field responseSize: \"x\""}`},
+		{"UnaryCall", `{`, 400, `{"code":"invalid_argument","message":"suites: JSON: unexpected EOF"}`},
+		{"UnaryCall", ``, 400, `{"code":"invalid_argument","message":"suites: JSON: syntax error (line 1:1): unexpected token "}`},
+		{"UnaryCal", `{}`, 404, `{"code":"unimplemented","message":"service \"grpc.testing.TestService\" has no method \"UnaryCal\"; did you mean \"UnaryCall\"?"}`},
+		{"EmptyCall", `{}`, 200, `{}`},
+		{"UnaryCall", `{"responseSize":3,"fillUsername":true}`, 200, `{"payload":{"body":"AAAA"}}`},
+		{"UnaryCall", `{"response_status":{"code":99,"message":"ninety-nine"}}`, 500, `{"code":"code_99","message":"ninety-nine"}`},
+	} {
+		got := h.post(t, testService+c.path, c.body)
+		if got.code != c.code || got.body != c.want {
+			t.Errorf("%s %s: got %d %s\nwant %d %s", c.path, c.body, got.code, got.body, c.code, c.want)
+		}
+	}
+	got := h.ask(t, http.MethodGet, "/grpc.testing.TestServic/EmptyCall", nil)
+	if got.code != http.StatusNotFound || !strings.Contains(got.body, `did you mean`) {
+		t.Errorf("GET of an unknown service: got %d %s", got.code, got.body)
+	}
+}
+
+func TestDetailsAreShownByThePluginsTypes(t *testing.T) {
+	h := startHouse(t)
+	const header = `{"@type":"type.googleapis.com/connectrpc.conformance.v1.Header","name":"n","value":["v"]}`
+	got := h.post(t, conformanceService+"Unary", `{"responseDefinition":{"error":{"code":"CODE_ABORTED","message":"no","details":[`+header+`]}}}`)
+	var e struct {
+		Code    string
+		Message string
+		Details []struct {
+			Type, Value string
+			Debug       json.RawMessage
+		}
+	}
+	if err := json.Unmarshal([]byte(got.body), &e); err != nil {
+		t.Fatalf("%v: %s", err, got.body)
+	}
+	if got.code != http.StatusConflict || e.Code != "aborted" || e.Message != "no" || len(e.Details) != 2 {
+		t.Fatalf("got %d %s", got.code, got.body)
+	}
+	d := e.Details[0]
+	value, err := base64.RawStdEncoding.DecodeString(d.Value)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var debug bytes.Buffer
+	if err := json.Compact(&debug, d.Debug); err != nil {
+		t.Fatal(err)
+	}
+	if d.Type != "connectrpc.conformance.v1.Header" || string(value) != "\n\x01n\x12\x01v" || debug.String() != `{"name":"n","value":["v"]}` {
+		t.Errorf("got %s", got.body)
+	}
+}
+
+func TestWhatBelongsToHTTPDoesNotCross(t *testing.T) {
+	h := startHouse(t)
+	got := h.post(t, conformanceService+"Unary", `{"responseDefinition":{"responseHeaders":[
+		{"name":"content-length","value":["1"]}, {"name":"set-cookie","value":["a=b"]}, {"name":"connection","value":["close"]},
+		{"name":"access-control-allow-origin","value":["*"]}, {"name":"connect-x","value":["1"]}, {"name":"trailer-x","value":["1"]},
+		{"name":"x-own","value":["1","2"]}, {"name":"x-own-bin","value":["AAE"]}],
+		"responseTrailers":[{"name":"x-last","value":["3"]}]}}`,
+		"Cookie: c=d", "Origin: http://"+h.http, "X-Mine: m", "X-Mine-Bin: AAE, AAI=")
+	if got.code != http.StatusOK {
+		t.Fatalf("got %d %s", got.code, got.body)
+	}
+	for key, want := range map[string][]string{
+		"X-Own": {"1", "2"}, "X-Own-Bin": {base64.RawStdEncoding.EncodeToString([]byte("AAE"))}, "Trailer-X-Last": {"3"},
+		"Set-Cookie": nil, "Connection": nil, "Access-Control-Allow-Origin": nil, "Connect-X": nil, "Trailer-X": nil,
+	} {
+		if diff := cmp.Diff(want, got.header.Values(key)); diff != "" {
+			t.Errorf("header %s (-want +got):\n%s", key, diff)
+		}
+	}
+	var came struct {
+		Payload struct {
+			RequestInfo struct {
+				RequestHeaders []struct {
+					Name  string
+					Value []string
+				}
+			}
+		}
+	}
+	if err := json.Unmarshal([]byte(got.body), &came); err != nil {
+		t.Fatal(err)
+	}
+	headers := map[string][]string{}
+	for _, each := range came.Payload.RequestInfo.RequestHeaders {
+		headers[each.Name] = each.Value
+	}
+	if diff := cmp.Diff([]string{"m"}, headers["x-mine"]); diff != "" {
+		t.Error(diff)
+	}
+	for _, key := range []string{"cookie", "origin", "authorization", "accept-encoding", "content-length"} {
+		if value, ok := headers[key]; ok {
+			t.Errorf("the plugin was told %s: %q", key, value)
+		}
+	}
+	if got := h.post(t, testService+"EmptyCall", "{}", "X-Mine-Bin: ???"); got.code != http.StatusBadRequest || !strings.Contains(got.body, "header x-mine-bin: the value is not base64") {
+		t.Errorf("a broken binary header: got %d %s", got.code, got.body)
+	}
+}
+
+func TestGETIsForMethodsWithoutSideEffects(t *testing.T) {
+	h := startHouse(t)
+	if got := h.ask(t, http.MethodGet, conformanceService+"IdempotentUnary?encoding=json&message=%7B%7D", nil); got.code != http.StatusOK {
+		t.Errorf("got %d %s", got.code, got.body)
+	}
+	if got := h.ask(t, http.MethodGet, conformanceService+"Unary?encoding=json&message=%7B%7D", nil); got.code != http.StatusMethodNotAllowed {
+		t.Errorf("got %d %s", got.code, got.body)
+	}
+}
+
+func TestTheSubsystemIsNamedByAHeader(t *testing.T) {
+	h := startHouse(t)
+	d, _ := h.registry.Description("suites")
+	route, err := h.registry.Route(testService+"EmptyCall", "suites")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.registry.Set("twin", d, route.Value)
+	for _, c := range []struct {
+		header, want string
+		code         int
+	}{
+		{"X: y", `\"suites\", \"twin\"`, 400},
+		{"Gaia-Subsystem: twin", "{}", 200},
+		{"Gaia-Subsystem: twon", `did you mean \"twin\"?`, 404},
+	} {
+		if got := h.post(t, testService+"EmptyCall", "{}", c.header); got.code != c.code || !strings.Contains(got.body, c.want) {
+			t.Errorf("%s: got %d %s", c.header, got.code, got.body)
+		}
+	}
+}
+
+func TestHandlersGoWithTheDescriptionsTheyWereMadeFrom(t *testing.T) {
+	h := startHouse(t)
+	s := New(Config{Registry: h.registry}).(*server)
+	d, _ := h.registry.Description("suites")
+	route, err := h.registry.Route(testService+"EmptyCall", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := s.handler(route.Method.Name, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := s.handler(route.Method.Name, "suites")
+	if err != nil || again != first {
+		t.Errorf("a second call: got another handler, %v", err)
+	}
+	for range 100 {
+		h.registry.Set("suites", d, route.Value)
+		next, err := s.handler(route.Method.Name, "")
+		if err != nil || next == first {
+			t.Fatalf("after a change: got the handler of before, %v", err)
+		}
+		kept := 0
+		s.table.Load().handlers.Range(func(any, any) bool { kept++; return true })
+		if kept != 1 {
+			t.Fatalf("%d handlers are kept, of one method", kept)
+		}
+	}
+}
+
+func TestReflectionAndHealthAnswerForAll(t *testing.T) {
+	h := startHouse(t)
+	conn := h.dial(t, h.http)
+	want := []string{
+		"connectrpc.conformance.v1.ConformanceService", "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection",
+		"grpc.reflection.v1alpha.ServerReflection", "grpc.testing.TestService",
+	}
+	v1, err := grpc_reflection_v1.NewServerReflectionClient(conn).ServerReflectionInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := v1.Send(&grpc_reflection_v1.ServerReflectionRequest{MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}}); err != nil {
+		t.Fatal(err)
+	}
+	r, err := v1.Recv()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, each := range r.GetListServicesResponse().GetService() {
+		got = append(got, each.GetName())
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	// The messages of the older version are the same.
+	alpha, err := conn.NewStream(t.Context(), &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	symbol := &grpc_reflection_v1.ServerReflectionRequest_FileContainingSymbol{FileContainingSymbol: "connectrpc.conformance.v1.UnaryRequest"}
+	if err := alpha.SendMsg(&grpc_reflection_v1.ServerReflectionRequest{MessageRequest: symbol}); err != nil {
+		t.Fatal(err)
+	}
+	found := new(grpc_reflection_v1.ServerReflectionResponse)
+	if err := alpha.RecvMsg(found); err != nil || len(found.GetFileDescriptorResponse().GetFileDescriptorProto()) == 0 {
+		t.Errorf("got %v, %v", found, err)
+	}
+	health := grpc_health_v1.NewHealthClient(conn)
+	for service, want := range map[string]codes.Code{"": codes.OK, "grpc.testing.TestService": codes.OK, "x.Y": codes.NotFound} {
+		if r, err := health.Check(t.Context(), &grpc_health_v1.HealthCheckRequest{Service: service}); status.Code(err) != want || err == nil && r.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
+			t.Errorf("health of %q: got %v, %v", service, r, err)
+		}
+	}
+}
+
+func TestMessagesAreLargeAndBounded(t *testing.T) {
+	h := startHouse(t)
+	for _, address := range []string{"unix:" + h.socket, h.http} {
+		client := testpb.NewTestServiceClient(h.dial(t, address))
+		for size, want := range map[int]codes.Code{20 << 20: codes.OK, 65 << 20: codes.ResourceExhausted} {
+			r, err := client.UnaryCall(t.Context(), &testpb.SimpleRequest{ResponseSize: 1 << 20, Payload: &testpb.Payload{Body: make([]byte, size)}})
+			if status.Code(err) != want || err == nil && len(r.GetPayload().GetBody()) != 1<<20 {
+				t.Errorf("%s: %d bytes: got %v, want %v", address, size, err, want)
+			}
+		}
+	}
+}
+
+// TestACallThatIsOverIsNotHeldByItsRequest opens streams that never end, of
+// callers who go on sending nothing.
+func TestACallThatIsOverIsNotHeldByItsRequest(t *testing.T) {
+	h := startHouse(t)
+	bidi, err := conformancev1.NewConformanceServiceClient(h.dial(t, h.http)).BidiStream(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bidi.Send(&conformancev1.BidiStreamRequest{FullDuplex: true, ResponseDefinition: &conformancev1.StreamResponseDefinition{
+		Error: &conformancev1.Error{Code: conformancev1.Code_CODE_DATA_LOSS},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bidi.Recv(); status.Code(err) != codes.DataLoss {
+		t.Errorf("got %v, want the plugin's error", err)
+	}
+	for path, kind := range map[string]string{
+		"StreamingInputCall": "application/connect+json", // half a stream
+		"UnaryCall":          "application/json",         // half a message
+	} {
+		body, end := io.Pipe()
+		defer end.Close()
+		go func() { _, _ = end.Write([]byte{0, 0, 0, 0, 2, '{', '}'}) }()
+		got := h.ask(t, http.MethodPost, testService+path, body, "Content-Type: "+kind, "Connect-Timeout-Ms: 200")
+		if !strings.Contains(got.body, "deadline_exceeded") {
+			t.Errorf("%s: got %d %s, want the deadline", path, got.code, got.body)
+		}
+	}
+}
+
+// TestACallerWhoDoesNotReadIsNotWaitedFor asks for more than the buffers of a
+// connection hold and reads nothing.
+func TestACallerWhoDoesNotReadIsNotWaitedFor(t *testing.T) {
+	h := startHouse(t)
+	request := &testpb.StreamingOutputCallRequest{}
+	for range 64 {
+		request.ResponseParameters = append(request.ResponseParameters, &testpb.ResponseParameters{Size: 1 << 20})
+	}
+	data, err := proto.Marshal(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := append(binary.BigEndian.AppendUint32([]byte{0}, uint32(len(data))), data...)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+h.http+testService+"StreamingOutputCall", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = http.Header{"Authorization": {"Bearer " + token}, "Content-Type": {"application/connect+proto"}, "Connect-Timeout-Ms": {"300"}}
+	transport := &http.Transport{}
+	defer transport.CloseIdleConnections()
+	w, err := transport.RoundTrip(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Body.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	route, err := h.registry.Route(testService+"EmptyCall", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for route.Value.Gate.InFlight() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatal("the call is still under way")
+		}
+	}
+}
+
+func TestMetadataAndErrorsAreTheSameByBothDoors(t *testing.T) {
+	h := startHouse(t)
+	type outcome struct {
+		Code            codes.Code
+		Message         string
+		Details         int
+		Header, Trailer map[string][]string // metadata.MD does not show itself
+	}
+	var outcomes []outcome
+	for _, address := range []string{"unix:" + h.socket, h.http} {
+		ctx := metadata.AppendToOutgoingContext(t.Context(), "x-bin", "\x00\x01")
+		var header, trailer metadata.MD
+		request := &conformancev1.UnaryRequest{ResponseDefinition: &conformancev1.UnaryResponseDefinition{
+			ResponseHeaders:  []*conformancev1.Header{{Name: "h-bin", Value: []string{"\x00\x01", "\u00fe"}}, {Name: "h", Value: []string{"1", "2"}}},
+			ResponseTrailers: []*conformancev1.Header{{Name: "t-bin", Value: []string{"\u00ff"}}, {Name: "t", Value: []string{"3"}}},
+			Response:         &conformancev1.UnaryResponseDefinition_Error{Error: &conformancev1.Error{Code: 77, Message: new("seventy-seven \u2013 %0a\n")}},
+		}}
+		_, err := conformancev1.NewConformanceServiceClient(h.dial(t, address)).Unary(ctx, request, grpc.Header(&header), grpc.Trailer(&trailer))
+		st := status.Convert(err)
+		for _, md := range []metadata.MD{header, trailer} {
+			maps.DeleteFunc(md, func(key string, _ []string) bool { return !slices.Contains([]string{"h", "h-bin", "t", "t-bin"}, key) })
+		}
+		outcomes = append(outcomes, outcome{st.Code(), st.Message(), len(st.Proto().GetDetails()), header, trailer})
+	}
+	want := outcome{
+		77, "seventy-seven \u2013 %0a\n", 1,
+		map[string][]string{"h": {"1", "2"}, "h-bin": {"\x00\x01", "\u00fe"}}, map[string][]string{"t": {"3"}, "t-bin": {"\u00ff"}},
+	}
+	if diff := cmp.Diff([]outcome{want, want}, outcomes); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestManyCallsOfAllKindsLeaveNothing(t *testing.T) {
+	h := startHouse(t)
+	conn := h.dial(t, h.http)
+	client := testpb.NewTestServiceClient(conn)
+	done := make(chan error, 64)
+	for i := range cap(done) {
+		go func() { done <- callAndLeave(t.Context(), client, i) }()
+	}
+	for range cap(done) {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// callAndLeave opens a stream both ways, and leaves it as the number says.
+func callAndLeave(ctx context.Context, client testpb.TestServiceClient, how int) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := client.FullDuplexCall(ctx)
+	if err != nil {
+		return err
+	}
+	for range how % 7 {
+		if err := stream.Send(&testpb.StreamingOutputCallRequest{ResponseParameters: []*testpb.ResponseParameters{{Size: 100}}}); err != nil {
+			return err
+		}
+		if _, err := stream.Recv(); err != nil {
+			return err
+		}
+	}
+	if how%2 == 0 {
+		return nil // cancelled in the middle
+	}
+	if err := stream.CloseSend(); err != nil {
+		return err
+	}
+	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
+		return fmt.Errorf("got %w, want the end", err)
+	}
+	return nil
+}
