@@ -50,6 +50,11 @@ OWN_THREADS = 8  # for the host's questions, which must not wait for anybody's c
 
 Code = grpc.StatusCode
 
+# Set when the process is about to be replaced or stopped. Calls are still served for a while;
+# one that lasts for as long as its caller likes, such as a stream of events, ends then:
+#   while not gaia_plugin.draining.wait(1): yield …
+draining = threading.Event()
+
 
 class Refused(Exception):
     """Raised in a call: what the caller is told. Any other exception is a bug of the
@@ -125,8 +130,8 @@ class _Plugin:
             options=[("grpc.max_receive_message_length", MAX_MESSAGE), ("grpc.max_send_message_length", MAX_MESSAGE),
                      ("grpc.max_metadata_size", MAX_METADATA), ("grpc.so_reuseport", 0)])
         server.add_generic_rpc_handlers([
-            _handlers("gaia.plugin.v1.Plugin", Describe=self._describe, Configure=self._configure, Drain=self._drain,
-                      CollectMetrics=self._collect_metrics),
+            _handlers("gaia.plugin.v1.Plugin", Describe=self._describe, Configure=self._configure,
+                      AnnounceDrain=self._announce_drain, Drain=self._drain, CollectMetrics=self._collect_metrics),
             _handlers("grpc.health.v1.Health", Check=self._check),
         ] + [self._own(name, impl) for name, impl in self._services.items()])
         socket = os.path.join(os.environ["PLUGIN_UNIX_SOCKET_DIR"], "plugin-%d" % os.getpid())
@@ -202,6 +207,7 @@ class _Plugin:
 
     def _drained(self, seconds):
         """Lets nobody in any more, and waits. It returns how many are still inside."""
+        draining.set()
         with self._door:
             self._shut = True
             self._door.wait_for(lambda: self._inside == 0, seconds)
@@ -221,6 +227,10 @@ class _Plugin:
         for impl in set(self._services.values()):
             faults += getattr(impl, "configure", lambda _: ())(config) or ()
         return dict(diagnostics=[dict(path=path, summary="Value not allowed", detail=detail) for path, detail in faults])
+
+    def _announce_drain(self, _request, _context):
+        draining.set()
+        return {}
 
     def _drain(self, _request, context):
         return dict(unfinished=self._drained(context.time_remaining() or STOP_GRACE))
@@ -263,6 +273,8 @@ _CONTRACT = {
     "ConfigureRequest": "config=1 bytes, subsystem=2 string",
     "ConfigureResponse": "diagnostics=1 Diagnostic*",
     "Diagnostic": "path=1 string, summary=2 string, detail=3 string",
+    "AnnounceDrainRequest": "",
+    "AnnounceDrainResponse": "",
     "DrainRequest": "",
     "DrainResponse": "unfinished=1 uint32",
     "CollectMetricsRequest": "",

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	filev1 "github.com/gaia-go/gaia/proto/gaia/file/v1"
+	"github.com/gaia-go/gaia/sdk"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -45,6 +46,8 @@ func (m *manager) Lock(ctx context.Context, r *filev1.LockRequest) (*filev1.Lock
 	if r.GetToken() != "" {
 		return p.extend(r.GetToken(), ttl)
 	}
+	ctx, stop := sdk.UntilDrain(ctx) // nothing is done while it waits
+	defer stop()
 	wait, cancel := context.WithTimeout(ctx, r.GetWait().AsDuration())
 	defer cancel()
 	for {
@@ -58,6 +61,9 @@ func (m *manager) Lock(ctx context.Context, r *filev1.LockRequest) (*filev1.Lock
 		case <-freed.C:
 		case <-wait.Done():
 			err = p.fail(codes.FailedPrecondition, "is locked by %.100q until %s", holder.owner, holder.expires.Format(time.RFC3339))
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
 		}
 		freed.Stop()
 		if err != nil {

@@ -166,11 +166,17 @@ func TestCallsOfAPluginInPythonOutliveItsRestart(t *testing.T) {
 	before := h.await(t, "moody", isReady)
 	flag := filepath.Join(h.dir, "go")
 	var calls sync.WaitGroup
-	for range 4 { // as many as it serves at once: its health is asked beside them
+	streamed := make(chan struct{})
+	go func() {
+		defer close(streamed)
+		h.says(t, true, `{"left":1}`, "call", "moody.Countdown")
+	}()
+	for range 3 { // with the stream as many as it serves at once: its health is asked beside them
 		calls.Go(func() { h.says(t, true, "wait by", "call", "moody.Hello", "name=wait "+flag) })
 	}
 	h.await(t, "moody", func(s *hostv1.Subsystem) bool { return s.GetInFlight() == 4 })
 	h.says(t, true, "generation 2 of moody serves", "restart", "moody")
+	<-streamed // it is told that its end is near
 	if err := syscall.Kill(int(before.GetPid()), 0); err != nil {
 		t.Errorf("the old instance did not wait for its calls: %v", err)
 	}

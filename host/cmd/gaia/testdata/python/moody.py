@@ -7,6 +7,7 @@ import time
 import gaia_plugin
 
 api = gaia_plugin.Api("hello.binpb")
+CountdownResponse = api.message("hello.v1.CountdownResponse")
 HelloResponse = api.message("hello.v1.HelloResponse")
 
 
@@ -25,6 +26,10 @@ class Moody:
         if mood == "log":
             gaia_plugin.log.warning("as asked", extra=dict(fields=dict(mood="good")))
         return HelloResponse(text="%s by %d" % (mood, os.getpid()))
+
+    def Countdown(self, request, context):
+        yield CountdownResponse(left=1)
+        gaia_plugin.draining.wait()
 
 
 gaia_plugin.serve(api, {"hello.v1.Greeter": Moody()}, config="hello.v1.Config", calls=4)
