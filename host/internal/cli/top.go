@@ -59,7 +59,7 @@ func (c *command) top(ctx context.Context, every time.Duration, once bool) error
 	if err != nil {
 		return err
 	}
-	live := !once && !c.json && isTerminal(c.Stdout) && isTerminal(c.Stdin)
+	live := !once && !c.json && isTerminal(c.Stdout) && isTerminal(c.Stdin) && c.Getenv("TERM") != "dumb"
 	if !live {
 		defer h.Close()
 		return c.topPlain(ctx, h, every, once || !c.json)
