@@ -16,7 +16,7 @@ import (
 // repository is the root of this tree, seen from the folder of these tests.
 const repository = "../../.."
 
-// fenced is a fenced block of a page, and what a comment just before it says.
+// fenced is a block between fences of a page, and what a comment just before it says.
 type fenced struct {
 	line    int    // of the opening fence
 	lang    string // "sh", "hcl", "text", …; may be empty
@@ -84,7 +84,7 @@ func readText(t testing.TB, path string) string {
 	return string(content)
 }
 
-// pages lists the Markdown files of the tree, without what tools and runs leave.
+// markdownFiles lists the Markdown files of the tree, without what tools and runs leave.
 func markdownFiles(t testing.TB) []string {
 	t.Helper()
 	var files []string

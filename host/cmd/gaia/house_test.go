@@ -70,12 +70,16 @@ func programs() map[string]string {
 	}
 }
 
+// binDir is where binaries has built them; "" before.
+var binDir string
+
 // binaries builds the host, the plugins and what they start once for all tests.
 var binaries = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "gaia-bin")
 	if err != nil {
 		return "", err
 	}
+	binDir = dir
 	for out, pkg := range programs() {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, out), pkg)
 		if output, err := cmd.CombinedOutput(); err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"flag"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -17,7 +18,18 @@ func TestMain(m *testing.M) {
 	flag.Bool("update", false, "rewrite what the scripts in testdata expect")
 	commands := fleet()
 	commands["gaia"] = main
-	testscript.Main(m, commands)
+	testscript.Main(tidy{m}, commands)
+}
+
+// tidy removes what all tests have shared.
+type tidy struct{ *testing.M }
+
+func (t tidy) Run() int {
+	code := t.M.Run()
+	if binDir != "" {
+		_ = os.RemoveAll(binDir)
+	}
+	return code
 }
 
 // TestScripts runs the sessions in testdata/script, which need no running
