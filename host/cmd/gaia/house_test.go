@@ -72,10 +72,7 @@ func programs() map[string]string {
 
 // binaries builds the host, the plugins and what they start once for all tests.
 var binaries = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "gaia-bin")
-	if err != nil {
-		return "", err
-	}
+	dir := os.Getenv(binEnv)
 	for out, pkg := range programs() {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(dir, out), pkg)
 		if output, err := cmd.CombinedOutput(); err != nil {

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"flag"
+	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -17,7 +19,27 @@ func TestMain(m *testing.M) {
 	flag.Bool("update", false, "rewrite what the scripts in testdata expect")
 	commands := fleet()
 	commands["gaia"] = main
-	testscript.Main(m, commands)
+	testscript.Main(tidy{m}, commands)
+}
+
+// binEnv is the directory into which binaries builds.
+const binEnv = "GAIA_TEST_BIN"
+
+// tidy runs the tests and removes what was built for them, some 200 MB.
+type tidy struct{ *testing.M }
+
+// Run implements testscript.TestingM.
+func (m tidy) Run() int {
+	dir, err := os.MkdirTemp("", "gaia-bin")
+	if err == nil {
+		defer os.RemoveAll(dir) //nolint:errcheck // of a directory for temporary files
+		err = os.Setenv(binEnv, dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.M.Run()
 }
 
 // TestScripts runs the sessions in testdata/script, which need no running
