@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -277,7 +276,7 @@ func TestACallInFlightIsAnsweredWhenTheHostStops(t *testing.T) {
 }
 
 func TestAStreamThatKnowsOfNoDrainIsCutWhenItsTimeIsOver(t *testing.T) {
-	h := open(t, newHouse(t), fleetConfig("  restart {\n    drain_timeout = \"50ms\"\n    stop_timeout = \"2500ms\"\n  }\n", "stream"), "stream")
+	h := open(t, newHouse(t), fleetConfig("  restart { drain_timeout = \"50ms\" }\n", "stream"), "stream")
 	before := h.status(t, "stream")
 	stream, err := h.conn.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true}, "/fleet.Stream/Down")
 	if err != nil {
@@ -297,10 +296,5 @@ func TestAStreamThatKnowsOfNoDrainIsCutWhenItsTimeIsOver(t *testing.T) {
 	}
 	if after := h.await(t, "stream", isReady); after.GetGeneration() != before.GetGeneration()+1 {
 		t.Errorf("got %v, want the next generation", after)
-	}
-	// It has not waited 3 s more for what was cut, and so not been killed. (With the
-	// race detector a process takes a second to exit.)
-	if !eventually(t, func() bool { return strings.Contains(h.stderr.String(), `"exit":"exited with code 0`) }) {
-		t.Errorf("it did not end by itself:\n%s", h.stderr)
 	}
 }
