@@ -21,7 +21,7 @@ import (
 
 const (
 	// pagePatience bounds the commands of one page.
-	pagePatience = time.Minute
+	pagePatience = 2 * time.Minute
 	// mark begins the lines by which a session tells what it has come to.
 	mark = "::docs:: "
 	// notRun, with a reason, in a comment before a block leaves it out.
