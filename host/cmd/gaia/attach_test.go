@@ -172,6 +172,9 @@ func TestWhatCannotBeAttachedChangesNothing(t *testing.T) {
 	h.says(t, false, "the command comes after --", "plugin", "attach", "echo", "true")
 	h.says(t, false, "speaks version 2", "plugin", "attach", "echo", "--", "echo", "1|2|unix|/nowhere|grpc")
 	h.says(t, false, "/nowhere", "plugin", "attach", "echo", "--", "sh", "-c", "echo '1|1|unix|/nowhere|grpc'; exec sleep 60")
+	h.says(t, false, "a socket of the host itself", "plugin", "attach", "echo", "--", "sh", "-c", "echo '1|1|unix|"+h.table.Socket+"|grpc'; exec sleep 60")
+	other := open(t, newHouse(t), fleetConfig("", "echo"), "echo")
+	h.says(t, false, "is it a gaia plugin?", "plugin", "attach", "echo", "--", "sh", "-c", "echo '1|1|unix|"+other.table.Socket+"|grpc'; exec sleep 60")
 	if now := h.status(t, "echo"); now.GetPid() != before.GetPid() {
 		t.Errorf("got %v, want what was there before", now)
 	}
