@@ -32,13 +32,13 @@ type Client struct {
 	allow       []config.Permission
 	everything  bool   // whatever allow says: the host's own token
 	rule        string // "config.hcl:12", where the block is
+	clients     *Clients
 
 	// Of all clients of that name.
 	gate      *gate.Gate
 	inquiries *gate.Gate // of reflection and health: a client that looks around does not use up its rate
 	metrics   *telemetry.Client
 	flights   *flights
-	audit     *Log
 }
 
 // Allows reports whether the client may call a method ("/pkg.Service/Method") of
