@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -40,13 +41,20 @@ func check(ctx context.Context, path string, logger hclog.Logger, ties superviso
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	trusted, _ := config.LoadHost(path)
+	trusted, isSound := config.LoadHost(path)
 	policy, lockFaults := trust.Open(path, trusted)
 	executables := supervisor.NewExecutables()
 	executables.Trust(policy.Check)
 	describe := func(h config.Host, s *config.Subsystem) (*registry.Description, error) {
-		d, _, err := newCatalog(h, executables, socketDir, logger, ties).describe(ctx, s.Plugin, s.SHA256)
-		return d, err
+		plugins := newCatalog(h, executables, socketDir, logger, ties)
+		if isSound && !lockFaults.HasErrors() {
+			d, _, err := plugins.describe(ctx, s.Plugin, s.SHA256)
+			return d, err
+		}
+		if d := plugins.known(s.Plugin, s.SHA256); d != nil {
+			return d, nil
+		}
+		return nil, errors.New("it is not started to be asked: with a fault in the host block or the lock file, nobody can say which plugins are trusted")
 	}
 	cfg, report := config.Load(path, askAtOnce(path, func(h config.Host, s *config.Subsystem) (protoreflect.MessageDescriptor, error) {
 		d, err := describe(h, s)
@@ -56,13 +64,23 @@ func check(ctx context.Context, path string, logger hclog.Logger, ties superviso
 		return d.ConfigMessage(), nil
 	}))
 	report.Add(lockFaults)
+	if cfg != nil && (!isSound || !slices.Equal(cfg.Host.TrustedKeys, trusted.TrustedKeys)) {
+		report.Add(changed())
+	}
 	if report.HasErrors() {
 		return nil, nil, report
 	}
-	described := func(s *config.Subsystem) *registry.Description {
+	report.Add(unknown(cfg, func(s *config.Subsystem) *registry.Description {
 		d, _ := describe(cfg.Host, s) // that it cannot be described was said
 		return d
-	}
+	}))
+	return cfg, policy, report
+}
+
+// unknown warns of what no plugin has. described is what a subsystem's plugin
+// serves; nil when that is not known.
+func unknown(cfg *config.Config, described func(*config.Subsystem) *registry.Description) *config.Report {
+	report := &config.Report{}
 	for i := range cfg.Subsystems {
 		s := &cfg.Subsystems[i]
 		if len(s.KeysUsed()) == 0 {
@@ -75,7 +93,13 @@ func check(ctx context.Context, path string, logger hclog.Logger, ties superviso
 	for i := range cfg.Clients {
 		report.Add(unknownPermissions(cfg, &cfg.Clients[i], described))
 	}
-	return cfg, policy, report
+	return report
+}
+
+// changed is the fault of a config that was another one when it was read again: plugins were
+// asked by what it said before of which are trusted.
+func changed() *config.Report {
+	return config.FaultWithoutPlace("Config has changed", "The file was written while it was read. Try again.")
 }
 
 // unknownKeys warns of policies that are kept apart by a key which no method
