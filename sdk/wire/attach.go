@@ -114,6 +114,11 @@ func Attach(ctx context.Context, socket string, output func(pid int, line []byte
 	return a, nil
 }
 
+// lastSteps is how long a process whose connection has ended may take to end, too,
+// before it counts as gone. Until it has, it may hold the lock or the port that
+// the next one needs.
+const lastSteps = 2 * time.Second
+
 // watch sees the connection end, which the process's end brings about.
 func (a *Attached) watch(ctx context.Context) {
 	for a.conn.GetState() == connectivity.Ready {
@@ -121,6 +126,7 @@ func (a *Attached) watch(ctx context.Context) {
 			return
 		}
 	}
+	awaitEnd(ctx, a.PID(), lastSteps)
 	a.detach()
 }
 

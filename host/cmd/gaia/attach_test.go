@@ -64,8 +64,8 @@ const impatient = `
   limits { timeout = "200ms" }
   health {
     every   = "10ms"
-    timeout = "10ms"
-    misses  = 1
+    timeout = "200ms"
+    misses  = 2
   }
   restart { drain_timeout = "20s" }
 `
