@@ -179,6 +179,17 @@ func TestACallThatWaitsForATokenEndsWhenItsClientIsGone(t *testing.T) {
 	}
 }
 
+func TestAClientWithoutLimitsHasABoundAllTheSame(t *testing.T) {
+	c, set := clientsOf(t, fmt.Sprintf(ci, ""))
+	if got := as(t, c).Client.gate.Limit(); got != maxCalls {
+		t.Errorf("%d calls, want %d", got, maxCalls)
+	}
+	set(fmt.Sprintf(ci, "  limits { concurrency = 20000 }"))
+	if got := as(t, c).Client.gate.Limit(); got != 20000 {
+		t.Errorf("%d calls, want those of the config", got)
+	}
+}
+
 func TestACallThatAReloadOvertakesIsHeldToTheNewConfig(t *testing.T) {
 	for _, test := range []struct {
 		name, config string
