@@ -38,10 +38,13 @@ func (h *handler) call(w http.ResponseWriter, r *http.Request, s *subsystem, m *
 		return
 	}
 	defer cancel()
+	in.body.share = h.Bodies.Share()
+	defer in.body.share.Close()
 	control := http.NewResponseController(w)
 	// A server that cannot do that has one direction at a time: then so be it.
 	if m.ClientStreams {
 		_ = control.EnableFullDuplex()
+		_ = control.SetReadDeadline(time.Time{})
 	} else {
 		in.body.expect(patience)
 	}
