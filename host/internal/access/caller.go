@@ -69,14 +69,15 @@ type Call struct {
 func (c *Caller) Do(ctx context.Context, call *Call, forward func(ctx context.Context, deadline time.Time) error) (err error) {
 	start := time.Now()
 	defer func() { c.ended(call, start, err) }()
-	if err := c.Client.permit(call); err != nil {
+	ctx, revoke := context.WithCancelCause(ctx)
+	defer revoke(nil)
+	f := c.Client.flights.add(c.Client, call, revoke)
+	defer c.Client.flights.remove(f)
+	// Only now: a reload that this does not see finds the call among the flights.
+	if err := c.Client.clients.permit(c.Client, call); err != nil {
 		c.Client.metrics.Rejected(policyAllow)
 		return err
 	}
-	ctx, revoke := context.WithCancelCause(ctx)
-	defer revoke(nil)
-	f := c.Client.flights.add(call, revoke)
-	defer c.Client.flights.remove(f)
 	var answer error
 	forwarded := false
 	err = c.Client.passes(call).Do(ctx, &gate.Call{Method: call.Method, Stream: call.Stream, Start: start},
@@ -111,7 +112,7 @@ func (c *Caller) ended(call *Call, start time.Time, err error) {
 		code = status.Code(err)
 	}
 	c.Client.metrics.Ended(code)
-	c.Client.audit.add(line{
+	c.Client.clients.audit.add(line{
 		Time: start, Client: c.Client.Name, Door: c.Door, Peer: c.Peer,
 		Subsystem: call.Subsystem, Method: call.Method, Key: call.Key, Code: code, Took: time.Since(start),
 	})

@@ -53,24 +53,38 @@ func (c *Clients) Set(host config.Token, clients []config.Client) {
 	}
 	c.current.Store(&next)
 	for _, old := range before {
-		i := slices.IndexFunc(next, func(n *Client) bool { return n.Name == old.Name })
-		switch {
-		case i < 0:
-			old.flights.recheck(revoked)
+		old.flights.recheck()
+		if c.successor(old) == nil {
 			old.metrics.Remove()
-		case next[i].token != old.token || next[i].certificate != old.certificate:
-			old.flights.recheck(revoked)
-		default:
-			old.flights.recheck(next[i].permit)
 		}
 	}
+}
+
+// successor is who is known by the name of a client now; nil: nobody.
+func (c *Clients) successor(of *Client) *Client {
+	for _, now := range *c.current.Load() {
+		if now.flights == of.flights {
+			return now
+		}
+	}
+	return nil
+}
+
+// permit is the error if a call may not be made, or go on, as clients are now. of
+// is who makes it, perhaps by a config that is not in force any more.
+func (c *Clients) permit(of *Client, call *Call) error {
+	now := c.successor(of)
+	if now == nil || now.token != of.token || now.certificate != of.certificate {
+		return status.Error(codes.Unauthenticated, "the credentials of this call were taken away by a reload of the config")
+	}
+	return now.permit(call)
 }
 
 // client makes one of the next clients, out of what is known of it.
 func (c *Clients) client(before []*Client, cfg *config.Client) *Client {
 	n := &Client{
 		Name: cfg.Name, token: cfg.Token, certificate: cfg.Certificate, allow: cfg.Allow, rule: ruleOf(cfg),
-		audit: c.audit,
+		clients: c,
 	}
 	if i := slices.IndexFunc(before, func(b *Client) bool { return b.Name == cfg.Name }); i >= 0 {
 		n.gate, n.inquiries, n.metrics, n.flights = before[i].gate, before[i].inquiries, before[i].metrics, before[i].flights
@@ -84,10 +98,6 @@ func (c *Clients) client(before []*Client, cfg *config.Client) *Client {
 	n.metrics.Policies(policyAllow)
 	n.metrics.Policies(n.gate.Policies()...)
 	return n
-}
-
-func revoked(*Call) error {
-	return status.Error(codes.Unauthenticated, "the credentials of this call were taken away by a reload of the config")
 }
 
 // byToken finds whose a token is; nil: nobody's. It takes the same time whatever

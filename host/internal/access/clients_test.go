@@ -179,6 +179,42 @@ func TestACallThatWaitsForATokenEndsWhenItsClientIsGone(t *testing.T) {
 	}
 }
 
+func TestAClientWithoutLimitsHasABoundAllTheSame(t *testing.T) {
+	c, set := clientsOf(t, fmt.Sprintf(ci, ""))
+	if got := as(t, c).Client.gate.Limit(); got != maxCalls {
+		t.Errorf("%d calls, want %d", got, maxCalls)
+	}
+	set(fmt.Sprintf(ci, "  limits { concurrency = 20000 }"))
+	if got := as(t, c).Client.gate.Limit(); got != 20000 {
+		t.Errorf("%d calls, want those of the config", got)
+	}
+}
+
+func TestACallThatAReloadOvertakesIsHeldToTheNewConfig(t *testing.T) {
+	for _, test := range []struct {
+		name, config string
+		want         codes.Code
+	}{
+		{"the same", fmt.Sprintf(ci, ""), codes.OK},
+		{"no client", "", codes.Unauthenticated},
+		{"another token", strings.Replace(fmt.Sprintf(ci, ""), "0123456789abcdef", "fedcba9876543210", 1), codes.Unauthenticated},
+		{"another list", strings.Replace(fmt.Sprintf(ci, ""), "api.Do", "api.Undo", 1), codes.PermissionDenied},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c, set := clientsOf(t, fmt.Sprintf(ci, ""))
+			caller, forwarded := as(t, c), false
+			set(test.config)
+			err := caller.Do(t.Context(), &Call{Subsystem: "api", Method: "/p.S/Do"}, func(context.Context, time.Time) error {
+				forwarded = true
+				return nil
+			})
+			if status.Code(err) != test.want || forwarded != (test.want == codes.OK) {
+				t.Errorf("got %v, forwarded: %v", err, forwarded)
+			}
+		})
+	}
+}
+
 func (f *flights) any() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()

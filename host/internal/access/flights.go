@@ -14,6 +14,7 @@ type flights struct {
 }
 
 type flight struct {
+	client *Client // as it was when the call came
 	call   *Call
 	revoke context.CancelCauseFunc
 }
@@ -27,8 +28,8 @@ func (r *revocation) Error() string { return r.err.Error() }
 // asRevocation reports whether a context was ended by a revocation.
 func asRevocation(cause error, r **revocation) bool { return errors.As(cause, r) }
 
-func (f *flights) add(call *Call, revoke context.CancelCauseFunc) *flight {
-	one := &flight{call: call, revoke: revoke}
+func (f *flights) add(client *Client, call *Call, revoke context.CancelCauseFunc) *flight {
+	one := &flight{client, call, revoke}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.all[one] = struct{}{}
@@ -41,12 +42,12 @@ func (f *flights) remove(one *flight) {
 	delete(f.all, one)
 }
 
-// recheck ends those calls of which permit says that they may not go on.
-func (f *flights) recheck(permit func(*Call) error) {
+// recheck ends those calls that may not go on as clients are now.
+func (f *flights) recheck() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for one := range f.all {
-		if err := permit(one.call); err != nil {
+		if err := one.client.clients.permit(one.client, one.call); err != nil {
 			one.revoke(&revocation{err})
 		}
 	}

@@ -43,7 +43,7 @@ func (c *Clients) identify(v *Visit) (*Client, error) {
 	const remedy = "send the metadata or header \"authorization\" with \"Bearer \" and the token of a client block, or that in the file token beside the host's socket"
 	switch {
 	case v.Door == DoorTCP && v.Certificate == nil:
-		return nil, status.Error(codes.Unauthenticated, "the certificate of this connection is not one that the authorities in host.tls.client_ca have signed")
+		return nil, status.Error(codes.Unauthenticated, "the certificate of this connection has expired, or is not one that the authorities in host.tls.client_ca have signed")
 	case len(v.Credentials) > 1:
 		return nil, status.Error(codes.Unauthenticated, "authorization is given more than once; "+remedy)
 	case len(v.Credentials) == 1:

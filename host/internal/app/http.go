@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/gaia-go/gaia/host/internal/door"
+	"github.com/gaia-go/gaia/host/internal/door/bodies"
 	"github.com/gaia-go/gaia/host/internal/door/rest"
 	"github.com/gaia-go/gaia/host/internal/door/rpc"
 	"github.com/gaia-go/gaia/host/internal/supervisor"
@@ -33,6 +34,7 @@ func (h *host) openHTTP() (serve func(ctx context.Context) error, err error) {
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
+	memory := bodies.New(bodies.Size)
 	server := door.New(door.Config{
 		Pages: telemetry.Pages(telemetry.PagesConfig{
 			Metrics:    telemetry.NewMerger(h.metrics, h.sources, h.logger),
@@ -40,10 +42,11 @@ func (h *host) openHTTP() (serve func(ctx context.Context) error, err error) {
 			Logger:     h.logger,
 		}),
 		Profiles: telemetry.Profiles(),
-		RPC:      rpc.New(rpc.Config{Registry: h.registry, Gateway: h.gateway}),
+		RPC:      rpc.New(rpc.Config{Registry: h.registry, Gateway: h.gateway, Bodies: memory}),
 		REST: rest.New(rest.Config{
 			Calls:      h.gateway,
 			Registry:   h.registry,
+			Bodies:     memory,
 			Subsystems: h.listed,
 			Version:    h.options.Version,
 		}),

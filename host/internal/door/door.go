@@ -65,7 +65,7 @@ func New(c Config) *Server {
 		c.Authenticate = bearer(c.Token)
 	}
 	s := &Server{config: c, calls: make(chan struct{}, maxCalls), leaving: make(chan struct{})}
-	s.handler = s.visitors.count(s.contain(checkHost(c.Host, noSniff(s.routes()))))
+	s.handler = s.visitors.count(s.contain(boundBody(checkHost(c.Host, noSniff(s.routes())))))
 	return s
 }
 
@@ -77,7 +77,7 @@ func (s *Server) Handler() http.Handler { return s.handler }
 func (s *Server) routes() http.Handler {
 	profiles := s.private(s.config.Profiles, bearer(s.config.Token))
 	rest := s.private(s.call(s.config.REST), s.config.Authenticate)
-	rpc := s.private(s.call(s.config.RPC), s.config.Authenticate)
+	rpc := s.private(s.call(noForms(s.config.RPC)), s.config.Authenticate)
 	pages := s.untilStop(s.config.Pages)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch path := r.URL.Path; {
@@ -137,11 +137,6 @@ func (s *Server) private(next http.Handler, authenticate func(*http.Request) (co
 // call lets in as many calls as there is room for.
 func (s *Server) call(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if isForm(r) {
-			http.Error(w, "a form is not taken, because any web page can send one; send JSON with the header Content-Type: application/json "+
-				"(curl --json '{…}' does, curl -d does not)", http.StatusUnsupportedMediaType)
-			return
-		}
 		select {
 		case s.calls <- struct{}{}:
 			defer func() { <-s.calls }()
@@ -154,9 +149,10 @@ func (s *Server) call(next http.Handler) http.Handler {
 }
 
 // untilStop cancels requests as soon as the server stops: nobody waits for a
-// page.
+// page, nor for who does not read it.
 func (s *Server) untilStop(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(pageTimeout)) // a test's recorder has none
 		ctx, cancel := context.WithCancel(r.Context())
 		var watch sync.WaitGroup
 		watch.Go(func() {

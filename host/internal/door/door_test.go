@@ -1,6 +1,7 @@
 package door
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -10,9 +11,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/hashicorp/go-hclog"
 )
 
@@ -174,14 +176,16 @@ func TestFormsAreRefusedAndTheRemedyIsNamed(t *testing.T) {
 		"application/x-www-form-urlencoded":                415,
 		"Application/X-WWW-Form-URLEncoded; charset=utf-8": 415,
 		"multipart/form-data; boundary=x":                  415,
+		"text/plain":                                       415,
 		"application/json":                                 200,
 		"":                                                 200,
 	} {
-		for _, path := range []string{"/v1/a/B", "/a.B/C"} {
-			w := ask(t, h, http.MethodPost, path, "Authorization: Bearer s3cret", "Content-Type: "+kind)
-			if w.Code != want || want == 415 && !strings.Contains(w.Body.String(), "curl --json") {
-				t.Errorf("%s of %q: got %d %s", path, kind, w.Code, w.Body)
-			}
+		w := ask(t, h, http.MethodPost, "/a.B/C", "Authorization: Bearer s3cret", "Content-Type: "+kind)
+		if w.Code != want || want == 415 && !strings.Contains(w.Body.String(), "curl --json") {
+			t.Errorf("a call of %q: got %d %s", kind, w.Code, w.Body)
+		}
+		if w := ask(t, h, http.MethodPost, "/v1/a/B", "Authorization: Bearer s3cret", "Content-Type: "+kind); w.Body.String() != "rest" {
+			t.Errorf("/v1 of %q: got %d %s; it refuses by itself, in JSON", kind, w.Code, w.Body)
 		}
 	}
 }
@@ -333,7 +337,7 @@ func TestServeReportsAListenerThatIsGone(t *testing.T) {
 
 func TestTokensAreComparedWhole(t *testing.T) {
 	got := []bool{sameToken("abc", "abc"), sameToken("ab", "abc"), sameToken("abcd", "abc"), sameToken("", "")}
-	if diff := cmp.Diff([]bool{true, false, false, false}, got); diff != "" {
+	if diff := gocmp.Diff([]bool{true, false, false, false}, got); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -357,3 +361,69 @@ func TestAPanicIsContainedAndLogged(t *testing.T) {
 		t.Errorf("log: %s", got)
 	}
 }
+
+func TestABodyThatNobodyAskedForIsNotWaitedFor(t *testing.T) {
+	for _, c := range []struct{ name, path, header string }{
+		{"a page", "/livez", ""},
+		{"a refusal", "/v1/a/B", ""},
+		{"a foreign host", "/livez", "Host: evil.example\r\n"},
+		{"a handler that does not read", "/v1/a/B", "Authorization: Bearer s3cret\r\n"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			lis := newPipeListener()
+			ctx, cancel := context.WithCancel(context.WithoutCancel(t.Context()))
+			served := make(chan error, 1)
+			go func() { served <- New(testConfig()).Serve(ctx, lis) }()
+			conn := lis.dial()
+			header := cmp.Or(c.header, "Host: localhost\r\n")
+			if !strings.HasPrefix(header, "Host") {
+				header += "Host: localhost\r\n"
+			}
+			go func() {
+				_, _ = io.WriteString(conn, "POST "+c.path+" HTTP/1.1\r\n"+header+"Content-Length: 100\r\n\r\n")
+			}()
+			start := time.Now()
+			if _, err := io.Copy(io.Discard, conn); err != nil {
+				t.Errorf("%s: %v", c.name, err)
+			}
+			if took := time.Since(start); took > 2*bodyTimeout {
+				t.Errorf("%s: the connection was held for %v", c.name, took)
+			}
+			cancel()
+			if err := <-served; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// pipeListener has connections within the process, whose time is that of a test.
+type pipeListener struct {
+	conns  chan net.Conn
+	closed chan struct{}
+	close  func()
+}
+
+func newPipeListener() *pipeListener {
+	closed := make(chan struct{})
+	return &pipeListener{conns: make(chan net.Conn), closed: closed, close: sync.OnceFunc(func() { close(closed) })}
+}
+
+func (l *pipeListener) dial() net.Conn {
+	here, there := net.Pipe()
+	l.conns <- there
+	return here
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error { l.close(); return nil }
+
+func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -64,12 +65,18 @@ func checkOrigin(r *http.Request) error {
 	return nil
 }
 
-// isForm reports whether a body is one that a web page can send anywhere
-// without being asked (the CORS-safelisted types but text/plain, which is a
-// type of its own to some).
-func isForm(r *http.Request) bool {
-	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	return kind == "application/x-www-form-urlencoded" || kind == "multipart/form-data"
+// noForms refuses bodies that a web page can send anywhere without being asked
+// (the CORS-safelisted types). RPC would, too, and not say what to do.
+func noForms(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); kind {
+		case "application/x-www-form-urlencoded", "multipart/form-data", "text/plain":
+			http.Error(w, "a form is not taken, because any web page can send one; send JSON with the header Content-Type: application/json "+
+				"(curl --json '{…}' does, curl -d does not)", http.StatusUnsupportedMediaType)
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
 }
 
 // bearer knows who has the token; without a token there is nobody.
@@ -87,6 +94,22 @@ func bearer(token string) func(*http.Request) (context.Context, error) {
 func sameToken(given, want string) bool {
 	a, b := sha256.Sum256([]byte(given)), sha256.Sum256([]byte(want))
 	return subtle.ConstantTimeCompare(a[:], b[:]) == 1 && want != ""
+}
+
+// boundBody gives bodies little time: the server reads what a handler leaves of
+// one, and would wait for ever for who announces a body and does not send it.
+// Handlers that want the body say how long it may take.
+func boundBody(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body == http.NoBody {
+			next.ServeHTTP(w, r)
+			return
+		}
+		control := http.NewResponseController(w)
+		_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // a test's recorder has none
+		next.ServeHTTP(w, r)
+		_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
+	})
 }
 
 // noSniff keeps browsers from taking an answer for a page.

@@ -18,6 +18,10 @@ const (
 	maxHeaderBytes    = 64 << 10
 	readHeaderTimeout = 5 * time.Second
 	idleTimeout       = 2 * time.Minute
+	// bodyTimeout is how long a body may take that nobody has asked for.
+	bodyTimeout = 5 * time.Second
+	// pageTimeout is how long it may take to make a page and to send it.
+	pageTimeout = time.Minute
 	// lastWords is how long those that were cancelled then have to say so, and
 	// their callers to read it.
 	lastWords = 2 * time.Second
@@ -28,8 +32,8 @@ const (
 // grace. When it returns no handler runs; it returns nil when it ended because
 // of ctx. A Server serves once.
 //
-// There is no bound on the time of a request: a stream may last for days.
-// Handlers bound the time of what they read.
+// There is no bound on the time of a call: a stream may last for days. Handlers
+// of calls bound the time of what they read.
 func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 	calls, cancelCalls := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancelCalls()

@@ -1,29 +1,97 @@
 package request
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/gaia-go/gaia/host/internal/nearest"
 )
 
+// AppendJSON appends a message in protobuf's JSON mapping to b, in one line: without
+// the space that protojson varies on purpose. What is required may be missing.
+func AppendJSON(b []byte, m proto.Message, types Resolver) ([]byte, error) {
+	raw, err := protojson.MarshalOptions{Resolver: types, AllowPartial: true}.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	line := bytes.NewBuffer(b)
+	line.Grow(len(raw) + 1) // and the end of the line, for who adds it
+	err = json.Compact(line, raw)
+	return line.Bytes(), err
+}
+
 // maxJSONDepth is how deep JSON may be nested. protobuf's own bound for
 // decoding what is sent is 10,000; this leaves room for the path around it.
 const maxJSONDepth = 1000
 
+// maxJSONValues is how many values JSON may have. An empty message is three
+// bytes of text, and valueSize of memory.
+const (
+	maxJSONValues = 1 << 18
+	valueSize     = 320 // measured, with what is left of lists that have grown
+)
+
 // ParseJSON returns the message of type md that data holds in protobuf's JSON
 // mapping. Errors are of type *Error.
 func (p Parser) ParseJSON(md protoreflect.MessageDescriptor, data []byte) (*dynamicpb.Message, error) {
+	if n := jsonValues(data); n > maxJSONValues {
+		return nil, &Error{
+			Problem: fmt.Sprintf("%d values, and at most %d may be in one JSON document", n, maxJSONValues),
+			Hint:    "send them in parts, or in protobuf's binary form",
+		}
+	}
 	m := dynamicpb.NewMessage(md)
 	if err := p.unmarshal(m, place{}, data); err != nil {
 		return nil, err
 	}
 	return m, nil
+}
+
+// ParsedSize is about how many bytes of memory ParseJSON takes for data beside
+// the text in it.
+func ParsedSize(data []byte) int { return min(jsonValues(data), maxJSONValues) * valueSize }
+
+// jsonValues is how many values JSON has, without looking whether it is any.
+func jsonValues(data []byte) (n int) {
+	for len(data) > 0 {
+		text := bytes.IndexByte(data, '"')
+		if text < 0 {
+			text = len(data)
+		}
+		for _, c := range data[:text] {
+			if c == ',' || c == '[' || c == '{' {
+				n++
+			}
+		}
+		data = data[text:]
+		data = data[stringEnd(data):]
+	}
+	return n
+}
+
+// stringEnd is where the JSON string ends that data begins with.
+func stringEnd(data []byte) int {
+	for at := 1; at < len(data); at++ {
+		quote := bytes.IndexByte(data[at:], '"')
+		if quote < 0 {
+			break
+		}
+		escapes := 0
+		for at += quote; data[at-1-escapes] == '\\'; escapes++ {
+		}
+		if escapes%2 == 0 {
+			return at + 1
+		}
+	}
+	return len(data)
 }
 
 func (p Parser) unmarshal(m protoreflect.Message, at place, data []byte) error {

@@ -6,13 +6,16 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/gaia-go/gaia/host/internal/door/bodies"
 )
 
 // body is the body of a request, of which one goroutine reads.
 type body struct {
 	reader  io.Reader
 	control *http.ResponseController
-	ended   atomic.Bool // all was read
+	share   *bodies.Share // holds what was read of a message, and what was made of that
+	ended   atomic.Bool   // all was read
 	stopped atomic.Bool
 	err     error     // the last one, but for io.EOF
 	until   time.Time // when all of it has to be there; zero for no such time
@@ -27,6 +30,9 @@ func (b *body) Read(p []byte) (int, error) {
 		return 0, errStopped
 	}
 	n, err := b.reader.Read(p)
+	if full := b.share.Add(n); full != nil {
+		n, err = 0, full
+	}
 	switch {
 	case errors.Is(err, io.EOF) && !b.ended.Swap(true):
 		_ = b.control.SetReadDeadline(time.Time{}) // the server now waits there for the caller to leave

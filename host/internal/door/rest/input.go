@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -57,8 +58,10 @@ func newInput(w http.ResponseWriter, r *http.Request, s *subsystem, m *method, a
 
 // next returns the next message, encoded, and io.EOF after the last one.
 func (in *input) next(ctx context.Context) ([]byte, error) {
+	in.body.share.Close() // the message before is on its way
 	message, err := in.read()
 	if err == nil {
+		_ = in.body.share.Hold(len(message)) // which is less than what it was made of
 		in.received++
 		return message, nil
 	}
@@ -91,7 +94,10 @@ func (in *input) read() ([]byte, error) {
 func (in *input) encode(raw []byte) ([]byte, error) {
 	m := dynamicpb.NewMessage(in.method.Descriptor.Input())
 	if len(bytes.TrimSpace(raw)) > 0 {
-		var err error
+		err := in.body.share.Add(request.ParsedSize(raw))
+		if err != nil {
+			return nil, err
+		}
 		if m, err = in.parser.ParseJSON(in.method.Descriptor.Input(), raw); err != nil {
 			return nil, err
 		}
@@ -222,6 +228,8 @@ func (in *input) explain(ctx context.Context, err error) error {
 		return status.Errorf(codes.ResourceExhausted, "the request is larger than %d bytes, the limit for one message: send it in parts, by a method that takes a stream", large.Limit)
 	case errors.Is(err, os.ErrDeadlineExceeded) && in.body.isLate():
 		return status.Errorf(codes.DeadlineExceeded, "the request's body has not come within %v", patience)
+	case status.Code(err) == codes.ResourceExhausted: // of the memory for all
+		return err
 	case ctx.Err() != nil:
 		return status.FromContextError(ctx.Err()).Err()
 	}
@@ -232,7 +240,7 @@ func (in *input) explain(ctx context.Context, err error) error {
 func (in *input) invalid(wrong *request.Error) error {
 	text := wrong.Error()
 	if in.method.ClientStreams {
-		text = "message " + number(in.received+1) + ": " + text
+		text = "message " + strconv.Itoa(in.received+1) + ": " + text
 	}
 	if wrong.Hint != "" {
 		text += "; " + wrong.Hint

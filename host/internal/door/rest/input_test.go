@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/gaia-go/gaia/host/internal/door/bodies"
 )
 
 // TestTheTimeOfABodyIsNotThatOfItsCall has calls that take longer than their
@@ -16,6 +18,7 @@ func TestTheTimeOfABodyIsNotThatOfItsCall(t *testing.T) {
 	const patience = 100 * time.Millisecond
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		b := newInput(w, r, &subsystem{}, &method{}, nil).body
+		b.share = bodies.New(bodies.Size).Share()
 		b.expect(patience)
 		_, err := io.Copy(io.Discard, b)
 		select {
@@ -47,6 +50,7 @@ func TestTheTimeOfABodyIsNotThatOfItsCall(t *testing.T) {
 func TestABodyThatDoesNotComeIsNotWaitedFor(t *testing.T) {
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		in := newInput(w, r, &subsystem{}, &method{}, nil)
+		in.body.share = bodies.New(bodies.Size).Share()
 		in.body.expect(50 * time.Millisecond)
 		_, err := io.Copy(io.Discard, in.body)
 		writeError(w, in.explain(r.Context(), err), nil)

@@ -19,6 +19,7 @@ import (
 
 	pluginv1 "github.com/gaia-go/gaia/proto/gaia/plugin/v1"
 
+	"github.com/gaia-go/gaia/host/internal/door/bodies"
 	"github.com/gaia-go/gaia/host/internal/door/rest"
 	"github.com/gaia-go/gaia/host/internal/gateway"
 	"github.com/gaia-go/gaia/host/internal/registry"
@@ -53,7 +54,7 @@ func describe(t testing.TB, path string, edit ...func(*descriptorpb.FileDescript
 
 // doorOf is a door to what is described, and to nothing that could be called.
 func doorOf(reg *registry.Registry[*gateway.Subsystem]) http.Handler {
-	return rest.New(rest.Config{Registry: reg, Version: "v1.2.3", Subsystems: func() []rest.State {
+	return rest.New(rest.Config{Registry: reg, Bodies: bodies.New(bodies.Size), Version: "v1.2.3", Subsystems: func() []rest.State {
 		var states []rest.State
 		for _, name := range reg.Subsystems() {
 			states = append(states, rest.State{Name: name, Plugin: "gaia-" + name, State: "ready"})

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/gaia-go/gaia/host/internal/door/bodies"
 	"github.com/gaia-go/gaia/host/internal/gateway"
 	"github.com/gaia-go/gaia/host/internal/nearest"
 	"github.com/gaia-go/gaia/host/internal/registry"
@@ -27,6 +28,8 @@ type Calls interface {
 type Config struct {
 	Calls    Calls
 	Registry *registry.Registry[*gateway.Subsystem]
+	// Bodies is the memory for requests, of this door and others.
+	Bodies *bodies.Budget
 	// Subsystems says how each subsystem is; safe for concurrent use.
 	Subsystems func() []State
 	// Version of the host, for the document that describes the API.

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"github.com/gaia-go/gaia/host/internal/door/bodies"
 	"github.com/gaia-go/gaia/host/internal/door/rest"
 	"github.com/gaia-go/gaia/host/internal/gateway"
 	"github.com/gaia-go/gaia/host/internal/registry"
@@ -35,7 +36,7 @@ func richDoor(t testing.TB, c calls) *httptest.Server {
 	t.Helper()
 	reg := new(registry.Registry[*gateway.Subsystem])
 	reg.Set("rich", describe(t, "../../cli/testdata/rich.binpb"), nil)
-	s := httptest.NewUnstartedServer(rest.New(rest.Config{Calls: c, Registry: reg, Subsystems: func() []rest.State { return nil }}))
+	s := httptest.NewUnstartedServer(rest.New(rest.Config{Calls: c, Registry: reg, Bodies: bodies.New(bodies.Size), Subsystems: func() []rest.State { return nil }}))
 	s.Config.Protocols = new(http.Protocols)
 	s.Config.Protocols.SetHTTP1(true)
 	s.Config.Protocols.SetUnencryptedHTTP2(true)
@@ -254,7 +255,7 @@ func TestARawStreamBeginsWithWhatTheQuerySays(t *testing.T) {
 func FuzzNoRequestBringsTheDoorDown(f *testing.F) {
 	reg := new(registry.Registry[*gateway.Subsystem])
 	reg.Set("rich", describe(f, "../../cli/testdata/rich.binpb"), nil)
-	h := rest.New(rest.Config{Calls: calls(echo), Registry: reg, Subsystems: func() []rest.State { return nil }})
+	h := rest.New(rest.Config{Calls: calls(echo), Registry: reg, Bodies: bodies.New(bodies.Size), Subsystems: func() []rest.State { return nil }})
 	for _, seed := range []struct{ method, query, contentType, accept, body string }{
 		{"Rich.Echo", "text=a", "application/json", "", `{"child":{"blob":"YQ=="}}`},
 		{"Chat", "", "application/x-ndjson", "image/*", `{"blob":"YQ=="} {"text":1}`},
@@ -282,7 +283,7 @@ func FuzzNoRequestBringsTheDoorDown(f *testing.F) {
 func BenchmarkMessage(b *testing.B) {
 	reg := new(registry.Registry[*gateway.Subsystem])
 	reg.Set("rich", describe(b, "../../cli/testdata/rich.binpb"), nil)
-	h := rest.New(rest.Config{Calls: calls(echo), Registry: reg, Subsystems: func() []rest.State { return nil }})
+	h := rest.New(rest.Config{Calls: calls(echo), Registry: reg, Bodies: bodies.New(bodies.Size), Subsystems: func() []rest.State { return nil }})
 	b.ReportAllocs()
 	for b.Loop() {
 		r := httptest.NewRequestWithContext(b.Context(), http.MethodPost, "/v1/rich/Rich.Echo", strings.NewReader(`{"text":"Ann"}`))

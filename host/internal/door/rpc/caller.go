@@ -11,6 +11,8 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+
+	"github.com/gaia-go/gaia/host/internal/request"
 )
 
 // caller is the gateway's side of one call.
@@ -33,6 +35,7 @@ func newCaller(m *method, conn connect.StreamingHandlerConn, request *message) *
 
 // one makes a call that has one answer.
 func (c *caller) one(ctx context.Context, header http.Header) (*connect.Response[message], error) {
+	defer connectionOf(ctx).boundSending(ctx)
 	if err := c.call(ctx, header); err != nil {
 		return nil, err
 	}
@@ -66,12 +69,13 @@ func (c *caller) Receive() ([]byte, error) {
 	if m := c.request; m != nil {
 		c.request = nil
 		c.ended.Store(true)
-		return m.binary(c.method)
+		return c.binary(m)
 	}
 	if c.ended.Load() {
 		return nil, io.EOF
 	}
 	m := new(message)
+	connectionOf(c.ctx).share.Close() // the one before is on its way
 	if err := c.conn.Receive(m); err != nil {
 		c.ended.Store(true)
 		switch ended := c.ctx.Err(); {
@@ -82,7 +86,22 @@ func (c *caller) Receive() ([]byte, error) {
 		}
 		return nil, statusOf(err)
 	}
-	return m.binary(c.method)
+	return c.binary(m)
+}
+
+// binary returns a request in protobuf's binary form, as long as there is memory
+// for it.
+func (c *caller) binary(m *message) ([]byte, error) {
+	share, size := connectionOf(c.ctx).share, len(m.data)
+	if m.inJSON {
+		size += request.ParsedSize(m.data)
+	}
+	if err := share.Hold(size); err != nil {
+		return nil, err
+	}
+	data, err := m.binary(c.method)
+	_ = share.Hold(min(len(data), size)) // which is not more
+	return data, err
 }
 
 // Stop implements gateway.Caller. A body that was read to its end is not

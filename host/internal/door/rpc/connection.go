@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+
+	"github.com/gaia-go/gaia/host/internal/door/bodies"
 )
 
 const (
@@ -15,20 +17,32 @@ const (
 	// lastWords is how long a caller whose call has ended may take to read what
 	// is being sent.
 	lastWords = 2 * time.Second
+	// sendTimeout is how long a caller may take to read the only answer.
+	sendTimeout = 2 * time.Minute
 )
 
 // connection bounds the time of what a call reads and writes.
 type connection struct {
 	control  *http.ResponseController
 	isDuplex bool // can be read after it was written to
+	share    *bodies.Share
 }
 
 type connectionKey struct{}
 
-// withConnection lets the request's context have the connection.
-func withConnection(w http.ResponseWriter, r *http.Request) *http.Request {
-	c := &connection{control: http.NewResponseController(w), isDuplex: r.ProtoMajor >= 2}
-	return r.WithContext(context.WithValue(r.Context(), connectionKey{}, c))
+// newConnection returns the connection of a request. Its share is to be closed.
+func newConnection(w http.ResponseWriter, r *http.Request, budget *bodies.Budget) *connection {
+	return &connection{control: http.NewResponseController(w), isDuplex: r.ProtoMajor >= 2, share: budget.Share()}
+}
+
+// of lets the request's context have the connection, and what is read of the
+// body be counted.
+func (c *connection) of(r *http.Request) *http.Request {
+	r = r.WithContext(context.WithValue(r.Context(), connectionKey{}, c))
+	if r.Body != http.NoBody {
+		r.Body = countedBody{r.Body, c.share}
+	}
+	return r
 }
 
 // connectionOf is never nil within a handler of this package.
@@ -42,6 +56,7 @@ func connectionOf(ctx context.Context) *connection {
 func boundReceiving(single bool) connect.RequestGateFunc {
 	return func(ctx context.Context, _ connect.Spec, _ connect.Peer, _ http.Header) (context.Context, error) {
 		if !single {
+			_ = connectionOf(ctx).control.SetReadDeadline(time.Time{})
 			return nil, nil
 		}
 		until := time.Now().Add(receiveTimeout)
@@ -58,6 +73,14 @@ func boundReceiving(single bool) connect.RequestGateFunc {
 func (c *connection) received(single bool) {
 	if single {
 		_ = c.control.SetReadDeadline(time.Time{})
+	}
+}
+
+// boundSending bounds the time that the only answer may take on its way, unless
+// the call was given less.
+func (c *connection) boundSending(ctx context.Context) {
+	if ctx.Err() == nil {
+		_ = c.control.SetWriteDeadline(time.Now().Add(sendTimeout))
 	}
 }
 

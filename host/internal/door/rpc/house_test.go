@@ -19,6 +19,7 @@ import (
 
 	"github.com/gaia-go/gaia/host/internal/config"
 	"github.com/gaia-go/gaia/host/internal/door"
+	"github.com/gaia-go/gaia/host/internal/door/bodies"
 	"github.com/gaia-go/gaia/host/internal/gate"
 	"github.com/gaia-go/gaia/host/internal/gateway"
 	"github.com/gaia-go/gaia/host/internal/registry"
@@ -84,7 +85,7 @@ func openHouse(ctx context.Context, dir, token string, log io.Writer) (*house, e
 	}
 	c := door.Config{
 		Pages:  http.NotFoundHandler(),
-		RPC:    New(Config{Registry: h.registry, Gateway: serving}),
+		RPC:    New(Config{Registry: h.registry, Gateway: serving, Bodies: bodies.New(bodies.Size)}),
 		Token:  token,
 		Grace:  grace,
 		Logger: h.logger,

@@ -7,6 +7,7 @@ import (
 	"connectrpc.com/connect"
 	"google.golang.org/protobuf/types/descriptorpb"
 
+	"github.com/gaia-go/gaia/host/internal/door/bodies"
 	"github.com/gaia-go/gaia/host/internal/gateway"
 	"github.com/gaia-go/gaia/host/internal/registry"
 )
@@ -21,6 +22,7 @@ type method struct {
 
 	types   registry.Types
 	gateway *gateway.Server
+	bodies  *bodies.Budget
 }
 
 // handler returns what speaks the protocols for a method of its kind.
@@ -28,7 +30,7 @@ func (m *method) handler() http.Handler {
 	options := []connect.HandlerOption{
 		connect.WithCodec(passing{}), connect.WithCodec(inJSON{"json"}), connect.WithCodec(inJSON{"json; charset=utf-8"}),
 		connect.WithReadMaxBytes(gateway.MaxMessage),
-		connect.WithCompressMinBytes(compressFrom),
+		connect.WithCompressMinBytes(compressFrom), inflating(m.bodies),
 		connect.WithRequestGate(boundReceiving(!m.ClientStreams)),
 	}
 	if o, ok := m.Descriptor.Options().(*descriptorpb.MethodOptions); ok && o.GetIdempotencyLevel() == descriptorpb.MethodOptions_NO_SIDE_EFFECTS {

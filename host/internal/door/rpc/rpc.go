@@ -16,17 +16,17 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/reflect/protoregistry"
 
+	"github.com/gaia-go/gaia/host/internal/door/bodies"
 	"github.com/gaia-go/gaia/host/internal/gateway"
 	"github.com/gaia-go/gaia/host/internal/registry"
 )
-
-// subsystemHeader is the header by which a caller names the subsystem.
-const subsystemHeader = "Gaia-Subsystem"
 
 // Config is what the handler needs. All fields are required.
 type Config struct {
 	Registry *registry.Registry[*gateway.Subsystem]
 	Gateway  *gateway.Server
+	// Bodies is the memory for requests, of this door and others.
+	Bodies *bodies.Budget
 }
 
 // New returns the handler of "/<package.Service>/<Method>". Who may call is
@@ -50,18 +50,21 @@ type table struct {
 
 // ServeHTTP implements http.Handler.
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	connection := newConnection(w, r, s.config.Bodies)
+	defer connection.share.Close()
+	r = connection.of(r)
 	if strings.HasPrefix(r.URL.Path, "/grpc.") { // which plugins cannot have
 		if _, pattern := s.own.Handler(r); pattern != "" {
 			s.own.ServeHTTP(w, r)
 			return
 		}
 	}
-	handler, err := s.handler(r.URL.Path, r.Header.Get(subsystemHeader))
+	handler, err := s.handler(r.URL.Path, r.Header.Get(gateway.SubsystemKey))
 	if err != nil {
 		refuse(w, r, err)
 		return
 	}
-	handler.ServeHTTP(w, withConnection(w, r))
+	handler.ServeHTTP(w, r)
 }
 
 // handler returns the one of a method, which it makes if there is none.
@@ -80,7 +83,7 @@ func (s *server) handler(name, subsystem string) (http.Handler, error) {
 	if !ok {
 		return nil, status.Errorf(codes.Unavailable, "%s: is being replaced; call again", route.Subsystem)
 	}
-	m := &method{Method: route.Method, types: d.Types(), gateway: s.config.Gateway}
+	m := &method{Method: route.Method, types: d.Types(), gateway: s.config.Gateway, bodies: s.config.Bodies}
 	handler, _ := table.handlers.LoadOrStore(route.Method, m.handler())
 	return handler.(http.Handler), nil //nolint:forcetypeassert // nothing else is stored
 }
