@@ -69,13 +69,13 @@ type Call struct {
 func (c *Caller) Do(ctx context.Context, call *Call, forward func(ctx context.Context, deadline time.Time) error) (err error) {
 	start := time.Now()
 	defer func() { c.ended(call, start, err) }()
-	if err := c.Client.permit(call); err != nil {
+	ctx, revoke := context.WithCancelCause(ctx)
+	defer revoke(nil)
+	f, err := c.Client.flights.add(c.Client, call, revoke)
+	if err != nil {
 		c.Client.metrics.Rejected(policyAllow)
 		return err
 	}
-	ctx, revoke := context.WithCancelCause(ctx)
-	defer revoke(nil)
-	f := c.Client.flights.add(call, revoke)
 	defer c.Client.flights.remove(f)
 	var answer error
 	forwarded := false

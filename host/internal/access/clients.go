@@ -51,19 +51,18 @@ func (c *Clients) Set(host config.Token, clients []config.Client) {
 	for i := range clients {
 		next = append(next, c.client(before, &clients[i]))
 	}
-	c.current.Store(&next)
+	// Before they are in force: nobody is known by what they are while their calls
+	// are still held to what they were.
 	for _, old := range before {
-		i := slices.IndexFunc(next, func(n *Client) bool { return n.Name == old.Name })
-		switch {
-		case i < 0:
-			old.flights.recheck(revoked)
+		if !slices.ContainsFunc(next, func(n *Client) bool { return n.Name == old.Name }) {
+			old.flights.recheck(nil)
 			old.metrics.Remove()
-		case next[i].token != old.token || next[i].certificate != old.certificate:
-			old.flights.recheck(revoked)
-		default:
-			old.flights.recheck(next[i].permit)
 		}
 	}
+	for _, n := range next {
+		n.flights.recheck(n)
+	}
+	c.current.Store(&next)
 }
 
 // client makes one of the next clients, out of what is known of it.
@@ -84,10 +83,6 @@ func (c *Clients) client(before []*Client, cfg *config.Client) *Client {
 	n.metrics.Policies(policyAllow)
 	n.metrics.Policies(n.gate.Policies()...)
 	return n
-}
-
-func revoked(*Call) error {
-	return status.Error(codes.Unauthenticated, "the credentials of this call were taken away by a reload of the config")
 }
 
 // byToken finds whose a token is; nil: nobody's. It takes the same time whatever

@@ -184,3 +184,32 @@ func (f *flights) any() bool {
 	defer f.mu.Unlock()
 	return len(f.all) > 0
 }
+
+// TestAReloadIsForCallsThatAreYetToBegin has callers who were known before a
+// reload and make their call after it: a request's body may take that long.
+func TestAReloadIsForCallsThatAreYetToBegin(t *testing.T) {
+	for _, test := range []struct {
+		name, after string
+		want        codes.Code
+	}{
+		{"nothing has changed", fmt.Sprintf(ci, ""), codes.OK},
+		{"the client is gone", "", codes.Unauthenticated},
+		{"it has another token", strings.Replace(fmt.Sprintf(ci, ""), "0123456789abcdef", "fedcba9876543210", 1), codes.Unauthenticated},
+		{"it may not do that any more", strings.Replace(fmt.Sprintf(ci, ""), `"api.Do", `, "", 1), codes.PermissionDenied},
+	} {
+		c, set := clientsOf(t, fmt.Sprintf(ci, ""))
+		caller, err := c.Identify(&Visit{Door: DoorHTTP, Credentials: []string{"Bearer 0123456789abcdef"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		set(test.after)
+		made := false
+		err = caller.Do(t.Context(), &Call{Subsystem: "api", Method: "/p.S/Do"}, func(context.Context, time.Time) error {
+			made = true
+			return nil
+		})
+		if status.Code(err) != test.want || made != (test.want == codes.OK) {
+			t.Errorf("%s: %v, and the call was made: %v; want %v", test.name, err, made, test.want)
+		}
+	}
+}
