@@ -26,7 +26,7 @@ file-manager.api        := file
 network-coordinator.api := network egress
 process-manager.api     := process
 descriptors = $(BIN)/buf build proto $(foreach a,$($(1).api),--path proto/gaia/$(a)/v1) --exclude-imports
-LDFLAGS := -s -w -X main.version=$(VERSION)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X github.com/gaia-go/gaia/sdk.version=$(VERSION)
 # What `make dist` is for; PLATFORMS=linux/amd64 for one of them.
 PLATFORMS := linux/amd64 linux/arm64 darwin/arm64
 
@@ -39,8 +39,8 @@ build: ## Build the host and every plugin into bin/
 	@mkdir -p bin/plugins
 	@echo "building bin/gaia and $(words $(PLUGINS)) plugins; the first time this takes a minute or more"
 	@CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/gaia ./host/cmd/gaia
-	@for p in $(PLUGINS); do CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/plugins/gaia-$$p ./plugins/$$p; done
-	@for e in hello memory-file-manager; do CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/plugins/$$e ./examples/$$e; done
+	@for p in $(PLUGINS); do CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/plugins/gaia-$$p ./plugins/$$p; done
+	@for e in hello memory-file-manager; do CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/plugins/$$e ./examples/$$e; done
 
 .PHONY: run
 run: build browser ## Build, then run the host on config.hcl in the foreground

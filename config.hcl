@@ -3,7 +3,7 @@
 
 host {
   socket     = "run/gaia.sock"  # gRPC and link; for its owner only
-  http       = "127.0.0.1:4242" # /metrics, /livez, /readyz, /debug/pprof
+  http       = "127.0.0.1:4242" # JSON, Connect and gRPC, with a token; /metrics, /livez, /readyz
   plugin_dir = "bin/plugins"
   data_dir   = "data"
 }

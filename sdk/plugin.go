@@ -122,7 +122,7 @@ func (p *plugin) describe() (*pluginv1.DescribeResponse, error) {
 	}
 	description := &pluginv1.DescribeResponse{
 		Name:      filepath.Base(os.Args[0]),
-		Version:   version(),
+		Version:   ownVersion(),
 		Services:  slices.Sorted(maps.Keys(p.own)),
 		Files:     files,
 		Exclusive: p.exclusive,
@@ -152,9 +152,16 @@ func (l Limits) message() *pluginv1.Defaults {
 // maxCalls is the most that a host admits at once.
 const maxCalls = 1_000_000
 
-// version of the program as the Go linker recorded it; "" for a build from a
+// version of the program, where its build says it: -ldflags
+// "-X github.com/gaia-go/gaia/sdk.version=v1.4.0".
+var version string
+
+// ownVersion is that, or else what the toolchain recorded; "" for a build from a
 // work tree without tags.
-func version() string {
+func ownVersion() string {
+	if version != "" {
+		return version
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "(devel)" {
 		return ""

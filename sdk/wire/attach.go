@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -18,6 +19,7 @@ import (
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/gaia-go/gaia/sdk/internal/peercred"
 )
@@ -59,6 +61,7 @@ type Attached struct {
 	client *plugin.Client
 	conn   *grpc.ClientConn
 	pid    atomic.Int64 // of who listens, as the kernel tells
+	asked  atomic.Bool  // to end, see Terminate
 	began  time.Time
 	tail   tail
 
@@ -87,6 +90,9 @@ func Attach(ctx context.Context, socket string, output func(pid int, line []byte
 		output(a.PID(), line)
 	}
 	creds := &peerCredentials{accept: func(p peercred.Peer) error {
+		if p.PID == os.Getpid() { // which would be ended with the attachment
+			return errors.New("that is a socket of the host itself")
+		}
 		a.pid.Store(int64(p.PID))
 		return p.SameUser()
 	}}
@@ -107,11 +113,27 @@ func Attach(ctx context.Context, socket string, output func(pid int, line []byte
 	})
 	conn, err := connect(ctx, a.client)
 	a.conn = conn
+	if err == nil {
+		err = isPlugin(ctx, conn)
+	}
 	if err != nil {
 		return nil, &StartError{Reason: fmt.Sprintf("%s: %v", socket, err), Err: errors.Join(err, a.Close())}
 	}
 	a.watched.Go(func() { a.watch(watching) })
 	return a, nil
+}
+
+// isPlugin is an error where another program listens, which nobody wants to be ended with
+// the attachment.
+func isPlugin(ctx context.Context, conn *grpc.ClientConn) error {
+	r, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{Service: plugin.GRPCServiceName})
+	if err != nil {
+		return fmt.Errorf("is it a gaia plugin? Its health, of %q: %w", plugin.GRPCServiceName, err)
+	}
+	if r.GetStatus() != grpc_health_v1.HealthCheckResponse_SERVING {
+		return fmt.Errorf("is it a gaia plugin? Its health, of %q, is %v", plugin.GRPCServiceName, r.GetStatus())
+	}
+	return nil
 }
 
 // watch sees the connection end, which the process's end brings about.
@@ -121,7 +143,26 @@ func (a *Attached) watch(ctx context.Context) {
 			return
 		}
 	}
+	if a.asked.Load() {
+		a.awaitEnd(ctx)
+	}
 	a.detach()
+}
+
+// awaitEnd waits for the process, which closes its connections before it ends: until then it
+// may have a port or a lock that who comes after it needs. Not for long, for nobody may reap it.
+func (a *Attached) awaitEnd(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for syscall.Kill(a.PID(), 0) == nil {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // detach lets go of the plugin, which lives on.
@@ -164,6 +205,7 @@ func (a *Attached) Terminate() {
 	case <-a.exited: // and its id may be another's by now
 	default:
 		if pid := a.PID(); pid > 0 {
+			a.asked.Store(true)
 			_ = syscall.Kill(pid, syscall.SIGTERM) // it may end at this very moment
 		}
 	}

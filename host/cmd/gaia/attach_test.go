@@ -64,8 +64,8 @@ const impatient = `
   limits { timeout = "200ms" }
   health {
     every   = "10ms"
-    timeout = "10ms"
-    misses  = 1
+    timeout = "200ms"
+    misses  = 2
   }
   restart { drain_timeout = "20s" }
 `
@@ -172,6 +172,14 @@ func TestWhatCannotBeAttachedChangesNothing(t *testing.T) {
 	h.says(t, false, "the command comes after --", "plugin", "attach", "echo", "true")
 	h.says(t, false, "speaks version 2", "plugin", "attach", "echo", "--", "echo", "1|2|unix|/nowhere|grpc")
 	h.says(t, false, "/nowhere", "plugin", "attach", "echo", "--", "sh", "-c", "echo '1|1|unix|/nowhere|grpc'; exec sleep 60")
+	h.says(t, false, "a socket of the host itself", "plugin", "attach", "echo", "--", "sh", "-c", "echo '1|1|unix|"+h.table.Socket+"|grpc'; exec sleep 60")
+	other := open(t, newHouse(t), fleetConfig("", "echo"), "echo")
+	h.says(t, false, "is it a gaia plugin?", "plugin", "attach", "echo", "--", "sh", "-c", "echo '1|1|unix|"+other.table.Socket+"|grpc'; exec sleep 60")
+	// Something lives on that the command cannot end, and holds its output.
+	end := filepath.Join(dir, "end")
+	t.Cleanup(func() { _ = os.WriteFile(end, nil, 0o600) })
+	h.says(t, false, "speaks version 2", "plugin", "attach", "echo", "--",
+		"sh", "-c", "setsid sh -c 'until test -e "+end+"; do sleep 0.1; done' & echo '1|2|unix|/nowhere|grpc'")
 	if now := h.status(t, "echo"); now.GetPid() != before.GetPid() {
 		t.Errorf("got %v, want what was there before", now)
 	}

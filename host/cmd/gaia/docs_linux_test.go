@@ -21,7 +21,7 @@ import (
 
 const (
 	// pagePatience bounds the commands of one page.
-	pagePatience = time.Minute
+	pagePatience = 2 * time.Minute
 	// mark begins the lines by which a session tells what it has come to.
 	mark = "::docs:: "
 	// notRun, with a reason, in a comment before a block leaves it out.
@@ -163,8 +163,11 @@ block=0
 // run runs all blocks and returns what they have printed.
 func (s session) run() (string, error) {
 	script := "top=" + s.dir + "\n" + preamble
-	if s.page != "README.md" && s.page != "docs/tutorial.md" {
-		script += "cd shipped\nforeground make -o build -o browser run >/dev/null\nexport PATH=$PWD/bin:$PATH\n"
+	if !s.has(clone) {
+		script += "cd shipped\nexport PATH=$PWD/bin:$PATH\n"
+	}
+	if !s.has(hostRuns) {
+		script += "foreground make -o build -o browser run >/dev/null\n"
 	}
 	for i, b := range s.blocks {
 		if reason := skipped(b); reason != "" {
@@ -195,6 +198,11 @@ func (s session) run() (string, error) {
 	return string(output), s.where(string(output), err)
 }
 
+// has reports whether the page has a command like that.
+func (s session) has(command *regexp.Regexp) bool {
+	return slices.ContainsFunc(s.blocks, func(b fenced) bool { return b.lang == "sh" && skipped(b) == "" && command.MatchString(b.text) })
+}
+
 func (s session) write(path, content string) {
 	s.t.Helper()
 	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
@@ -203,9 +211,9 @@ func (s session) write(path, content string) {
 }
 
 var (
-	hostRuns = regexp.MustCompile(`^(make run|gaia run|bin/gaia run)( [^&]*)?$`)
+	hostRuns = regexp.MustCompile(`(?m)^(make run|gaia run|bin/gaia run)( [^&\n]*)?$`)
 	refused  = regexp.MustCompile(`^(.*\S) +# (refused|denied)\b`)
-	clone    = regexp.MustCompile(`^git clone \S+`)
+	clone    = regexp.MustCompile(`(?m)^git clone \S+`)
 )
 
 // shell makes of a block what a script can run: hosts go into the background, the

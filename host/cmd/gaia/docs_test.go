@@ -213,7 +213,7 @@ func TestOutputIsComparedLoosely(t *testing.T) {
 // paste them.
 func documented(t testing.TB) []string {
 	t.Helper()
-	pages := []string{"README.md", "docs/tutorial.md"}
+	pages := []string{"README.md", "docs/tutorial.md", "docs/writing-a-plugin.md", "docs/operations.md"}
 	howTos, err := filepath.Glob(filepath.Join(repository, "docs/how-to/*.md"))
 	if err != nil {
 		t.Fatal(err)

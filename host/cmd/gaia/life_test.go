@@ -22,7 +22,6 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
@@ -363,24 +362,5 @@ func kill(t testing.TB, pid int32) {
 	}
 	if err := syscall.Kill(int(pid), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestHowLongCallsAreHeldIsExplained(t *testing.T) {
-	one := fleetConfig("  restart { hold = \"1m\" }", "echo")
-	none := strings.TrimPrefix(fleetConfig("  restart { hold = \"0s\" }", "other"), fleetConfig(""))
-	h := open(t, newHouse(t), one+none, "echo", "other")
-	for subsystem, want := range map[string]*hostv1.Policy{
-		"echo": {Name: "hold", State: "ready", Settings: []*hostv1.Setting{{Path: "restart.hold", Value: "1m", Source: "config.hcl:4"}}},
-		"other": {Name: "hold", State: "ready", Settings: []*hostv1.Setting{{Path: "restart.hold", Value: "0s", Source: "config.hcl:8"}},
-			Exempt: "restart.hold is 0s: without an instance calls are refused at once"},
-	} {
-		r, err := h.host.Explain(t.Context(), &hostv1.ExplainRequest{Subsystem: subsystem, Method: apiv1.APIClientPool_Do_FullMethodName})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := r.GetPolicies()[len(r.GetPolicies())-1]; !proto.Equal(got, want) {
-			t.Errorf("got %v, want %v", got, want)
-		}
 	}
 }

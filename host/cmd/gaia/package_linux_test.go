@@ -116,6 +116,9 @@ func TestTheDebianPackageHoldsAHostThatRuns(t *testing.T) {
 	if out, err := h.gaia(t, "validate").CombinedOutput(); err != nil || !strings.Contains(string(out), "valid, 5 subsystems") {
 		t.Errorf("%v: %s", err, out)
 	}
+	if got := h.status(t, "file_manager").GetVersion(); got == "" {
+		t.Error("the file manager does not say which version it is")
+	}
 	out, err := h.gaia(t, "call", "file_manager.WriteFile", "root=workspace", "path=a.txt", "content=hello").CombinedOutput()
 	if err != nil || !strings.Contains(string(out), "etag") {
 		t.Errorf("%v: %s", err, out)

@@ -71,12 +71,13 @@ func (c *Caller) Do(ctx context.Context, call *Call, forward func(ctx context.Co
 	defer func() { c.ended(call, start, err) }()
 	ctx, revoke := context.WithCancelCause(ctx)
 	defer revoke(nil)
-	f, err := c.Client.flights.add(c.Client, call, revoke)
-	if err != nil {
+	f := c.Client.flights.add(c.Client, call, revoke)
+	defer c.Client.flights.remove(f)
+	// Only now: a reload that this does not see finds the call among the flights.
+	if err := c.Client.clients.permit(c.Client, call); err != nil {
 		c.Client.metrics.Rejected(policyAllow)
 		return err
 	}
-	defer c.Client.flights.remove(f)
 	var answer error
 	forwarded := false
 	err = c.Client.passes(call).Do(ctx, &gate.Call{Method: call.Method, Stream: call.Stream, Start: start},
@@ -111,7 +112,7 @@ func (c *Caller) ended(call *Call, start time.Time, err error) {
 		code = status.Code(err)
 	}
 	c.Client.metrics.Ended(code)
-	c.Client.audit.add(line{
+	c.Client.clients.audit.add(line{
 		Time: start, Client: c.Client.Name, Door: c.Door, Peer: c.Peer,
 		Subsystem: call.Subsystem, Method: call.Method, Key: call.Key, Code: code, Took: time.Since(start),
 	})

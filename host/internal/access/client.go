@@ -1,6 +1,7 @@
 package access
 
 import (
+	"cmp"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -32,13 +33,13 @@ type Client struct {
 	allow       []config.Permission
 	everything  bool   // whatever allow says: the host's own token
 	rule        string // "config.hcl:12", where the block is
+	clients     *Clients
 
 	// Of all clients of that name.
 	gate      *gate.Gate
 	inquiries *gate.Gate // of reflection and health: a client that looks around does not use up its rate
 	metrics   *telemetry.Client
 	flights   *flights
-	audit     *Log
 }
 
 // Allows reports whether the client may call a method ("/pkg.Service/Method") of
@@ -91,6 +92,11 @@ func ruleOf(c *config.Client) string {
 // open: some per connection, of which there are few.
 const maxInquiries = 100
 
+// maxCalls is how many calls of a client may be open whose block says nothing of
+// that. Each costs a goroutine from the moment it is announced, though its request may
+// never come: without a bound one client could take all of the host's memory.
+const maxCalls = 10_000
+
 // passes is the gate that a call has to pass.
 func (c *Client) passes(call *Call) *gate.Gate {
 	if call.Subsystem == "" {
@@ -102,7 +108,7 @@ func (c *Client) passes(call *Call) *gate.Gate {
 // gateConfig is what a client's own gate holds it to.
 func gateConfig(c *config.Client) gate.Config {
 	g := gate.Config{Limits: gate.Limits{
-		Timeout: c.Limits.Timeout, Concurrency: c.Limits.Concurrency, Queue: c.Limits.Queue,
+		Timeout: c.Limits.Timeout, Concurrency: cmp.Or(c.Limits.Concurrency, maxCalls), Queue: c.Limits.Queue,
 	}}
 	if c.Rate.Limit.Events > 0 {
 		g.Rates = []gate.Rate{{

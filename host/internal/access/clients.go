@@ -51,25 +51,40 @@ func (c *Clients) Set(host config.Token, clients []config.Client) {
 	for i := range clients {
 		next = append(next, c.client(before, &clients[i]))
 	}
-	// Before they are in force: nobody is known by what they are while their calls
-	// are still held to what they were.
+	c.current.Store(&next)
 	for _, old := range before {
-		if !slices.ContainsFunc(next, func(n *Client) bool { return n.Name == old.Name }) {
-			old.flights.recheck(nil)
+		old.flights.recheck()
+		if c.successor(old) == nil {
 			old.metrics.Remove()
 		}
 	}
-	for _, n := range next {
-		n.flights.recheck(n)
+}
+
+// successor is who is known by the name of a client now; nil: nobody.
+func (c *Clients) successor(of *Client) *Client {
+	for _, now := range *c.current.Load() {
+		if now.flights == of.flights {
+			return now
+		}
 	}
-	c.current.Store(&next)
+	return nil
+}
+
+// permit is the error if a call may not be made, or go on, as clients are now. of
+// is who makes it, perhaps by a config that is not in force any more.
+func (c *Clients) permit(of *Client, call *Call) error {
+	now := c.successor(of)
+	if now == nil || now.token != of.token || now.certificate != of.certificate {
+		return status.Error(codes.Unauthenticated, "the credentials of this call were taken away by a reload of the config")
+	}
+	return now.permit(call)
 }
 
 // client makes one of the next clients, out of what is known of it.
 func (c *Clients) client(before []*Client, cfg *config.Client) *Client {
 	n := &Client{
 		Name: cfg.Name, token: cfg.Token, certificate: cfg.Certificate, allow: cfg.Allow, rule: ruleOf(cfg),
-		audit: c.audit,
+		clients: c,
 	}
 	if i := slices.IndexFunc(before, func(b *Client) bool { return b.Name == cfg.Name }); i >= 0 {
 		n.gate, n.inquiries, n.metrics, n.flights = before[i].gate, before[i].inquiries, before[i].metrics, before[i].flights

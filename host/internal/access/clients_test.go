@@ -179,37 +179,44 @@ func TestACallThatWaitsForATokenEndsWhenItsClientIsGone(t *testing.T) {
 	}
 }
 
+func TestAClientWithoutLimitsHasABoundAllTheSame(t *testing.T) {
+	c, set := clientsOf(t, fmt.Sprintf(ci, ""))
+	if got := as(t, c).Client.gate.Limit(); got != maxCalls {
+		t.Errorf("%d calls, want %d", got, maxCalls)
+	}
+	set(fmt.Sprintf(ci, "  limits { concurrency = 20000 }"))
+	if got := as(t, c).Client.gate.Limit(); got != 20000 {
+		t.Errorf("%d calls, want those of the config", got)
+	}
+}
+
+func TestACallThatAReloadOvertakesIsHeldToTheNewConfig(t *testing.T) {
+	for _, test := range []struct {
+		name, config string
+		want         codes.Code
+	}{
+		{"the same", fmt.Sprintf(ci, ""), codes.OK},
+		{"no client", "", codes.Unauthenticated},
+		{"another token", strings.Replace(fmt.Sprintf(ci, ""), "0123456789abcdef", "fedcba9876543210", 1), codes.Unauthenticated},
+		{"another list", strings.Replace(fmt.Sprintf(ci, ""), "api.Do", "api.Undo", 1), codes.PermissionDenied},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			c, set := clientsOf(t, fmt.Sprintf(ci, ""))
+			caller, forwarded := as(t, c), false
+			set(test.config)
+			err := caller.Do(t.Context(), &Call{Subsystem: "api", Method: "/p.S/Do"}, func(context.Context, time.Time) error {
+				forwarded = true
+				return nil
+			})
+			if status.Code(err) != test.want || forwarded != (test.want == codes.OK) {
+				t.Errorf("got %v, forwarded: %v", err, forwarded)
+			}
+		})
+	}
+}
+
 func (f *flights) any() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.all) > 0
-}
-
-// TestAReloadIsForCallsThatAreYetToBegin has callers who were known before a
-// reload and make their call after it: a request's body may take that long.
-func TestAReloadIsForCallsThatAreYetToBegin(t *testing.T) {
-	for _, test := range []struct {
-		name, after string
-		want        codes.Code
-	}{
-		{"nothing has changed", fmt.Sprintf(ci, ""), codes.OK},
-		{"the client is gone", "", codes.Unauthenticated},
-		{"it has another token", strings.Replace(fmt.Sprintf(ci, ""), "0123456789abcdef", "fedcba9876543210", 1), codes.Unauthenticated},
-		{"it may not do that any more", strings.Replace(fmt.Sprintf(ci, ""), `"api.Do", `, "", 1), codes.PermissionDenied},
-	} {
-		c, set := clientsOf(t, fmt.Sprintf(ci, ""))
-		caller, err := c.Identify(&Visit{Door: DoorHTTP, Credentials: []string{"Bearer 0123456789abcdef"}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		set(test.after)
-		made := false
-		err = caller.Do(t.Context(), &Call{Subsystem: "api", Method: "/p.S/Do"}, func(context.Context, time.Time) error {
-			made = true
-			return nil
-		})
-		if status.Code(err) != test.want || made != (test.want == codes.OK) {
-			t.Errorf("%s: %v, and the call was made: %v; want %v", test.name, err, made, test.want)
-		}
-	}
 }

@@ -40,10 +40,10 @@ func (c *Clients) Identify(v *Visit) (*Caller, error) {
 }
 
 func (c *Clients) identify(v *Visit) (*Client, error) {
-	const remedy = "the metadata or header \"authorization\" is \"Bearer TOKEN\", with the token of a client block or that in the run folder of the host"
+	const remedy = "send the metadata or header \"authorization\" with \"Bearer \" and the token of a client block, or that in the file token beside the host's socket"
 	switch {
 	case v.Door == DoorTCP && v.Certificate == nil:
-		return nil, status.Error(codes.Unauthenticated, "the certificate of this connection is not one that the authorities in host.tls.client_ca have signed")
+		return nil, status.Error(codes.Unauthenticated, "the certificate of this connection has expired, or is not one that the authorities in host.tls.client_ca have signed")
 	case len(v.Credentials) > 1:
 		return nil, status.Error(codes.Unauthenticated, "authorization is given more than once; "+remedy)
 	case len(v.Credentials) == 1:

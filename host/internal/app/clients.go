@@ -6,14 +6,9 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
-
-	hostv1 "github.com/gaia-go/gaia/proto/gaia/host/v1"
 
 	"github.com/gaia-go/gaia/host/internal/access"
 	"github.com/gaia-go/gaia/host/internal/config"
-	"github.com/gaia-go/gaia/host/internal/nearest"
-	"github.com/gaia-go/gaia/host/internal/registry"
 )
 
 // openAccess makes the host's own token, opens the audit log, and lets clients
@@ -77,59 +72,4 @@ func clientChanges(before, after []config.Client) (done []string) {
 		}
 	}
 	return done
-}
-
-// unknownPermissions warns of what a client may call and nobody serves. describe
-// returns what a subsystem serves; nil when that is not known.
-func unknownPermissions(cfg *config.Config, c *config.Client, describe func(*config.Subsystem) *registry.Description) *config.Report {
-	report := &config.Report{}
-	subsystems := []string{config.HostClient}
-	for _, s := range cfg.Subsystems {
-		subsystems = append(subsystems, s.Name)
-	}
-	for i, p := range c.Allow {
-		if p.Subsystem != "" && !slices.Contains(subsystems, p.Subsystem) {
-			report.Add(c.WarnAt(i, "Unknown subsystem", absent(fmt.Sprintf("There is no subsystem %q", p.Subsystem), p.Subsystem, subsystems)))
-			continue
-		}
-		methods := methodsOf(cfg, p.Subsystem, describe)
-		if methods == nil || slices.ContainsFunc(methods, func(m string) bool { return p.Allows(p.Subsystem, m) }) {
-			continue
-		}
-		report.Add(c.WarnAt(i, "Unknown method", absent(fmt.Sprintf("%s has no method %q", p.Subsystem, strings.TrimPrefix(p.String(), p.Subsystem+".")), p.Method, methods)))
-	}
-	return report
-}
-
-// absent is a sentence on a name that there is not, with the one that was
-// probably meant.
-func absent(sentence, name string, known []string) string {
-	sentence += ", so that this allows nothing."
-	if near, ok := nearest.Name(name, known); ok {
-		return sentence + fmt.Sprintf(" Did you mean %q?", near)
-	}
-	return sentence + " There are: " + strings.Join(known, ", ") + "."
-}
-
-// methodsOf are the last parts of the names of the methods of a subsystem,
-// sorted; nil when they are not known.
-func methodsOf(cfg *config.Config, subsystem string, describe func(*config.Subsystem) *registry.Description) (names []string) {
-	if subsystem == config.HostClient {
-		for _, m := range hostv1.Host_ServiceDesc.Methods {
-			names = append(names, m.MethodName)
-		}
-		for _, s := range hostv1.Host_ServiceDesc.Streams {
-			names = append(names, s.StreamName)
-		}
-	}
-	i := slices.IndexFunc(cfg.Subsystems, func(s config.Subsystem) bool { return s.Name == subsystem })
-	if i >= 0 {
-		if d := describe(&cfg.Subsystems[i]); d != nil {
-			for _, m := range d.Methods() {
-				names = append(names, string(m.Descriptor.Name()))
-			}
-		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	hostv1 "github.com/gaia-go/gaia/proto/gaia/host/v1"
@@ -143,7 +144,11 @@ func (s *subsystem) explainHold() *hostv1.Policy {
 // source says where the value at a path comes from.
 func (s *subsystem) source(path string) string {
 	cfg := s.config.Load()
-	if file, line, ok := cfg.Source(path); ok {
+	file, line, ok := cfg.Source(path)
+	if block, _, is := strings.Cut(path, ".override["); is && !ok { // it takes over what it does not say
+		file, line, ok = cfg.Source(block + path[strings.LastIndexByte(path, '.'):])
+	}
+	if ok {
 		return fmt.Sprintf("%s:%d", filepath.Base(file), line)
 	}
 	if isPluginDefault(cfg, s.description.Load(), path) {

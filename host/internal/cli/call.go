@@ -37,7 +37,7 @@ func (c *command) callCommand() *cobra.Command {
 		Long: `call sends one request through the host and prints the answer as JSON.
 
 FIELD=VALUE sets a field of the request. Dots lead into messages and maps
-(timing.dns=5s, headers.X-Trace=abc), a repeated field is given once per
+(spec.command=echo, headers.X-Trace=abc), a repeated field is given once per
 element. @FILE and @- stand for the content of a file or of standard input
 (@@ is a literal @). Messages are JSON, durations like 5s, timestamps as in
 RFC 3339, sizes like 64MiB, enums by name.

@@ -178,7 +178,10 @@ func fileWords(prefix, path string) ([]string, cobra.ShellCompDirective) {
 	}
 	var words []string
 	goesOn := false
-	for _, e := range entries[:min(len(entries), maxFileWords)] {
+	for _, e := range entries {
+		if len(words) == maxFileWords {
+			break
+		}
 		if !strings.HasPrefix(e.Name(), name) || name == "" && strings.HasPrefix(e.Name(), ".") {
 			continue
 		}

@@ -140,6 +140,7 @@ func findHandshake(from io.Reader, to io.Writer, found chan<- string, faulty cha
 // debugged is a command that has started, or is about to start, the plugin.
 type debugged struct {
 	cmd       *exec.Cmd
+	out       io.Closer   // that we read from
 	handshake chan string // told once, when the plugin has said it
 	faulty    chan error  // told once, when what it said is of no use
 	ended     chan struct{}
@@ -158,7 +159,7 @@ func (c *command) startDebugged(args, env []string) (*debugged, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, failed("%v", err)
 	}
-	d := &debugged{cmd: cmd, handshake: make(chan string, 1), faulty: make(chan error, 1), ended: make(chan struct{})}
+	d := &debugged{cmd: cmd, out: out, handshake: make(chan string, 1), faulty: make(chan error, 1), ended: make(chan struct{})}
 	go func() {
 		defer close(d.ended)
 		findHandshake(out, c.Stdout, d.handshake, d.faulty)
@@ -167,7 +168,8 @@ func (c *command) startDebugged(args, env []string) (*debugged, error) {
 	return d, nil
 }
 
-// end ends the command and all that it has started.
+// end ends the command and all of its process group. What it started in another one, as
+// debuggers do, may hold its output open for as long as it likes.
 func (d *debugged) end() {
 	group := -d.cmd.Process.Pid
 	_ = syscall.Kill(group, syscall.SIGTERM)
@@ -178,6 +180,7 @@ func (d *debugged) end() {
 	case <-timer.C:
 	}
 	_ = syscall.Kill(group, syscall.SIGKILL) // ESRCH: nobody is left
+	_ = d.out.Close()                        // it may be closed already
 	<-d.ended
 }
 

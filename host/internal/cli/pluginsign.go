@@ -60,6 +60,7 @@ func (c *command) pluginKeygen(name string, noPassword bool) error {
 		return err
 	}
 	if err := writeNew(name+".pub", open, 0o644); err != nil {
+		_ = os.Remove(name + ".key") // half a pair is of no use, and in the way of the next
 		return err
 	}
 	_, err = fmt.Fprintf(c.Stdout, "%s.key  keep it secret: it signs\n%s.pub  key %X, for host { trusted_keys = [file(%q)] }\n",

@@ -18,7 +18,7 @@ func TestStatusIsATable(t *testing.T) {
 	f := startHost(t)
 	got := f.run(t, "", "status")
 	want := `host v1.2.3  pid 4242  up 1d02h  config /etc/gaia/config.hcl  http 127.0.0.1:4242
-SUBSYSTEM  PLUGIN       STATE    PID   GENERATION  RESTARTS  UPTIME  TRANSPORT  CALLS       REASON
+SUBSYSTEM  PLUGIN       STATE    PID   GENERATION  RESTARTS  UPTIME  TRANSPORT  IN FLIGHT   REASON
 broken     gaia-broken  backoff  -     7           6         -       -          0           exit code 1 after 12ms; next start in 3s
 rich       gaia-rich    ready    4711  3           2         3m07s   link       5+2 queued  -
 `

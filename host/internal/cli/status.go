@@ -82,7 +82,7 @@ func keepOnly(reply *hostv1.StatusResponse, name string) error {
 }
 
 func statusRows(subsystems []*hostv1.Subsystem, now time.Time) [][]string {
-	rows := [][]string{{"SUBSYSTEM", "PLUGIN", "STATE", "PID", "GENERATION", "RESTARTS", "UPTIME", "TRANSPORT", "CALLS", "REASON"}}
+	rows := [][]string{{"SUBSYSTEM", "PLUGIN", "STATE", "PID", "GENERATION", "RESTARTS", "UPTIME", "TRANSPORT", "IN FLIGHT", "REASON"}}
 	for _, s := range subsystems {
 		pid, uptime := "-", "-"
 		if s.GetPid() != 0 {

@@ -42,7 +42,7 @@ type ClientRate struct {
 // ClientLimits are ceilings of the calls of one client, to all subsystems
 // together; 0 for none.
 type ClientLimits struct {
-	Concurrency int           // calls in flight, open streams included
+	Concurrency int           // calls in flight, open streams included; 0 for the bound of any client, see package access
 	Queue       int           // calls that wait for one of these places
 	Timeout     time.Duration // of a unary call
 }
@@ -81,7 +81,7 @@ func (l *ClientLimits) table() table {
 		name: "limits",
 		doc:  "Ceilings of the client's calls, to all subsystems together. Those of the subsystems hold as well.",
 		arguments: []argument{
-			{name: "concurrency", doc: "Calls in flight at once, open streams included.", target: intAt{&l.Concurrency, 1, maxCalls}},
+			{name: "concurrency", doc: "Calls in flight at once, open streams included. Without it, 10000.", target: intAt{&l.Concurrency, 1, maxCalls}},
 			{name: "queue", doc: "Calls that wait while all of these are in flight; 0 refuses them at once.", target: intAt{&l.Queue, 0, maxCalls}},
 			{name: "timeout", doc: "How long a unary call may take.", target: durationAt{p: &l.Timeout, low: time.Millisecond, high: 24 * time.Hour}},
 		},

@@ -38,7 +38,7 @@ func (h *Host) table() table {
 		doc:  "Where the host listens and where its files are. At most one block. Relative paths start at the folder of the config file.",
 		arguments: []argument{
 			{name: "socket", doc: "Unix socket for gRPC and link, for the host's own user only. Its folder belongs to one host.", target: stringAt{&h.Socket, "path", checkPath}},
-			{name: "http", doc: "Address of `/metrics`, `/livez`, `/readyz` and `/debug/pprof`; `\"\"` turns it off.", target: stringAt{&h.HTTP, "host:port", checkAddress}},
+			{name: "http", doc: "Address of calls by JSON (`/v1`), Connect, gRPC and gRPC-Web, which need a token, and of `/metrics`, `/livez`, `/readyz` and `/debug/pprof`; `\"\"` turns it off.", target: stringAt{&h.HTTP, "host:port", checkAddress}},
 			{name: "grpc", doc: "Address of gRPC over TCP, for clients with a certificate; it needs a `tls` block. Without it there is none.", target: stringAt{&h.GRPC, "host:port", checkAddress}},
 			{name: "audit_log", doc: "File to which a line of JSON is added for each call of a client. Without it the lines are in the host's log. Opened anew with each reload.", target: stringAt{&h.AuditLog, "path", checkPath}},
 			{name: "plugin_dir", doc: "Folder of the plugin files.", target: stringAt{&h.PluginDir, "path", checkPath}},

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -116,7 +117,7 @@ func (s *Server) streams(service any, stream grpc.ServerStream, info *grpc.Strea
 	}
 	return caller.Do(stream.Context(), ownCall(info.FullMethod, true), func(ctx context.Context, _ time.Time) (err error) {
 		defer s.recovered(info.FullMethod, &err)
-		return handler(service, withContext{stream, ctx})
+		return handler(service, revocable{withContext{stream, ctx}, &s.running})
 	})
 }
 
@@ -129,6 +130,27 @@ type withContext struct {
 
 // Context implements grpc.ServerStream.
 func (w withContext) Context() context.Context { return w.ctx }
+
+// revocable is a stream whose context may end before it does: when a reload takes
+// away what the call needs.
+type revocable struct {
+	withContext
+
+	running *sync.WaitGroup
+}
+
+// RecvMsg does not wait longer than the context lives. After its end m is not to
+// be used.
+func (r revocable) RecvMsg(m any) error {
+	received := make(chan error, 1)
+	r.running.Go(func() { received <- r.ServerStream.RecvMsg(m) }) // at the latest until the handler returns
+	select {
+	case err := <-received:
+		return err
+	case <-r.ctx.Done():
+		return status.FromContextError(r.ctx.Err()).Err()
+	}
+}
 
 func within(ctx context.Context, deadline time.Time) (context.Context, context.CancelFunc) {
 	if deadline.IsZero() {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/reflection/grpc_reflection_v1"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
@@ -101,6 +102,26 @@ func TestAnOpenStreamHoldsAPlaceOfItsClient(t *testing.T) {
 		_, err := h.call(bearing(t.Context(), ciToken), nil)
 		return err == nil
 	})
+}
+
+func TestAStreamOfTheHostsOwnEndsWithItsClient(t *testing.T) {
+	clients := clientsOf(t, "client \"ci\" {\n  token = \""+ciToken+"\"\n  allow = [\"echo.*\"]\n}\n")
+	h := startHost(t, Options{Clients: clients}, &Subsystem{Name: "echo", Instances: always(serveEcho(t, echo{}))})
+	stream, err := grpc_reflection_v1.NewServerReflectionClient(h).ServerReflectionInfo(bearing(t.Context(), ciToken))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := &grpc_reflection_v1.ServerReflectionRequest{MessageRequest: &grpc_reflection_v1.ServerReflectionRequest_ListServices{}}
+	if err := stream.Send(ask); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	}
+	clients.Set(config.Token{}, nil)
+	if _, err := stream.Recv(); status.Code(err) != codes.Unauthenticated {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestAStreamByTheLinkIsRefusedToClientsToo(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"net"
 	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc/credentials"
 )
@@ -39,9 +40,10 @@ func newTCPInfo(conn *tcpConn) *tcpInfo {
 func (*tcpInfo) AuthType() string { return "tls" }
 
 // certificate is the peer's own; nil if there is none that the authorities of
-// config have signed. A connection may be older than they are.
+// config have signed, or its time is over. A connection may be older than they are,
+// and live longer than it.
 func (i *tcpInfo) certificate(config *tls.Config) *x509.Certificate {
-	if len(i.chain) == 0 || config == nil {
+	if len(i.chain) == 0 || config == nil || time.Now().After(i.chain[0].NotAfter) {
 		return nil
 	}
 	if i.accepted.Load() == config {

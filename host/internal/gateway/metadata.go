@@ -8,8 +8,8 @@ import (
 	"github.com/gaia-go/gaia/sdk/link"
 )
 
-// subsystemKey is the metadata by which a caller names the subsystem.
-const subsystemKey = "gaia-subsystem"
+// SubsystemKey is the metadata by which a caller names the subsystem.
+const SubsystemKey = "gaia-subsystem"
 
 // crossing returns the metadata that crosses the host, in either direction: a
 // copy without what belongs to one hop (gRPC's own and HTTP's), to the host
@@ -58,7 +58,7 @@ func namedIn(md []byte, last string) (name string, credentials bool, err error) 
 		switch string(key) {
 		case credentialsKey:
 			credentials = true
-		case subsystemKey:
+		case SubsystemKey:
 			if times++; string(value) != last {
 				last = string(value)
 			}
@@ -73,7 +73,7 @@ func namedIn(md []byte, last string) (name string, credentials bool, err error) 
 
 // namedSubsystem returns the subsystem that the caller names, "" for none.
 func namedSubsystem(md metadata.MD) (string, error) {
-	names := md.Get(subsystemKey)
+	names := md.Get(SubsystemKey)
 	if len(names) > 1 {
 		return "", errNamedOften(len(names))
 	}
@@ -84,5 +84,5 @@ func namedSubsystem(md metadata.MD) (string, error) {
 }
 
 func errNamedOften(times int) error {
-	return status.Errorf(codes.InvalidArgument, "metadata %s is given %d times, at most once is allowed", subsystemKey, times)
+	return status.Errorf(codes.InvalidArgument, "metadata %s is given %d times, at most once is allowed", SubsystemKey, times)
 }

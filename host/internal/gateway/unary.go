@@ -108,8 +108,11 @@ func (g grpcCaller) send(a *answer, response *frame) error {
 	if err := g.stream.SetHeader(crossing(a.header)); err != nil {
 		return err
 	}
+	if err := g.stream.SendMsg(response); err != nil {
+		return err
+	}
 	g.stream.SetTrailer(crossing(a.trailer))
-	return g.stream.SendMsg(response)
+	return nil
 }
 
 func (g grpcCaller) refuse(a *answer) {

@@ -33,9 +33,12 @@ type Compiled struct {
 	Set *descriptorpb.FileDescriptorSet
 }
 
+// maxFaults are more than anybody mends at once; a file that is no text has thousands.
+const maxFaults = 20
+
 // Compile compiles every .proto file below root, which is also where imports are
 // looked for. Besides, they may import google/protobuf, buf/validate and
-// gaia/options. All faults are reported, each as file:line:column.
+// gaia/options. The first maxFaults faults are reported, each as file:line:column.
 func Compile(ctx context.Context, root string) (*Compiled, error) {
 	own, err := protoFiles(root)
 	if err != nil {
@@ -56,6 +59,9 @@ func Compile(ctx context.Context, root string) (*Compiled, error) {
 	files, err := compiler.Compile(ctx, own...)
 	if fault, ok := errors.AsType[reporter.ErrorWithPos](err); ok { // an import that is not found goes another way
 		faults = append(faults, placed(root, fault))
+	}
+	if more := len(faults) - maxFaults; more > 0 {
+		faults = append(faults[:maxFaults], fmt.Errorf("and %d more faults", more))
 	}
 	if len(faults) > 0 {
 		return nil, errors.Join(faults...)

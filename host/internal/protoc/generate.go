@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,7 +27,9 @@ const (
 
 // generators are the code generators of a plugin in Go. They are run as tools of
 // its own module, so that its go.mod says which versions.
-func generators() []string { return []string{"protoc-gen-go", "protoc-gen-go-grpc"} }
+func generators() []string {
+	return []string{"google.golang.org/protobuf/cmd/protoc-gen-go", "google.golang.org/grpc/cmd/protoc-gen-go-grpc"}
+}
 
 // Generate compiles dir/proto and writes dir/descriptors.binpb and, where dir is
 // a Go module, the Go of the messages and services beside their .proto files. It
@@ -51,11 +54,11 @@ func Generate(ctx context.Context, dir string) ([]string, error) {
 		return nil, err
 	}
 	var written []string
-	for path, content := range files {
-		if err := os.WriteFile(filepath.Join(dir, path), content, 0o644); err != nil { //nolint:gosec // G306: source code
+	for file, content := range files {
+		if err := os.WriteFile(filepath.Join(dir, file), content, 0o644); err != nil { //nolint:gosec // G306: source code
 			return nil, err
 		}
-		written = append(written, path)
+		written = append(written, file)
 	}
 	slices.Sort(written)
 	return written, nil
@@ -86,8 +89,12 @@ func generateGo(ctx context.Context, dir string, c *Compiled, files map[string][
 	if err != nil {
 		return err
 	}
-	for _, name := range generators() {
+	for _, tool := range generators() {
+		name := path.Base(tool)
 		response, err := runTool(ctx, dir, name, request)
+		if errors.Is(err, errNoTool) {
+			return fmt.Errorf("go.mod of %s has no tool %s; go get -tool %s adds it", dir, name, tool)
+		}
 		if err != nil {
 			return err
 		}
@@ -101,7 +108,10 @@ func generateGo(ctx context.Context, dir string, c *Compiled, files map[string][
 	return nil
 }
 
-// runTool runs a generator that the module in dir has as a tool.
+var errNoTool = errors.New("no such tool")
+
+// runTool runs a generator that the module in dir has as a tool; if it has not, the error
+// is errNoTool.
 func runTool(ctx context.Context, dir, name string, request []byte) (*pluginpb.CodeGeneratorResponse, error) {
 	cmd := exec.CommandContext(ctx, "go", "tool", name) //nolint:gosec // G204: one of generators
 	var stderr bytes.Buffer
@@ -110,6 +120,9 @@ func runTool(ctx context.Context, dir, name string, request []byte) (*pluginpb.C
 	cmd.Env = append(os.Environ(), "GOWORK=off")
 	output, err := cmd.Output()
 	if err != nil {
+		if strings.Contains(stderr.String(), "no such tool") {
+			return nil, errNoTool
+		}
 		return nil, fmt.Errorf("go tool %s: %w: %s", name, err, strings.TrimSpace(stderr.String()))
 	}
 	response := new(pluginpb.CodeGeneratorResponse)

@@ -99,6 +99,28 @@ message B { string name = 1 [(buf.validate.field).string.max_len = 4]; }
 	}
 }
 
+func TestOfAFileThatIsNoTextTheFirstFaultsAreTold(t *testing.T) {
+	dir := folder(t, map[string]string{"a.proto": strings.Repeat("\x01\xff", 4096)})
+	_, err := Generate(t.Context(), dir)
+	if err == nil {
+		t.Fatal("no error")
+	}
+	if lines := strings.Split(err.Error(), "\n"); len(lines) != maxFaults+1 || !strings.HasSuffix(lines[maxFaults], "more faults") {
+		t.Errorf("got %d lines, the last %q; want %d and how many more", len(lines), lines[len(lines)-1], maxFaults)
+	}
+}
+
+func TestAModuleWithoutTheGeneratorsIsToldHowToGetThem(t *testing.T) {
+	dir := folder(t, map[string]string{"a.proto": "syntax = \"proto3\";\n"})
+	if err := os.WriteFile(filepath.Join(dir, "go.mod"), []byte("module a\n\ngo 1.26\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	want := "go get -tool google.golang.org/protobuf/cmd/protoc-gen-go"
+	if _, err := Generate(t.Context(), dir); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
 func TestAnImportThatIsNotThereIsAFaultOfTheProto(t *testing.T) {
 	dir := folder(t, map[string]string{"a.proto": "syntax = \"proto3\";\nimport \"no/such.proto\";\n"})
 	want := filepath.Join(dir, "proto/a.proto") + `:2:8: could not resolve path "no/such.proto"`

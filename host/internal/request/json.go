@@ -2,16 +2,31 @@ package request
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"regexp"
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"github.com/gaia-go/gaia/host/internal/nearest"
 )
+
+// AppendJSON appends a message in protobuf's JSON mapping to b, in one line: without
+// the space that protojson varies on purpose. What is required may be missing.
+func AppendJSON(b []byte, m proto.Message, types Resolver) ([]byte, error) {
+	raw, err := protojson.MarshalOptions{Resolver: types, AllowPartial: true}.Marshal(m)
+	if err != nil {
+		return nil, err
+	}
+	line := bytes.NewBuffer(b)
+	line.Grow(len(raw) + 1) // and the end of the line, for who adds it
+	err = json.Compact(line, raw)
+	return line.Bytes(), err
+}
 
 // maxJSONDepth is how deep JSON may be nested. protobuf's own bound for
 // decoding what is sent is 10,000; this leaves room for the path around it.

@@ -2,7 +2,9 @@ package scaffold
 
 import (
 	"fmt"
+	"go/build"
 	"go/token"
+	"io"
 	"regexp"
 	"slices"
 	"strings"
@@ -25,10 +27,31 @@ func CheckName(name string) error {
 		return fmt.Errorf("%q has %d characters, a name has at most %d", name, len(name), maxName)
 	case token.IsKeyword(name):
 		return fmt.Errorf("%q is a keyword of Go; write something like %q", name, "my-"+name)
-	case slices.Contains([]string{"gaia", "plugin", "grpc", "google", "buf", "vendor", "main", "internal", "testdata"}, name):
-		return fmt.Errorf("%q is taken: packages of that name mean something to Go, protobuf or the host; write something like %q", name, "my-"+name)
+	case slices.Contains(taken(), name):
+		return fmt.Errorf("%q is taken: it means something to Go, protobuf or the host; write something like %q", name, "my-"+name)
+	case builtForOneSystem(name):
+		return fmt.Errorf("%q ends with a system or processor, and Go would build its files for that alone; write something like %q", name, name+"-plugin")
 	}
 	return nil
+}
+
+// taken are names of packages and subsystems with a meaning of their own, and of what
+// is in a plugin's folder beside the program.
+func taken() []string {
+	return []string{
+		"gaia", "plugin", "grpc", "google", "buf", "vendor", "main", "internal", "testdata",
+		"host", "bin", "proto", "run", "data",
+	}
+}
+
+// builtForOneSystem reports whether Go would leave out NAME.pb.go on other systems or
+// processors, as it does with files that end with _windows or _arm64.
+func builtForOneSystem(name string) bool {
+	other := build.Context{GOOS: "other", GOARCH: "other", Compiler: "gc", OpenFile: func(string) (io.ReadCloser, error) {
+		return io.NopCloser(strings.NewReader("package v1\n")), nil
+	}}
+	built, err := other.MatchFile(".", newNames(name, "").Subsystem+".pb.go")
+	return err == nil && !built
 }
 
 // guessName makes a valid name of one that is not, or "".

@@ -41,7 +41,7 @@ func Languages() []string { return []string{"go", "python"} }
 
 // Result says what was written.
 type Result struct {
-	Dir      string   // as in Options
+	Dir      string   // as in Options, cleaned
 	Files    []string // below Dir, sorted
 	Complete bool     // code is generated and go.sum is there; false without a checkout
 }
@@ -51,6 +51,7 @@ func New(ctx context.Context, o Options) (*Result, error) {
 	if err := CheckName(o.Name); err != nil {
 		return nil, err
 	}
+	o.Dir = filepath.Clean(o.Dir) // "x/" has no folder beside it
 	if _, err := os.Lstat(o.Dir); err == nil {
 		return nil, fmt.Errorf("%s exists; nothing was written", o.Dir)
 	} else if !errors.Is(err, fs.ErrNotExist) {

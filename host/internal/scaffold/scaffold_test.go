@@ -116,6 +116,19 @@ func TestAFolderThatExistsStaysAsItIs(t *testing.T) {
 	}
 }
 
+func TestACheckoutMayLieInAFolderWithASpace(t *testing.T) {
+	link := filepath.Join(t.TempDir(), "my checkout")
+	if err := os.Symlink(checkout(t), link); err != nil {
+		t.Fatal(err)
+	}
+	dir := filepath.Join(t.TempDir(), "hello") + "/"
+	result, err := New(t.Context(), Options{Name: "hello", Lang: "go", Dir: dir, Checkout: link})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, result.Dir, "go", "build", ".")
+}
+
 func TestANameIsCheckedAndABetterOneProposed(t *testing.T) {
 	for name, want := range map[string]string{
 		"word-counter":          "",
@@ -131,6 +144,10 @@ func TestANameIsCheckedAndABetterOneProposed(t *testing.T) {
 		"日本":                    "begins with a letter",
 		"func":                  "keyword of Go",
 		"plugin":                "taken",
+		"host":                  "taken",
+		"for-windows":           `"for-windows-plugin"`,
+		"x-arm64":               "Go would build its files for that alone",
+		"windows":               "",
 		strings.Repeat("a", 41): "at most 40",
 	} {
 		err := CheckName(name)

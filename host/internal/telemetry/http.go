@@ -37,18 +37,32 @@ type PagesConfig struct {
 	Logger hclog.Logger
 }
 
+// index tells who looks at the port what it is.
+const index = `This is gaia.
+
+With a token, as the header "Authorization: Bearer TOKEN":
+  /v1                           subsystems, their methods, and calls of them by JSON
+  /v1/openapi.json              all of that for programs
+  /<package.Service>/<Method>   calls by Connect, gRPC and gRPC-Web
+  /debug/pprof/                 profiles, with the host's own token
+
+For everybody:
+  /metrics  /livez  /readyz
+`
+
 // pages are /metrics, /livez and /readyz.
 type pages struct {
 	config  PagesConfig
 	scrapes chan struct{} // a place per scrape under way
 }
 
-// Pages returns a handler of /metrics, /livez and /readyz, which hold nothing
-// that is secret.
+// Pages returns a handler of /metrics, /livez, /readyz and of an index, which hold
+// nothing that is secret.
 func Pages(c PagesConfig) http.Handler {
 	p := &pages{config: c, scrapes: make(chan struct{}, maxScrapes)}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", livez)
+	mux.HandleFunc("GET /{$}", always(index))
+	mux.HandleFunc("GET /livez", always("ok\n")) // the host runs; whether its subsystems do is readyz
 	mux.HandleFunc("GET /readyz", p.readyz)
 	mux.HandleFunc("GET /metrics", p.metrics)
 	return inTime(mux)
@@ -75,10 +89,12 @@ func inTime(next http.Handler) http.Handler {
 	})
 }
 
-// livez says that the host runs; whether its subsystems do is readyz.
-func livez(w http.ResponseWriter, _ *http.Request) {
-	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	_, _ = w.Write([]byte("ok\n")) // the client may have gone
+// always answers with the same text.
+func always(page string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = w.Write([]byte(page)) // the client may have gone
+	}
 }
 
 // readyz answers 200 when all subsystems are ready and 503 when one is not.

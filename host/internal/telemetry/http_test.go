@@ -34,6 +34,19 @@ func TestLivenessDoesNotDependOnSubsystems(t *testing.T) {
 	}
 }
 
+func TestTheFirstPageSaysWhatThereIs(t *testing.T) {
+	pages := testPages(t, nil)
+	w := get(t, pages, "/")
+	for _, want := range []string{"gaia", "/v1", "/metrics", "Authorization: Bearer"} {
+		if w.Code != http.StatusOK || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("got %d %q, want 200 and %q", w.Code, w.Body, want)
+		}
+	}
+	if w := get(t, pages, "/nothing"); w.Code != http.StatusNotFound {
+		t.Errorf("/nothing: got %d, want 404", w.Code)
+	}
+}
+
 func TestReadinessNamesEachSubsystem(t *testing.T) {
 	ready := State{Name: "a", State: "ready", Ready: true}
 	down := State{Name: "b", State: "backoff", Reason: "killed by signal 9"}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/metadata"
+
+	"github.com/gaia-go/gaia/host/internal/gateway"
 )
 
 // patience is how long the only message of a request, or of an answer, may
@@ -76,7 +78,7 @@ func callContext(r *http.Request, subsystem string) (context.Context, context.Ca
 	if err != nil {
 		return nil, nil, err
 	}
-	md := metadata.MD{"gaia-subsystem": {subsystem}}
+	md := metadata.MD{gateway.SubsystemKey: {subsystem}}
 	for _, key := range [...]string{"Traceparent", "Tracestate", "Baggage"} {
 		if values := r.Header[key]; len(values) > 0 {
 			md.Append(key, values...)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -239,7 +240,7 @@ func (in *input) explain(ctx context.Context, err error) error {
 func (in *input) invalid(wrong *request.Error) error {
 	text := wrong.Error()
 	if in.method.ClientStreams {
-		text = "message " + number(in.received+1) + ": " + text
+		text = "message " + strconv.Itoa(in.received+1) + ": " + text
 	}
 	if wrong.Hint != "" {
 		text += "; " + wrong.Hint

@@ -1,16 +1,16 @@
 package rest
 
 import (
-	"fmt"
 	"net/http"
 	"strconv"
 	"time"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/dynamicpb"
+
+	"github.com/gaia-go/gaia/host/internal/request"
 )
 
 // output writes an answer. Its methods are called by one goroutine at a time.
@@ -36,14 +36,11 @@ func (a *answer) json(message []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	raw, err := protojson.MarshalOptions{Resolver: a.subsystem.types, AllowPartial: true}.Marshal(m)
-	if err == nil {
-		raw, err = compact(raw)
-	}
+	line, err := request.AppendJSON(nil, m, a.subsystem.types)
 	if err != nil {
 		return nil, status.Errorf(codes.Internal, "the answer cannot be written as JSON: %v", err)
 	}
-	return append(raw, '\n'), nil
+	return append(line, '\n'), nil
 }
 
 func (a *answer) decode(message []byte) (*dynamicpb.Message, error) {
@@ -155,5 +152,3 @@ func (l *lines) end(err error) {
 	}
 	l.w.Header().Set("Grpc-Status", strconv.Itoa(int(status.Code(err))))
 }
-
-func number(n int) string { return fmt.Sprintf("%d", n) }

@@ -13,7 +13,6 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/known/anypb"
 
@@ -76,24 +75,14 @@ func bodyOf(err error, types request.Resolver) errorBody {
 
 // detailJSON is a detail by its type, or as its bytes where nobody knows that.
 func detailJSON(detail *anypb.Any, types request.Resolver) json.RawMessage {
-	raw, err := protojson.MarshalOptions{Resolver: types}.Marshal(detail)
+	raw, err := request.AppendJSON(nil, detail, types)
 	if err == nil {
-		if raw, err = compact(raw); err == nil {
-			return raw
-		}
+		return raw
 	}
 	raw, _ = json.Marshal(map[string]string{ // of strings, which cannot fail
 		"@type": detail.GetTypeUrl(), "value": base64.StdEncoding.EncodeToString(detail.GetValue()),
 	})
 	return raw
-}
-
-// compact removes the space that protojson varies on purpose.
-func compact(raw []byte) ([]byte, error) {
-	var b bytes.Buffer
-	b.Grow(len(raw) + 1) // and the end of a line
-	err := json.Compact(&b, raw)
-	return b.Bytes(), err
 }
 
 // writeError answers with an error and nothing else.

@@ -2,13 +2,11 @@ package rpc
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 
 	"connectrpc.com/connect"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoregistry"
 	"google.golang.org/protobuf/types/dynamicpb"
@@ -41,20 +39,13 @@ func (m *message) binary(of *method) ([]byte, error) {
 	return data, nil
 }
 
-// appendJSON appends an answer in JSON, without the space that protojson puts
-// in so that nobody may rely on there being none.
+// appendJSON appends an answer in JSON.
 func (m *message) appendJSON(b []byte) ([]byte, error) {
 	parsed := dynamicpb.NewMessage(m.method.Descriptor.Output())
 	if err := (proto.UnmarshalOptions{Resolver: m.method.types, AllowPartial: true}).Unmarshal(m.data, parsed); err != nil {
 		return nil, fmt.Errorf("the plugin's answer is no %s: %w", parsed.Descriptor().FullName(), err)
 	}
-	text, err := protojson.MarshalOptions{Resolver: m.method.types, AllowPartial: true}.Marshal(parsed)
-	if err != nil {
-		return nil, err
-	}
-	compact := bytes.NewBuffer(b)
-	err = json.Compact(compact, text)
-	return compact.Bytes(), err
+	return request.AppendJSON(b, parsed, m.method.types)
 }
 
 // passing is the codec that passes messages through. It has to know typed ones,

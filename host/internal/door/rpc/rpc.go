@@ -21,9 +21,6 @@ import (
 	"github.com/gaia-go/gaia/host/internal/registry"
 )
 
-// subsystemHeader is the header by which a caller names the subsystem.
-const subsystemHeader = "Gaia-Subsystem"
-
 // Config is what the handler needs. All fields are required.
 type Config struct {
 	Registry *registry.Registry[*gateway.Subsystem]
@@ -62,7 +59,7 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	handler, err := s.handler(r.URL.Path, r.Header.Get(subsystemHeader))
+	handler, err := s.handler(r.URL.Path, r.Header.Get(gateway.SubsystemKey))
 	if err != nil {
 		refuse(w, r, err)
 		return
