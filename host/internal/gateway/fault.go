@@ -41,7 +41,9 @@ func named(subsystem string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if own, ok := errors.AsType[words](err); ok {
+	// That the time is over the plugin and the host find out at once, and either
+	// may be first to say so.
+	if own, ok := errors.AsType[words](err); ok && status.Convert(own.error).Message() != context.DeadlineExceeded.Error() {
 		return own.error
 	}
 	p := statusOf(err).Proto()

@@ -356,3 +356,12 @@ func BenchmarkCall(b *testing.B) {
 		}
 	}
 }
+
+func TestABodyThatIsCodedIsNotTakenForContent(t *testing.T) {
+	for coding, want := range map[string]int{"gzip": http.StatusUnsupportedMediaType, "br": http.StatusUnsupportedMediaType, "identity": http.StatusOK} {
+		got := ask(t, "POST", "/v1/hello/Hello", strings.NewReader(`{"name":"Ann"}`), "Content-Type: application/json", "Content-Encoding: "+coding)
+		if got.StatusCode != want {
+			t.Errorf("%s: got %d %s, want %d", coding, got.StatusCode, got.body, want)
+		}
+	}
+}

@@ -75,6 +75,9 @@ func negotiate(w http.ResponseWriter, r *http.Request, s *subsystem, m *method) 
 // isRawRequest reports whether the body is the content of a field. Types that
 // a web page can send without asking first are neither that nor JSON.
 func isRawRequest(r *http.Request) (raw bool, f *fault) {
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return false, faultf(http.StatusUnsupportedMediaType, "Content-Encoding %q is not taken: send the body as it is", coding)
+	}
 	given := r.Header.Get("Content-Type")
 	if given == "" {
 		if r.ContentLength == 0 {

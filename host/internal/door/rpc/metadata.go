@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"connectrpc.com/connect"
@@ -20,6 +21,10 @@ func incoming(header http.Header) (metadata.MD, error) {
 		switch {
 		case ofHTTP(key):
 		case !strings.HasSuffix(key, "-bin"):
+			if !isMetadata(key, values) {
+				return nil, status.Errorf(codes.InvalidArgument, "header %q cannot be metadata of gRPC, whose names have 0-9, a-z, -, _ and ., "+
+					"and whose values printable ASCII: leave it out, or send base64 in a header whose name ends with -bin", key)
+			}
 			md[key] = values
 		default:
 			decoded, err := decode(key, values)
@@ -30,6 +35,19 @@ func incoming(header http.Header) (metadata.MD, error) {
 		}
 	}
 	return md, nil
+}
+
+// isMetadata reports whether gRPC would send a header on, whose key is in lower
+// case.
+func isMetadata(key string, values []string) bool {
+	for _, c := range []byte(key) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'z') && c != '-' && c != '_' && c != '.' {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(values, func(value string) bool {
+		return strings.ContainsFunc(value, func(r rune) bool { return r < ' ' || r > '~' })
+	})
 }
 
 // decode reads binary values, several of which may be in one line.

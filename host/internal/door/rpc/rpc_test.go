@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/base64"
 	"encoding/binary"
@@ -195,6 +196,40 @@ func TestWhatBelongsToHTTPDoesNotCross(t *testing.T) {
 	if got := h.post(t, testService+"EmptyCall", "{}", "X-Mine-Bin: ???"); got.code != http.StatusBadRequest || !strings.Contains(got.body, "header x-mine-bin: the value is not base64") {
 		t.Errorf("a broken binary header: got %d %s", got.code, got.body)
 	}
+	for _, header := range []string{"X-Mine: \u00e9", "X-M!ne: m"} {
+		if got := h.post(t, testService+"EmptyCall", "{}", header); got.code != http.StatusBadRequest || !strings.Contains(got.body, "cannot be metadata") {
+			t.Errorf("%s: got %d %s", header, got.code, got.body)
+		}
+	}
+}
+
+// TestWhatUnfoldsToTooMuchIsNotUnfolded sends 13 MiB that are 13 GiB: to the
+// last byte they would be unfolded for half a minute.
+func TestWhatUnfoldsToTooMuchIsNotUnfolded(t *testing.T) {
+	h := startHouse(t)
+	var bomb bytes.Buffer
+	w := gzip.NewWriter(&bomb)
+	if _, err := io.CopyN(w, zeros{}, 64<<20); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	many := strings.Repeat(bomb.String(), 200) // which gzip takes for one
+	for _, kind := range []string{"application/json", "application/proto"} {
+		got := h.post(t, testService+"EmptyCall", many, "Content-Encoding: gzip", "Content-Type: "+kind)
+		if got.code != http.StatusTooManyRequests || !strings.Contains(got.body, "larger than configured max 67108864 - unable to determine message size") {
+			t.Errorf("as %s: got %d %s", kind, got.code, got.body)
+		}
+	}
+}
+
+// zeros is without an end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
 }
 
 func TestGETIsForMethodsWithoutSideEffects(t *testing.T) {
