@@ -37,8 +37,9 @@ given to it. gaia status says "attached", and what the plugin logs is in gaia lo
 
 With Ctrl-C the configured plugin takes over again, and the calls that are under way end
 in the attached one, which then gets a SIGTERM, as COMMAND does. When COMMAND ends by itself, calls that may be
-repeated are, and the configured plugin is started again. A reload, swap or restart of the
-subsystem ends the attachment, too. A host whose plugins are locked or signed attaches none.`,
+repeated are, and the configured plugin is started again. A swap or restart of the
+subsystem ends the attachment, too, and so does a reload that has to start it anew. A host
+whose plugins are locked or signed attaches none.`,
 		Example: `  gaia plugin attach hello -- go run ./examples/hello
   gaia plugin attach hello -- dlv exec --headless --listen=127.0.0.1:2345 --accept-multiclient --continue bin/plugins/hello
   gaia plugin attach hello`,

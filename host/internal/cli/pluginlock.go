@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -99,9 +100,9 @@ func lockChanges(now, old *trust.Lock) (changes []string) {
 		before, ok := old.Find(p.File)
 		switch {
 		case !ok:
-			changes = append(changes, fmt.Sprintf("%s: new, %s %s", p.File, shortSum(p.SHA256), p.Version))
+			changes = append(changes, fmt.Sprintf("%s: new, %s", p.File, shortPlugin(p)))
 		case before != p:
-			changes = append(changes, fmt.Sprintf("%s: %s %s, was %s %s", p.File, shortSum(p.SHA256), p.Version, shortSum(before.SHA256), before.Version))
+			changes = append(changes, fmt.Sprintf("%s: %s, was %s", p.File, shortPlugin(p), shortPlugin(before)))
 		}
 	}
 	if old == nil {
@@ -113,4 +114,8 @@ func lockChanges(now, old *trust.Lock) (changes []string) {
 		}
 	}
 	return changes
+}
+
+func shortPlugin(p trust.Plugin) string {
+	return strings.TrimSpace(shortSum(p.SHA256) + " " + p.Version)
 }

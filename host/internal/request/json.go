@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protojson"
@@ -129,13 +131,18 @@ func unknownName(problem string) (string, bool) {
 // nestedFieldHint looks in all of the request: protojson does not say which
 // message it was in.
 func nestedFieldHint(md protoreflect.MessageDescriptor, name string) string {
-	var names []string
-	reachable(md, func(md protoreflect.MessageDescriptor) {
+	ways := make(map[string]string) // to the nearest field of each name
+	reachable(md, func(md protoreflect.MessageDescriptor, way string) {
 		for i := range md.Fields().Len() {
-			names = append(names, md.Fields().Get(i).JSONName())
+			if name := md.Fields().Get(i).JSONName(); ways[name] == "" {
+				ways[name] = way + name
+			}
 		}
 	})
-	if best, ok := nearest.Name(name, names); ok {
+	if way, ok := ways[name]; ok { // of another message
+		return fmt.Sprintf("did you mean %q of the request?", way)
+	}
+	if best, ok := nearest.Name(name, slices.Sorted(maps.Keys(ways))); ok {
 		return fmt.Sprintf("did you mean %q?", best)
 	}
 	return fieldsHint(md, name)
@@ -143,7 +150,7 @@ func nestedFieldHint(md protoreflect.MessageDescriptor, name string) string {
 
 func holdsSensitive(md protoreflect.MessageDescriptor) bool {
 	found := false
-	reachable(md, func(md protoreflect.MessageDescriptor) {
+	reachable(md, func(md protoreflect.MessageDescriptor, _ string) {
 		for i := range md.Fields().Len() {
 			found = found || Sensitive(md.Fields().Get(i))
 		}

@@ -66,23 +66,29 @@ func options(fd protoreflect.FieldDescriptor) *optionsv1.Field {
 	return o
 }
 
-// reachable calls visit once for md and each message that its fields lead to.
-func reachable(md protoreflect.MessageDescriptor, visit func(protoreflect.MessageDescriptor)) {
-	seen := map[protoreflect.FullName]bool{}
-	var walk func(protoreflect.MessageDescriptor)
-	walk = func(md protoreflect.MessageDescriptor) {
-		if seen[md.FullName()] {
-			return
-		}
-		seen[md.FullName()] = true
-		visit(md)
-		for i := range md.Fields().Len() {
-			if sub := md.Fields().Get(i).Message(); sub != nil {
-				walk(sub)
+// reachable calls visit once for md and each message that its fields lead to, with the
+// shortest way there in JSON, such as "spec.limits."; the nearest ones first.
+func reachable(md protoreflect.MessageDescriptor, visit func(md protoreflect.MessageDescriptor, way string)) {
+	type message struct {
+		protoreflect.MessageDescriptor
+		way string
+	}
+	seen := map[protoreflect.FullName]bool{md.FullName(): true}
+	for queue := []message{{md, ""}}; len(queue) > 0; queue = queue[1:] {
+		at := queue[0]
+		visit(at.MessageDescriptor, at.way)
+		for i := range at.Fields().Len() {
+			fd := at.Fields().Get(i)
+			sub, name := fd.Message(), fd.JSONName()
+			if fd.IsMap() {
+				sub, name = fd.MapValue().Message(), name+".KEY"
+			}
+			if sub != nil && !seen[sub.FullName()] {
+				seen[sub.FullName()] = true
+				queue = append(queue, message{sub, at.way + name + "."})
 			}
 		}
 	}
-	walk(md)
 }
 
 // undescribed returns the type of fd if the plugin left it out of its

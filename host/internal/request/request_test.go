@@ -230,6 +230,7 @@ func TestAFaultSaysWhatIsAllowedInstead(t *testing.T) {
 		{"list that is no JSON", []string{"list={}"}, `list: is a google.protobuf.ListValue, written as JSON that starts with [`, ``},
 		{"broken JSON", []string{`point={"x":}`}, `point: syntax error (line 1:6): unexpected token }`, ``},
 		{"misspelt field in JSON", []string{`child={"point":{"x":1},"smalSize":1}`}, `child: (line 1:18): unknown field "smalSize"`, `did you mean "smallSize"?`},
+		{"field of another message in JSON", []string{`child={"point":{"x":1},"x":1}`}, `child: (line 1:18): unknown field "x"`, `did you mean "points.KEY.x" of the request?`},
 		{"unknown any", []string{`any={"@type":"type.googleapis.com/no.Such"}`}, `any: (line 1:`, ``},
 		{"both of a choice", []string{"left=l", "right=r"}, `right: cannot be given beside left: at most one of the fields of oneof choice is allowed`, ``},
 		{"missing file", []string{"blob=@nowhere"}, `blob: open nowhere: file does not exist`, `a literal @ is written @@`},

@@ -35,11 +35,13 @@ type Plugin struct {
 // maxLock bounds what is read of a lock file, in bytes.
 const maxLock = 1 << 20
 
-// ReadLock reads a lock file; it is nil when there is none.
+// ReadLock reads a lock file; it is nil when there is none. A link that leads nowhere is an
+// error: somebody wants a lock.
 func ReadLock(path string) (*Lock, error) {
-	switch info, err := os.Stat(path); {
-	case errors.Is(err, fs.ErrNotExist):
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
+	}
+	switch info, err := os.Stat(path); {
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular() || info.Size() > maxLock:

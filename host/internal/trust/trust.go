@@ -6,6 +6,7 @@ package trust
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"aead.dev/minisign"
@@ -29,7 +30,7 @@ func Open(configPath string, h config.Host) (*Policy, *config.Report) {
 	lock, err := ReadLock(LockPath(configPath))
 	report := &config.Report{}
 	if err != nil {
-		report = config.FaultWithoutPlace("Lock file not usable", err.Error()+". Write it anew with gaia plugin lock, or remove it to run any plugin.")
+		report = config.FaultWithoutPlace("Lock file not usable", strings.TrimSuffix(err.Error(), ".")+". Write it anew with gaia plugin lock, or remove it to run any plugin.")
 	}
 	p := Signed(h)
 	p.lock = lock

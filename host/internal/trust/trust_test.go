@@ -228,6 +228,13 @@ func TestAFaultyLockFileSaysWhatIsWrong(t *testing.T) {
 			t.Errorf("%s: got %v, want %q", name, err, tt.want)
 		}
 	}
+	link := filepath.Join(t.TempDir(), "gaia.lock.hcl")
+	if err := os.Symlink("/not/mounted", link); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := ReadLock(link); err == nil {
+		t.Errorf("a link that leads nowhere: got %v, want an error: every plugin would be trusted", l)
+	}
 	if l, err := ReadLock(filepath.Join(t.TempDir(), "gaia.lock.hcl")); l != nil || err != nil {
 		t.Errorf("no file: got %v, %v", l, err)
 	}
