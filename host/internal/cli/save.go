@@ -1,11 +1,10 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"strings"
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -91,77 +90,20 @@ func (c *command) outputFile(name string) (io.Writer, func(error) error, error) 
 	}, nil
 }
 
-// contentField finds the field of an answer that --output saves: the one that is
-// named, or the only one of bytes in the message itself, or within it.
+// contentField finds the field of an answer that --output saves.
 func contentField(m protoreflect.MethodDescriptor, name string) ([]protoreflect.FieldDescriptor, error) {
-	found := bytesWithin(m.Output(), nil)
-	var names []string
-	var own [][]protoreflect.FieldDescriptor
-	for _, path := range found {
-		dotted := dotted(path)
-		if dotted == name {
-			return path, nil
-		}
-		names = append(names, dotted)
-		if len(path) == 1 {
-			own = append(own, path)
-		}
-	}
+	fields := request.BytesFields(m.Output())
+	field, ok := request.ChooseBytes(fields, name)
 	switch {
+	case ok:
+		return field.Steps, nil
 	case name != "":
-		return nil, usage("%s answers with no field %q of bytes", m.Name(), name).hint("it has %s", orNone(names))
-	case len(own) == 1:
-		return own[0], nil
-	case len(found) == 1:
-		return found[0], nil
-	case len(found) == 0:
+		return nil, usage("%s answers with no field %q of bytes", m.Name(), name).hint("it has %s", cmp.Or(request.BytesPaths(fields), "none"))
+	case len(fields) == 0:
 		return nil, usage("%s answers with no bytes that could be saved", m.Name()).hint("without --output the answer is printed as JSON")
 	default:
-		return nil, usage("%s answers with several fields of bytes", m.Name()).hint("--field says which: %s", orNone(names))
+		return nil, usage("%s answers with several fields of bytes", m.Name()).hint("--field says which: %s", request.BytesPaths(fields))
 	}
-}
-
-// maxContentDepth is how many messages content may lie within.
-const maxContentDepth = 5
-
-// bytesWithin lists the fields of bytes in md and in the messages within, but
-// for those in lists and maps.
-func bytesWithin(md protoreflect.MessageDescriptor, at []protoreflect.FieldDescriptor) [][]protoreflect.FieldDescriptor {
-	var found [][]protoreflect.FieldDescriptor
-	for i := range md.Fields().Len() {
-		fd := md.Fields().Get(i)
-		path := append(slices.Clip(at), fd)
-		switch {
-		case fd.Cardinality() == protoreflect.Repeated || holds(at, fd.Message()):
-		case fd.Kind() == protoreflect.BytesKind:
-			found = append(found, path)
-		case fd.Message() != nil && shortForm(fd.Message()) == "" && len(path) < maxContentDepth:
-			found = append(found, bytesWithin(fd.Message(), path)...)
-		}
-	}
-	return found
-}
-
-// holds reports whether a path leads through messages of type md.
-func holds(path []protoreflect.FieldDescriptor, md protoreflect.MessageDescriptor) bool {
-	return md != nil && slices.ContainsFunc(path, func(fd protoreflect.FieldDescriptor) bool {
-		return fd.Message().FullName() == md.FullName()
-	})
-}
-
-func dotted(path []protoreflect.FieldDescriptor) string {
-	names := make([]string, len(path))
-	for i, fd := range path {
-		names[i] = string(fd.Name())
-	}
-	return strings.Join(names, ".")
-}
-
-func orNone(names []string) string {
-	if len(names) == 0 {
-		return "none"
-	}
-	return strings.Join(names, ", ")
 }
 
 // cut takes a field out of a message and returns what it had; nil if it is not

@@ -10,6 +10,7 @@ import (
 
 	"github.com/gaia-go/gaia/host/internal/gateway"
 	"github.com/gaia-go/gaia/host/internal/registry"
+	"github.com/gaia-go/gaia/host/internal/request"
 )
 
 // catalog keeps what was worked out of descriptors for as long as they hold. The
@@ -40,9 +41,9 @@ type subsystem struct {
 type method struct {
 	*registry.Method
 
-	callName string       // the shortest that means no other one
-	rawIn    []bytesField // of a request
-	rawOut   []bytesField // of a response
+	callName string               // the shortest that means no other one
+	rawIn    []request.BytesField // of a request
+	rawOut   []request.BytesField // of a response
 }
 
 // load returns what there is now.
@@ -74,8 +75,8 @@ func newSubsystem(name string, d *registry.Description) *subsystem {
 	for _, m := range d.Methods() {
 		known := &method{
 			Method: m,
-			rawIn:  bytesFields(m.Descriptor.Input()),
-			rawOut: bytesFields(m.Descriptor.Output()),
+			rawIn:  request.BytesFields(m.Descriptor.Input()),
+			rawOut: request.BytesFields(m.Descriptor.Output()),
 		}
 		s.all = append(s.all, known)
 		for _, spelling := range m.Spellings() {

@@ -131,12 +131,12 @@ func describeMethod(s *subsystem, m *method) describedMethod {
 	return d
 }
 
-func describeMessage(md protoreflect.MessageDescriptor, raw []bytesField) describedMessage {
+func describeMessage(md protoreflect.MessageDescriptor, raw []request.BytesField) describedMessage {
 	d := describedMessage{
 		Message: string(md.FullName()), Comment: registry.Comment(md), Fields: describeFields(md, nil),
 	}
 	for _, f := range raw {
-		d.Raw = append(d.Raw, f.path)
+		d.Raw = append(d.Raw, f.Path)
 	}
 	return d
 }

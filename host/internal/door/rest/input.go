@@ -38,7 +38,7 @@ type input struct {
 	arguments []string // field=value
 	length    int64    // of the body; negative if it is not known
 	body      *body
-	field     *bytesField // that the body is; nil: it is JSON
+	field     *request.BytesField // that the body is; nil: it is JSON
 
 	received int
 	large    bool          // a message was over the limit
@@ -127,8 +127,8 @@ func (in *input) whole() ([]byte, error) {
 	if err := in.addArguments(m); err != nil {
 		return nil, err
 	}
-	if taken := in.field.taken(m); taken != "" {
-		return nil, &request.Error{Path: taken, Problem: "cannot be given beside a raw body, which is " + in.field.path}
+	if taken := in.field.Taken(m); taken != "" {
+		return nil, &request.Error{Path: taken, Problem: "cannot be given beside a raw body, which is " + in.field.Path}
 	}
 	message, err := proto.Marshal(m)
 	if err != nil {
@@ -145,7 +145,7 @@ func (in *input) whole() ([]byte, error) {
 	if length > maxMessage {
 		return nil, &http.MaxBytesError{Limit: maxMessage}
 	}
-	b := bytes.NewBuffer(in.field.appendHead(message, int(length)))
+	b := bytes.NewBuffer(in.field.AppendHead(message, int(length)))
 	b.Grow(int(min(length, trust)) + bytes.MinRead)
 	_, err = b.ReadFrom(content)
 	return b.Bytes(), err
@@ -205,7 +205,7 @@ func (in *input) nextPiece() ([]byte, error) {
 	for {
 		n, err := in.body.Read(in.piece)
 		if n > 0 {
-			return append(in.field.appendHead(make([]byte, 0, n+headRoom), n), in.piece[:n]...), nil
+			return append(in.field.AppendHead(make([]byte, 0, n+headRoom), n), in.piece[:n]...), nil
 		}
 		if err != nil {
 			return nil, err
@@ -214,7 +214,7 @@ func (in *input) nextPiece() ([]byte, error) {
 }
 
 // headRoom is enough for what is before a piece.
-const headRoom = maxBytesDepth * 10
+const headRoom = request.MaxBytesDepth * 10
 
 // explain turns the error of a request into what the caller is told.
 func (in *input) explain(ctx context.Context, err error) error {

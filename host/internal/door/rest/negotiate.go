@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"google.golang.org/grpc/codes"
+
+	"github.com/gaia-go/gaia/host/internal/request"
 )
 
 // The types of bodies that are JSON.
@@ -127,8 +129,8 @@ func acceptedType(r *http.Request) (string, *fault) {
 	return wanted, nil
 }
 
-func chooseBody(m *method, name string) (*bytesField, *fault) {
-	if field, ok := choose(m.rawIn, name); ok {
+func chooseBody(m *method, name string) (*request.BytesField, *fault) {
+	if field, ok := request.ChooseBytes(m.rawIn, name); ok {
 		return field, nil
 	}
 	message := m.Descriptor.Input().FullName()
@@ -136,13 +138,13 @@ func chooseBody(m *method, name string) (*bytesField, *fault) {
 	case len(m.rawIn) == 0:
 		return nil, faultf(http.StatusUnsupportedMediaType, "%s has no bytes field that a raw body could be: send JSON (curl --json)", message)
 	case name != "":
-		return nil, faultf(http.StatusBadRequest, "?%s=%s: %s has no such bytes field; its are %s", rawInParameter, name, message, paths(m.rawIn))
+		return nil, faultf(http.StatusBadRequest, "?%s=%s: %s has no such bytes field; its are %s", rawInParameter, name, message, request.BytesPaths(m.rawIn))
 	}
-	return nil, faultf(http.StatusBadRequest, "%s has several bytes fields: say with ?%s= which the body is, of %s", message, rawInParameter, paths(m.rawIn))
+	return nil, faultf(http.StatusBadRequest, "%s has several bytes fields: say with ?%s= which the body is, of %s", message, rawInParameter, request.BytesPaths(m.rawIn))
 }
 
-func chooseAnswer(m *method, name string) (*bytesField, *fault) {
-	if field, ok := choose(m.rawOut, name); ok {
+func chooseAnswer(m *method, name string) (*request.BytesField, *fault) {
+	if field, ok := request.ChooseBytes(m.rawOut, name); ok {
 		return field, nil
 	}
 	message := m.Descriptor.Output().FullName()
@@ -150,7 +152,7 @@ func chooseAnswer(m *method, name string) (*bytesField, *fault) {
 	case len(m.rawOut) == 0:
 		return nil, faultf(http.StatusNotAcceptable, "%s has no bytes field that a raw body could be: accept %s", message, contentJSON)
 	case name != "":
-		return nil, faultf(http.StatusBadRequest, "?%s=%s: %s has no such bytes field; its are %s", rawOutParameter, name, message, paths(m.rawOut))
+		return nil, faultf(http.StatusBadRequest, "?%s=%s: %s has no such bytes field; its are %s", rawOutParameter, name, message, request.BytesPaths(m.rawOut))
 	}
-	return nil, faultf(http.StatusNotAcceptable, "%s has several bytes fields: say with ?%s= which you want, of %s", message, rawOutParameter, paths(m.rawOut))
+	return nil, faultf(http.StatusNotAcceptable, "%s has several bytes fields: say with ?%s= which you want, of %s", message, rawOutParameter, request.BytesPaths(m.rawOut))
 }

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/gaia-go/gaia/host/internal/registry"
+	"github.com/gaia-go/gaia/host/internal/request"
 )
 
 // The parts of a JSON document. Keys are written in order, so that the document is
@@ -156,14 +157,14 @@ func operation(s *subsystem, m *method, schemas *schemas) jsonObject {
 }
 
 // chosen is the parameter that says which bytes field a raw body is.
-func chosen(name, text string, fields []bytesField) jsonObject {
+func chosen(name, text string, fields []request.BytesField) jsonObject {
 	values := jsonList{}
 	for _, f := range fields {
-		values = append(values, f.path)
+		values = append(values, f.Path)
 	}
 	schema := jsonObject{"type": "string", "enum": values}
-	if field, ok := choose(fields, ""); ok {
-		schema["default"] = field.path
+	if field, ok := request.ChooseBytes(fields, ""); ok {
+		schema["default"] = field.Path
 	}
 	return jsonObject{"name": name, "in": "query", "description": text, "schema": schema}
 }

@@ -25,7 +25,7 @@ const (
 type rawAnswer struct {
 	answer
 
-	field    *bytesField
+	field    *request.BytesField
 	accepted string // as the caller wants it, such as image/png or image/*
 
 	begun bool   // a stream's header was written
@@ -35,7 +35,7 @@ type rawAnswer struct {
 func (a *rawAnswer) begin() error { return nil }
 
 func (a *rawAnswer) send(message []byte) error {
-	content := a.field.content(message)
+	content := a.field.Content(message)
 	if !a.method.ServerStreams {
 		if err := a.head(message, content); err != nil {
 			return err
