@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -427,3 +428,13 @@ func (l *pipeListener) Accept() (net.Conn, error) {
 func (l *pipeListener) Close() error { l.close(); return nil }
 
 func (l *pipeListener) Addr() net.Addr { return &net.TCPAddr{} }
+
+func TestHalfOfTheDescriptorsAreLeftToOthers(t *testing.T) {
+	var of syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &of); err != nil {
+		t.Fatal(err)
+	}
+	if got := maxConnections(); got < 1 || uint64(got) > of.Cur/2 || got > maxCalls {
+		t.Errorf("%d connections of %d descriptors", got, of.Cur)
+	}
+}

@@ -7,9 +7,11 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/go-hclog"
+	"golang.org/x/net/netutil"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -50,7 +52,7 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 		ErrorLog:          s.config.Logger.StandardLogger(&hclog.StandardLoggerOptions{ForceLevel: hclog.Debug}),
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(lis) }()
+	go func() { served <- server.Serve(netutil.LimitListener(lis, maxConnections())) }()
 	var err error
 	select {
 	case err = <-served: // the listener is broken
@@ -66,6 +68,17 @@ func (s *Server) Serve(ctx context.Context, lis net.Listener) error {
 		return fmt.Errorf("http: %w", err)
 	}
 	return nil
+}
+
+// maxConnections is how many connections there may be: half of the descriptors
+// that the process may have, because plugins are started with the others. Whoever
+// comes then waits in the queue of the system.
+func maxConnections() int {
+	var descriptors syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &descriptors); err != nil {
+		return maxCalls // never: the pointer is good
+	}
+	return int(min(descriptors.Cur/2, maxCalls)) //nolint:gosec // at most maxCalls
 }
 
 // stop ends the server, by force after the grace. It reports whether all
