@@ -78,7 +78,7 @@ func maxConnections() int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &descriptors); err != nil {
 		return maxCalls // never: the pointer is good
 	}
-	return int(min(descriptors.Cur/2, maxCalls)) //nolint:gosec // at most maxCalls
+	return int(min(descriptors.Cur/2, maxCalls))
 }
 
 // stop ends the server, by force after the grace. It reports whether all
