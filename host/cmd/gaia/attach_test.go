@@ -176,10 +176,13 @@ func TestWhatCannotBeAttachedChangesNothing(t *testing.T) {
 	other := open(t, newHouse(t), fleetConfig("", "echo"), "echo")
 	h.says(t, false, "is it a gaia plugin?", "plugin", "attach", "echo", "--", "sh", "-c", "echo '1|1|unix|"+other.table.Socket+"|grpc'; exec sleep 60")
 	// Something lives on that the command cannot end, and holds its output.
-	end := filepath.Join(dir, "end")
-	t.Cleanup(func() { _ = os.WriteFile(end, nil, 0o600) })
+	alive := filepath.Join(dir, "alive")
+	if err := os.WriteFile(alive, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.Remove(alive) })
 	h.says(t, false, "speaks version 2", "plugin", "attach", "echo", "--",
-		"sh", "-c", "setsid sh -c 'until test -e "+end+"; do sleep 0.1; done' & echo '1|2|unix|/nowhere|grpc'")
+		"sh", "-c", "setsid sh -c 'while test -e "+alive+"; do sleep 0.1; done' & echo '1|2|unix|/nowhere|grpc'")
 	if now := h.status(t, "echo"); now.GetPid() != before.GetPid() {
 		t.Errorf("got %v, want what was there before", now)
 	}
