@@ -22,8 +22,10 @@ import (
 
 // exitWait is how long a call that lost its connection waits to learn whether
 // the process has ended. The connection and the process end together; the news
-// of the one arrives up to 3 ms after the other (reference measurements).
-const exitWait = 10 * time.Millisecond
+// of the one arrives up to 3 ms after the other (reference measurements) where a
+// processor is free. Where none is it takes longer, and who waits in vain, with
+// a plugin that ends a stream so, can bear it.
+const exitWait = 100 * time.Millisecond
 
 // words are what a plugin itself says of a call: they are passed on as they are,
 // so that the host is not seen by who has always called the plugin.
