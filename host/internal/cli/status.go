@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/gaia-go/gaia/host/internal/nearest"
+	"github.com/gaia-go/gaia/host/internal/top"
 	hostv1 "github.com/gaia-go/gaia/proto/gaia/host/v1"
 )
 
@@ -48,7 +49,7 @@ func (c *command) status(ctx context.Context, subsystem string) error {
 	}
 	now := time.Now()
 	_, err = fmt.Fprintln(c.Stdout, oneLine(fmt.Sprintf("host %s  pid %d  up %s  config %s  http %s",
-		reply.GetVersion(), reply.GetPid(), age(now.Sub(reply.GetStartedAt().AsTime())), reply.GetConfig(), orDash(reply.GetHttp()))))
+		reply.GetVersion(), reply.GetPid(), top.Span(now.Sub(reply.GetStartedAt().AsTime())), reply.GetConfig(), orDash(reply.GetHttp()))))
 	if err != nil {
 		return err
 	}
@@ -89,7 +90,7 @@ func statusRows(subsystems []*hostv1.Subsystem, now time.Time) [][]string {
 			pid = number(s.GetPid())
 		}
 		if s.GetReadySince() != nil {
-			uptime = age(now.Sub(s.GetReadySince().AsTime()))
+			uptime = top.Span(now.Sub(s.GetReadySince().AsTime()))
 		}
 		calls := number(s.GetInFlight())
 		if s.GetQueued() > 0 {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -33,28 +32,6 @@ func TestLongFlagsMayHaveOneDash(t *testing.T) {
 		got := strings.Join(doubleDashes(root, strings.Fields(tt.given)), " ")
 		if got != tt.want {
 			t.Errorf("doubleDashes(%q) = %q, want %q", tt.given, got, tt.want)
-		}
-	}
-}
-
-func TestAnAgeHasItsTwoLargestUnits(t *testing.T) {
-	t.Parallel()
-	tests := []struct {
-		given time.Duration
-		want  string
-	}{
-		{-time.Second, "0s"},
-		{0, "0s"},
-		{59*time.Second + 999*time.Millisecond, "59s"},
-		{time.Minute, "1m00s"},
-		{time.Hour - time.Second, "59m59s"},
-		{25 * time.Hour, "1d01h"},
-		{23*time.Hour + 59*time.Minute, "23h59m"},
-		{400 * 24 * time.Hour, "400d00h"},
-	}
-	for _, tt := range tests {
-		if got := age(tt.given); got != tt.want {
-			t.Errorf("age(%v) = %q, want %q", tt.given, got, tt.want)
 		}
 	}
 }

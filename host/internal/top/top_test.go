@@ -107,3 +107,25 @@ func TestUnitsFitTheirColumns(t *testing.T) {
 		}
 	}
 }
+
+func TestASpanHasItsTwoLargestUnits(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		given time.Duration
+		want  string
+	}{
+		{-time.Second, "0s"},
+		{0, "0s"},
+		{59*time.Second + 999*time.Millisecond, "59s"},
+		{time.Minute, "1m00s"},
+		{time.Hour - time.Second, "59m59s"},
+		{25 * time.Hour, "1d01h"},
+		{23*time.Hour + 59*time.Minute, "23h59m"},
+		{400 * 24 * time.Hour, "400d00h"},
+	}
+	for _, tt := range tests {
+		if got := Span(tt.given); got != tt.want {
+			t.Errorf("Span(%v) = %q, want %q", tt.given, got, tt.want)
+		}
+	}
+}

@@ -62,9 +62,12 @@ func cores(cpu *float64) string {
 	return fmt.Sprintf("%.0f%%", *cpu*100)
 }
 
-// span writes a time since with its two largest units.
-func span(s float64) string {
-	switch d := time.Duration(s) * time.Second; {
+// span is Span of seconds.
+func span(s float64) string { return Span(time.Duration(s * float64(time.Second))) }
+
+// Span writes a time with its two largest units; one before now is none.
+func Span(d time.Duration) string {
+	switch d = max(d, 0); {
 	case d < time.Minute:
 		return fmt.Sprintf("%ds", d/time.Second)
 	case d < time.Hour:
