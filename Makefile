@@ -48,7 +48,7 @@ run: build browser ## Build, then run the host on config.hcl in the foreground
 
 .PHONY: test
 test: compiler driven tools ## Run all tests of all modules under the race detector
-	@go test -race -timeout 20m work
+	@go test -race -timeout 30m work
 
 .PHONY: test-slow
 test-slow: compiler driven ## Run the soaks: thousands of kills of plugins, writers and logs, a million calls, 200 processes, 500 file operations, 1,000 HTTP callers, 1,000 pages
