@@ -68,6 +68,7 @@ bench: build ## Measure calls, the gate, files, processes, HTTP, pages, tunnels,
 	@bin/gaia bench proxy
 	@bin/gaia bench restart
 	@go test -run '^$$' -bench 'BenchmarkStream' ./host/cmd/gaia
+	@go test -run '^$$' -bench 'BenchmarkUnary' ./host/internal/door/rpc
 
 .PHONY: check
 check: fmt-check lint proto-check generate-check test ## All that must hold before a change lands
